@@ -1,0 +1,5 @@
+"""Downstage: any application, on stage in a browser, from your own machine."""
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

@@ -1,0 +1,165 @@
+"""What the gateway says: sessions, seats, join links. Public unless marked.
+
+==========  =====================================  ==========================================
+verb        path                                   body → answer
+==========  =====================================  ==========================================
+GET         /v1/applications                       → ApplicationPage (of the caller's region)
+POST        /v1/sessions                           SessionCreate → SessionCreated (201);
+                                                   header ``Idempotency-Key`` honoured
+GET         /v1/sessions                           → SessionPage (`limit`, `after`)
+GET         /v1/sessions/{id}                      → SessionView, 404 (absent or not yours)
+DELETE      /v1/sessions/{id}                      → 202 SessionView; idempotent
+GET         /v1/sessions/{id}/events               SSE: SessionView at every change, ids = revision
+POST        /v1/sessions/{id}/links                → JoinLink (a new join code; controller)
+POST        /v1/sessions/{id}/seat                 SeatRequest → SeatAnswer + cookie
+GET         /v1/sessions/{id}/seat                 → SeatAnswer by the cookie (a reload)
+POST        /v1/sessions/{id}/tickets              SocketTicketRequest → SocketTicket
+WS          /v1/sessions/{id}/signalling           see below; sub-protocol ``downstage.v1``
+WS          /v1/sessions/{id}/media                see `downstage.contracts.streamer`
+WS          /v1/instances/{id}/link    internal    streamer dials; bearer = instance token
+==========  =====================================  ==========================================
+
+Both sockets of a viewer take their one-time ticket as a second sub-protocol,
+``downstage.ticket.<ticket>`` (never in the URL); a program without an Origin header may show
+``Authorization: Bearer`` instead. Messages on the signalling socket are JSON objects, at most
+64 KiB, ``{"type": …}``:
+
+======================  ==========  =========================================================
+type                    direction   content
+======================  ==========  =========================================================
+``welcome``             to viewer   ``session`` (SessionView), ``seat``, ``ice_servers``
+``session``             to viewer   ``session``: the SessionView changed
+``want``                to server   ``transport``: ``webrtc``; ``width``, ``height`` of the
+                                    viewer in device pixels: asks for an offer
+``offer`` ``answer``    to viewer / ``sdp``
+                        to server
+``candidate``           both        ``candidate``, ``sdp_mid``, ``sdp_mline_index``; null ends
+``restart``             to server   asks for a new offer with an ICE restart
+``bye``                 both        ``reason``
+``error``               to viewer   a problem object; the socket closes after it
+======================  ==========  =========================================================
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from downstage.contracts.manager import Display
+from downstage.contracts.wire import Answer, Request
+
+__all__ = [
+    "SESSION_CHANGED",
+    "JoinLink",
+    "Outcome",
+    "Role",
+    "SeatAnswer",
+    "SeatRequest",
+    "SessionCreate",
+    "SessionCreated",
+    "SessionPage",
+    "SessionState",
+    "SessionView",
+    "SocketTicket",
+    "SocketTicketRequest",
+]
+
+SESSION_CHANGED = "gateway.session.changed"
+"""Bus subject; payload ``{"session_id": str, "revision": int}``."""
+
+SessionState = Literal["queued", "starting", "ready", "active", "disconnected", "ending", "ended"]
+Outcome = Literal["stopped", "expired", "failed"]
+Role = Literal["controller", "spectator"]
+
+
+class SessionCreate(Request):
+    """Ask for an application on stage."""
+
+    application: str = Field(max_length=512)
+    stage: str | None = Field(default=None, max_length=4096)
+    arguments: list[str] = Field(default_factory=list, max_length=256)
+    environment: dict[str, str] = Field(default_factory=dict, max_length=256)
+    display: Display = Display()
+    region: str | None = None
+    access_token: SecretStr | None = Field(default=None, max_length=16384)
+
+
+class SessionView(Answer):
+    """A session as its owner may see it."""
+
+    id: str
+    tenant: str
+    owner: str
+    application: str
+    stage: str | None
+    region: str
+    state: SessionState
+    outcome: Outcome | None = None
+    reason: str | None = None
+    """Machine-readable cause of the end: ``application-exited``, ``connect-lease``, …"""
+    detail: str | None = None
+    """The same for a person, with what to do."""
+    progress: str | None = None
+    """While starting: placed, display, audio, streamer, application, running."""
+    width: int
+    height: int
+    fps: int
+    encoder: str | None = None
+    """Encoder in use and, where it is a fall-back, why."""
+    warnings: list[str] = Field(default_factory=list)
+    revision: int
+    created_at: datetime
+    updated_at: datetime
+    lease_ends_at: datetime | None = None
+
+
+class JoinLink(Answer):
+    """A link that opens this session once; the code is in the fragment."""
+
+    join_url: str
+    code: str
+    expires_at: datetime
+
+
+class SessionCreated(SessionView):
+    """The new session and the link that opens it."""
+
+    join_url: str
+
+
+class SessionPage(Answer):
+    """Sessions, newest first; `next` is the cursor of the following page."""
+
+    items: list[SessionView]
+    next: str | None = None
+
+
+class SeatRequest(Request):
+    """Exchange a join code (or, signed in, nothing) for a seat and its cookie."""
+
+    code: SecretStr | None = Field(default=None, max_length=256)
+
+
+class SeatAnswer(Answer):
+    """The seat, with a first ticket for each socket to save round trips."""
+
+    session: SessionView
+    seat: str
+    role: Role
+    signalling_ticket: str
+    media_ticket: str
+
+
+class SocketTicketRequest(Request):
+    """Which socket is to be opened."""
+
+    use: Literal["signalling", "media"]
+
+
+class SocketTicket(Answer):
+    """One socket, once, within 60 s."""
+
+    ticket: str
+    expires_at: datetime

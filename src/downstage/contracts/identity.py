@@ -1,0 +1,225 @@
+"""What identity says: users, tokens, signing keys, one-time tickets.
+
+Routes, all JSON. *internal* ones exist on ``local://identity`` (or its own port) alone and
+demand a service token; the others are public too.
+
+==========  =====================================  ==========================================
+verb        path                                   body → answer
+==========  =====================================  ==========================================
+GET         /v1/.well-known/jwks.json              → JWKS of the ES256 keys in use
+POST        /v1/auth/login                         LoginRequest → TokenAnswer
+GET         /v1/auth/me                            → PrincipalView
+POST        /v1/auth/setup                         SetupRequest → TokenAnswer (first administrator)
+GET POST    /v1/users                              → UserPage / UserCreate → UserView
+PATCH       /v1/users/{name}                       UserPatch → UserView
+DELETE      /v1/users/{name}                       → 204
+GET POST    /v1/tokens                             API tokens of the caller
+DELETE      /v1/tokens/{id}                        → 204, revoked at once
+POST        /v1/tickets              internal      TicketRequest → TicketAnswer
+POST        /v1/tickets/redeem       internal      RedeemRequest → TicketClaims, 401 otherwise
+POST        /v1/service-tokens       internal      ServiceTokenRequest → TokenAnswer
+POST        /v1/instance-tokens      internal      InstanceTokenRequest → TokenAnswer
+POST        /v1/seat-tokens          internal      SeatTokenRequest → TokenAnswer
+GET         /v1/revocations          internal      → RevocationList (ids of revoked tokens)
+==========  =====================================  ==========================================
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from downstage.contracts.wire import Answer, Request
+
+__all__ = [
+    "ApiTokenCreate",
+    "ApiTokenSecret",
+    "ApiTokenView",
+    "InstanceTokenRequest",
+    "LoginRequest",
+    "PrincipalView",
+    "RedeemRequest",
+    "RevocationList",
+    "SeatTokenRequest",
+    "ServiceTokenRequest",
+    "SetupRequest",
+    "TicketAnswer",
+    "TicketClaims",
+    "TicketRequest",
+    "TicketUse",
+    "TokenAnswer",
+    "UserCreate",
+    "UserPage",
+    "UserPatch",
+    "UserView",
+]
+
+TicketUse = Literal["join", "signalling", "media", "setup"]
+"""What a ticket opens: a seat (join code), one of the two sockets, or the first set-up."""
+
+USER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$"
+
+
+class LoginRequest(Request):
+    """A person signs in by name and password."""
+
+    username: str = Field(max_length=128)
+    password: SecretStr = Field(max_length=1024)
+
+
+class SetupRequest(Request):
+    """The first start's one-time link makes the first administrator."""
+
+    code: SecretStr = Field(max_length=128)
+    username: str = Field(pattern=USER_NAME)
+    password: SecretStr = Field(min_length=8, max_length=1024)
+
+
+class TokenAnswer(Answer):
+    """A signed token; `expires_at` is UTC."""
+
+    token: str
+    expires_at: datetime
+
+
+class PrincipalView(Answer):
+    """Who the caller is, as the server sees them."""
+
+    subject: str
+    name: str
+    tenant: str
+    kind: str
+    scopes: list[str]
+
+
+class UserCreate(Request):
+    """A new user; only an administrator may add one."""
+
+    name: str = Field(pattern=USER_NAME)
+    password: SecretStr = Field(min_length=8, max_length=1024)
+    groups: list[str] = Field(default_factory=list, max_length=64)
+
+
+class UserPatch(Request):
+    """What may change of a user; everything else is refused."""
+
+    password: SecretStr | None = Field(default=None, min_length=8, max_length=1024)
+    groups: list[str] | None = Field(default=None, max_length=64)
+    disabled: bool | None = None
+
+
+class UserView(Answer):
+    """A user without any secret."""
+
+    name: str
+    tenant: str
+    groups: list[str]
+    disabled: bool
+    created_at: datetime
+
+
+class UserPage(Answer):
+    """Users by name; `next` is the cursor of the following page, None at the end."""
+
+    items: list[UserView]
+    next: str | None = None
+
+
+class ApiTokenCreate(Request):
+    """An API token for programs; never more than its owner may do."""
+
+    name: str = Field(min_length=1, max_length=128)
+    scopes: list[str] = Field(default_factory=list, max_length=64)
+    expires_in_s: int | None = Field(default=None, ge=60, le=366 * 86400)
+
+
+class ApiTokenView(Answer):
+    """An API token as listed: the secret is shown once, at creation."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+
+
+class ApiTokenSecret(ApiTokenView):
+    """The only answer that ever holds the token."""
+
+    token: str
+
+
+class TicketRequest(Request):
+    """Mint a one-time ticket bound to a person, a session and a use."""
+
+    use: TicketUse
+    subject: str
+    """Principal who will hold it."""
+    session_id: str | None = None
+    seat: str | None = None
+    """Seat it opens or belongs to: an id, or for a join code the role."""
+    ttl_s: int = Field(ge=1, le=900)
+    """Socket tickets at most 60, join codes at most 900; more is 422."""
+
+
+class TicketAnswer(Answer):
+    """The ticket itself: 128 random bits or more, told once."""
+
+    ticket: str
+    expires_at: datetime
+
+
+class RedeemRequest(Request):
+    """Spend a ticket: one atomic UPDATE; used, expired, foreign and unknown are one 401."""
+
+    ticket: SecretStr = Field(max_length=256)
+    use: TicketUse
+    session_id: str | None = None
+
+
+class TicketClaims(Answer):
+    """What the spent ticket said."""
+
+    use: TicketUse
+    subject: str
+    tenant: str
+    session_id: str | None
+    seat: str | None
+
+
+class ServiceTokenRequest(Request):
+    """A built-in service asks for its own token, showing the host's boot secret."""
+
+    service: str
+    boot_secret: SecretStr
+    act: str | None = Field(default=None, max_length=128)
+    """The person it acts for (RFC 8693); scopes are then the intersection of both."""
+
+
+class InstanceTokenRequest(Request):
+    """The token an instance's streamer shows at the gateway; bound to both ids."""
+
+    instance_id: str
+    session_id: str
+    tenant: str
+    ttl_s: int = Field(ge=60, le=14 * 86400)
+
+
+class SeatTokenRequest(Request):
+    """The value of a seat's cookie, after a join code was spent."""
+
+    subject: str
+    tenant: str
+    session_id: str
+    seat: str
+    role: Literal["controller", "spectator"]
+    ttl_s: int = Field(ge=60, le=14 * 86400)
+
+
+class RevocationList(Answer):
+    """Token ids that no longer count, until each would have expired."""
+
+    revision: int
+    ids: list[str]

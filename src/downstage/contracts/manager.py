@@ -1,0 +1,124 @@
+"""What the manager says: applications, instances. The agent speaks the same for its region.
+
+==========  =====================================  ==========================================
+verb        path (all internal)                    body → answer
+==========  =====================================  ==========================================
+GET         /v1/applications                       → ApplicationPage
+GET         /v1/applications/{name}                → ApplicationView, 404
+GET         /v1/instances                          → InstancePage
+POST        /v1/instances                          InstanceCreate → InstanceView (201);
+                                                   404 application, 422 field, 503 capacity
+GET         /v1/instances/{id}                     → InstanceView, 404
+DELETE      /v1/instances/{id}                     → InstanceView (ending); idempotent
+GET         /v1/health                             → {"ok": true, "capacity": n, "running": n}
+==========  =====================================  ==========================================
+
+Creating answers at once, in state ``starting``; what follows is told on the bus subject
+`INSTANCE_CHANGED` (a hint: readers re-read the instance by id).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from downstage.contracts.wire import Answer, Request
+
+__all__ = [
+    "INSTANCE_CHANGED",
+    "ApplicationPage",
+    "ApplicationView",
+    "Display",
+    "InstanceCreate",
+    "InstancePage",
+    "InstanceState",
+    "InstanceView",
+]
+
+INSTANCE_CHANGED = "manager.instance.changed"
+"""Bus subject; payload ``{"instance_id": str, "session_id": str, "revision": int}``."""
+
+InstanceState = Literal["starting", "running", "ending", "ended"]
+"""``running``: streamer and application both up. ``ended``: nothing of it runs any more."""
+
+
+class Display(Request):
+    """The picture asked for; sizes are clamped to what the encoder takes, never refused."""
+
+    width: int = Field(default=1280, ge=1, le=65535)
+    height: int = Field(default=720, ge=1, le=65535)
+    fps: int = Field(default=60, ge=1, le=240)
+
+
+class ApplicationView(Answer):
+    """A declared application, without its command."""
+
+    name: str
+    title: str
+    description: str
+    display: Literal["wayland", "x11"]
+    images: list[str]
+    """Image names of container platforms that mean this application here."""
+    opens_stage: bool
+    """Takes a stage URL or path as its document."""
+
+
+class ApplicationPage(Answer):
+    """All applications, by name."""
+
+    items: list[ApplicationView]
+
+
+class InstanceCreate(Request):
+    """Start streamer and application for one session; repeating the same session_id is safe."""
+
+    session_id: str
+    tenant: str = "main"
+    owner: str
+    application: str
+    """Its name, or an image registered for it."""
+    stage: str | None = Field(default=None, max_length=4096)
+    arguments: list[str] = Field(default_factory=list, max_length=256)
+    environment: dict[str, str] = Field(default_factory=dict, max_length=256)
+    display: Display = Display()
+    access_token: SecretStr | None = None
+    """Handed to the application as a file (``DOWNSTAGE_TOKEN_FILE``), never otherwise."""
+    instance_token: SecretStr
+    """What the streamer shows at the gateway's link socket."""
+    link_url: str
+    """Where the streamer dials: ``unix:///path`` or ``http(s)://host``; the path is fixed."""
+    ice_servers: list[dict[str, str]] = Field(default_factory=list[dict[str, str]])
+
+
+class InstanceView(Answer):
+    """One instance as it stands."""
+
+    id: str
+    session_id: str
+    tenant: str
+    owner: str
+    application: str
+    state: InstanceState
+    revision: int
+    """Grows by one at every change."""
+    stage: Literal["placed", "display", "audio", "streamer", "application", "running"]
+    """How far the start has come; what a person is shown while waiting."""
+    reason: str | None = None
+    """Why it ended: ``stopped``, ``application-exited``, ``streamer-died``, …"""
+    detail: str | None = None
+    """The same for a person: what happened and what to do."""
+    exit_code: int | None = None
+    media_socket: str | None = None
+    """Path of the unix socket on which the streamer serves `/media` (WebSocket)."""
+    isolated: bool = True
+    """False where bubblewrap was not to be had and plain processes run instead."""
+    created_at: datetime
+    updated_at: datetime
+
+
+class InstancePage(Answer):
+    """Instances that have not been forgotten, oldest first."""
+
+    items: list[InstanceView]

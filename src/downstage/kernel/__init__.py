@@ -1,0 +1,1 @@
+"""What every part stands on: ids, errors, settings, logging, clock, limits; imports nobody."""

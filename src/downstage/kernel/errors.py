@@ -1,0 +1,202 @@
+"""The one tree of errors that may leave the process.
+
+::
+
+    PlatformError                    internal              500
+    ├── InvalidInput                 invalid-input         400
+    │   ├── InvalidField             invalid-field         422   names the field
+    │   └── BadMessage               bad-message           400   a socket message out of form
+    ├── Unauthenticated              unauthenticated       401
+    │   └── InvalidToken             invalid-token         401   one message for every cause
+    ├── Forbidden                    forbidden             403
+    ├── NotFound                     not-found             404   absent, or not yours
+    ├── Conflict                     conflict              409
+    ├── TooLarge                     too-large             413
+    ├── TooMany                      too-many              429   with Retry-After
+    ├── Unavailable                  unavailable           503   with Retry-After
+    │   └── NoCapacity               capacity              503
+    ├── DeadlineExceeded             deadline              504
+    └── SetupError                   setup                 500   the installation is at fault
+
+`code` is stable and documented; `status` is its HTTP status. `problem` renders RFC 9457.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "BadMessage",
+    "Conflict",
+    "DeadlineExceeded",
+    "Forbidden",
+    "InvalidField",
+    "InvalidInput",
+    "InvalidToken",
+    "NoCapacity",
+    "NotFound",
+    "PlatformError",
+    "SetupError",
+    "TooLarge",
+    "TooMany",
+    "Unauthenticated",
+    "Unavailable",
+    "problem",
+]
+
+
+class PlatformError(Exception):
+    """Base of every error that may leave the process.
+
+    Args:
+        detail: one sentence for a person: what is wrong and, where known, what to do.
+        context: facts that help to find the cause; never a secret.
+    """
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Something went wrong here"
+
+    def __init__(self, detail: str, **context: str | int | float | bool | None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.context = context
+
+
+class InvalidInput(PlatformError):
+    """The request is malformed; repeating it cannot help."""
+
+    code = "invalid-input"
+    status = 400
+    title = "The request is malformed"
+
+
+class InvalidField(InvalidInput):
+    """One field is wrong; `field` is its path, for example ``spec.user_ports``."""
+
+    code = "invalid-field"
+    status = 422
+    title = "A field is not acceptable"
+
+    def __init__(self, field: str, detail: str, **context: str | int | float | bool | None) -> None:
+        super().__init__(detail, field=field, **context)
+        self.field = field
+
+
+class BadMessage(InvalidInput):
+    """A message on a socket is out of form."""
+
+    code = "bad-message"
+
+
+class Unauthenticated(PlatformError):
+    """No valid proof of who is asking."""
+
+    code = "unauthenticated"
+    status = 401
+    title = "Sign in first"
+
+
+class InvalidToken(Unauthenticated):
+    """The token or ticket does not count; why is not told."""
+
+    code = "invalid-token"
+
+    def __init__(self, detail: str = "The token is not valid.", **context: str | int) -> None:
+        super().__init__(detail, **context)
+
+
+class Forbidden(PlatformError):
+    """Known, but not allowed."""
+
+    code = "forbidden"
+    status = 403
+    title = "Not allowed"
+
+
+class NotFound(PlatformError):
+    """Absent, or not yours: the two look the same."""
+
+    code = "not-found"
+    status = 404
+    title = "There is no such thing"
+
+
+class Conflict(PlatformError):
+    """The state of the thing does not allow it."""
+
+    code = "conflict"
+    status = 409
+    title = "That does not fit the present state"
+
+
+class TooLarge(PlatformError):
+    """More bytes than are taken."""
+
+    code = "too-large"
+    status = 413
+    title = "Too large"
+
+
+class _Later(PlatformError):
+    """Base of errors that a later try may cure; `retry_after_s` goes to Retry-After."""
+
+    def __init__(
+        self, detail: str, *, retry_after_s: int = 5, **context: str | int | float | bool | None
+    ) -> None:
+        super().__init__(detail, **context)
+        self.retry_after_s = retry_after_s
+
+
+class TooMany(_Later):
+    """Asked too often."""
+
+    code = "too-many"
+    status = 429
+    title = "Too many requests"
+
+
+class Unavailable(_Later):
+    """A part that is needed does not answer."""
+
+    code = "unavailable"
+    status = 503
+    title = "Not available just now"
+
+
+class NoCapacity(Unavailable):
+    """Every slot is taken."""
+
+    code = "capacity"
+    title = "Every place is taken"
+
+
+class DeadlineExceeded(PlatformError):
+    """It took longer than it may."""
+
+    code = "deadline"
+    status = 504
+    title = "It took too long"
+
+
+class SetupError(PlatformError):
+    """The installation or its settings are at fault; nothing was started."""
+
+    code = "setup"
+    title = "The set-up needs a change"
+
+
+def problem(error: PlatformError, *, request_id: str | None = None) -> dict[str, object]:
+    """RFC 9457 problem object for *error*; ``message`` repeats the detail for older clients."""
+    body: dict[str, object] = {
+        "type": f"urn:downstage:error:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "code": error.code,
+        "detail": error.detail,
+        "message": error.detail,
+    }
+    body.update({key: value for key, value in error.context.items() if key not in body})
+    if request_id is not None:
+        body["request_id"] = request_id
+    return body

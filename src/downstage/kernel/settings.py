@@ -1,0 +1,280 @@
+"""Every setting of the platform: defaults < TOML file < environment < command line.
+
+Unknown keys are refused wherever they come from: pydantic refuses those in files and in
+nested variables, and `load` scans the environment for misspelt sections, which
+pydantic-settings passes over in silence.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from downstage.kernel.errors import SetupError
+
+__all__ = [
+    "Agent",
+    "Gateway",
+    "Identity",
+    "Log",
+    "Manager",
+    "Media",
+    "Platform",
+    "Services",
+    "Settings",
+    "load",
+]
+
+PREFIX = "DOWNSTAGE_"
+RESERVED = frozenset({"DOWNSTAGE_CONFIG", "DOWNSTAGE_TOKEN_FILE", "DOWNSTAGE_CONTENT_HOST"})
+"""Variables of ours that are no settings: the file's own path, and what applications are given."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True
+    )
+
+
+def _port_range(value: object) -> object:
+    """``"50000-50100"`` → (50000, 50100)."""
+    if isinstance(value, str):
+        low, _, high = value.partition("-")
+        return (int(low), int(high or low))
+    return value
+
+
+PortRange = Annotated[tuple[int, int], BeforeValidator(_port_range)]
+
+
+class Platform(_Section):
+    """The process as a whole: where it listens and keeps its data."""
+
+    host: str = "127.0.0.1"
+    """Address to bind; a public one demands TLS or a trusted proxy."""
+    port: int = Field(default=8600, ge=0, le=65535)
+    """Public port; 0 takes a free one."""
+    operator_port: int = Field(default=8602, ge=0, le=65535)
+    """Metrics and readiness, loopback only; 0 takes a free one."""
+    data: Path = Path("downstage-data")
+    """Folder of databases, keys and running instances."""
+    public_url: str | None = None
+    """Address by which browsers reach this platform, where it is not host and port."""
+    tls: Literal["auto", "files"] | None = None
+    """``auto``: own certificate authority; ``files``: `tls_certificate` and `tls_key`."""
+    tls_certificate: Path | None = None
+    """Certificate chain, PEM."""
+    tls_key: Path | None = None
+    """Private key, PEM."""
+    behind_proxy: list[str] = []
+    """Networks (CIDR) of proxies whose X-Forwarded headers count."""
+    origins: list[str] = []
+    """Further origins whose pages may open our sockets, ``https://host[:port]``."""
+    demo: bool = False
+    """A demo user, a demo stage, loopback only."""
+
+    @field_validator("behind_proxy")
+    @classmethod
+    def _are_networks(cls, value: list[str]) -> list[str]:
+        for item in value:
+            ip_network(item)
+        return value
+
+
+class Services(_Section):
+    """Where the services are: empty = in this process, else ``http(s)://host:port``."""
+
+    identity: str | None = None
+    """Users, tokens, keys."""
+    gateway: str | None = None
+    """Sessions."""
+    agent: str | None = None
+    """The bridge to one manager."""
+    manager: str | None = None
+    """Applications and instances."""
+
+
+class Identity(_Section):
+    """Users, tokens, signing keys."""
+
+    token_ttl: timedelta = timedelta(hours=8)
+    """Life of a sign-in."""
+    key_rotation: timedelta = timedelta(days=30)
+    """Age at which a new signing key takes over."""
+    login_attempts: int = Field(default=10, ge=1)
+    """Failed sign-ins of one name or address in 5 minutes before 429."""
+
+
+class Gateway(_Section):
+    """Sessions and signalling."""
+
+    connect_lease: timedelta = timedelta(seconds=120)
+    """How long a ready session waits for its first viewer."""
+    resume_lease: timedelta = timedelta(seconds=60)
+    """How long a session waits for a viewer who was cut off."""
+    idle_lease: timedelta = timedelta(minutes=30)
+    """How long a session lives without any input."""
+    maximum_lease: timedelta = timedelta(hours=8)
+    """How long a session lives at most."""
+    start_deadline: timedelta = timedelta(seconds=60)
+    """How long an instance may take to show its first picture."""
+    end_deadline: timedelta = timedelta(seconds=20)
+    """How long an instance may take to end before it is called lost."""
+    region: str = "local"
+    """Name of the one region this gateway serves."""
+    signalling_rate: int = Field(default=50, ge=1)
+    """Signalling messages a second for each socket, with bursts of four times that."""
+
+
+class Agent(_Section):
+    """The bridge between gateways and one manager."""
+
+    region: str = "local"
+    """Name of this agent's region."""
+
+
+class Manager(_Section):
+    """Applications and instances."""
+
+    capacity: int = Field(default=4, ge=1)
+    """Instances that may run at once on this machine."""
+    applications: list[Path] = []
+    """Further folders with ``*/application.toml``; the shipped ones are always there."""
+    isolation: Literal["auto", "bubblewrap", "none"] = "auto"
+    """``auto``: bubblewrap where it works, else plain processes with a warning."""
+    attach_deadline: timedelta = timedelta(seconds=10)
+    """How long a keeper waits for a manager before it ends its instance."""
+    stop_grace: timedelta = timedelta(seconds=2)
+    """Between SIGTERM and SIGKILL for an application."""
+
+
+class Media(_Section):
+    """Pictures, sound, paths."""
+
+    encoder: Literal["auto", "nvenc", "vaapi", "software"] = "auto"
+    """Video encoder; ``auto`` tries each and says which and why."""
+    bitrate_kbps: int = Field(default=8000, ge=100, le=200_000)
+    """Ceiling of the video bitrate."""
+    udp_ports: PortRange | None = None
+    """UDP ports for WebRTC, ``A-B``; any free one where empty."""
+    public_ip: str | None = None
+    """Address that browsers outside reach us by."""
+    ice_servers: list[dict[str, str]] = []
+    """STUN and TURN servers for viewers and streamers."""
+    audio: bool = True
+    """Whether instances get a sound server of their own."""
+
+
+class Log(_Section):
+    """What is logged and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least important events shown."""
+    json_lines: bool | None = None
+    """JSON lines; empty: unless standard error is a terminal."""
+
+
+class Settings(_Section):
+    """The root of all sections."""
+
+    platform: Platform = Platform()
+    services: Services = Services()
+    identity: Identity = Identity()
+    gateway: Gateway = Gateway()
+    agent: Agent = Agent()
+    manager: Manager = Manager()
+    media: Media = Media()
+    log: Log = Log()
+
+
+def load(
+    *,
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> Settings:
+    """Read settings from defaults, *file*, *environment* and *overrides*, each over the last.
+
+    Args:
+        file: TOML; None takes ``DOWNSTAGE_CONFIG`` where set, else no file.
+        environment: variables ``DOWNSTAGE_SECTION__KEY``; None takes the process's own. A list
+            or table is given as JSON.
+        overrides: dotted keys, as the command line gives them: ``{"platform.port": 8700}``.
+
+    Raises:
+        SetupError: an unknown or unacceptable key; the message names it and its source.
+    """
+    env = os.environ if environment is None else environment
+    path = file or (Path(env["DOWNSTAGE_CONFIG"]) if env.get("DOWNSTAGE_CONFIG") else None)
+    tree: dict[str, Any] = _read_file(path) if path else {}
+    for key, value in _from_environment(env).items():
+        _put(tree, key, value)
+    for key, value in (overrides or {}).items():
+        if value is not None:
+            _put(tree, tuple(key.split(".")), value)
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise SetupError(_explain(error, path)) from error
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SetupError(f"The settings file {path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SetupError(f"The settings file {path} is not TOML: {error}.") from error
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[tuple[str, ...], object]:
+    found: dict[tuple[str, ...], object] = {}
+    for name, value in env.items():
+        if not name.startswith(PREFIX) or name in RESERVED:
+            continue
+        section, _, key = name.removeprefix(PREFIX).lower().partition("__")
+        if section not in Settings.model_fields or not key:
+            known = ", ".join(f"{PREFIX}{s.upper()}__…" for s in Settings.model_fields)
+            raise SetupError(f"The environment variable {name} is no setting. Known: {known}.")
+        found[section, key] = _decode(section, key, value)
+    return found
+
+
+def _decode(section: str, key: str, value: str) -> object:
+    """Lists and tables come as JSON; everything else is text that pydantic converts."""
+    model = cast("type[BaseModel]", Settings.model_fields[section].annotation)
+    field = model.model_fields.get(key)
+    if field is not None and str(field.annotation).startswith(("list", "dict")):
+        import json
+
+        try:
+            return cast("object", json.loads(value))
+        except ValueError:
+            return [item.strip() for item in value.split(",") if item.strip()]
+    return value
+
+
+def _put(tree: dict[str, Any], key: tuple[str, ...], value: object) -> None:
+    for part in key[:-1]:
+        branch = tree.setdefault(part, {})
+        if not isinstance(branch, dict):
+            raise SetupError(f"The setting {'.'.join(key)} lies below a plain value.")
+        tree = cast("dict[str, Any]", branch)
+    tree[key[-1]] = value
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    lines = list[str]()
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        what = "is no setting" if item["type"] == "extra_forbidden" else item["msg"].lower()
+        lines.append(f"{key}: {what}")
+    source = f" (file {path}, environment, command line)" if path else ""
+    return f"Settings{source}: " + "; ".join(lines) + "."

@@ -1,0 +1,1 @@
+"""Things that services share and the framework injects."""

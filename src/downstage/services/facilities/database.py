@@ -1,0 +1,122 @@
+"""A service's database: SQLAlchemy Core on top, Alembic from the first migration on below."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+import anyio.to_thread
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from downstage.kernel.errors import SetupError
+from downstage.kernel.logging import get_logger
+from downstage.services.facilities.sqlite import copy_database, create_sqlite_engine
+
+__all__ = ["Database", "open_database"]
+
+log = get_logger(__name__)
+
+
+class Database:
+    """Short transactions on one database."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @asynccontextmanager
+    async def read(self) -> AsyncGenerator[AsyncConnection]:
+        """A connection whose reads all see the same moment."""
+        async with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncGenerator[AsyncConnection]:
+        """A transaction that holds the write lock from its begin; commits at exit."""
+        async with self._engine.connect() as connection:
+            await connection.execution_options(writes=True)
+            async with connection.begin():
+                yield connection
+
+    async def close(self) -> None:
+        """Give every connection back; safe to repeat."""
+        await self._engine.dispose()
+
+
+async def open_database(path: Path, *, name: str, migrations: str) -> Database:
+    """Open *path*, upgraded to what this program knows.
+
+    Args:
+        path: the SQLite file; made if absent.
+        name: the service's name, for messages.
+        migrations: the package that holds the Alembic revision modules.
+
+    Raises:
+        SetupError: a newer program wrote it; nothing was touched.
+    """
+    scripts = _scripts(migrations)
+    engine = create_sqlite_engine(path)
+    try:
+        await _upgrade(engine, scripts, path, name)
+    except BaseException:
+        await engine.dispose()
+        raise
+    return Database(engine)
+
+
+def _scripts(package: str) -> ScriptDirectory:
+    module = import_module(package)
+    folder = Path(next(iter(module.__path__)))
+    return ScriptDirectory(str(folder), version_locations=[str(folder)])
+
+
+async def _upgrade(engine: AsyncEngine, scripts: ScriptDirectory, path: Path, name: str) -> None:
+    head = scripts.get_current_head()
+    async with engine.connect() as connection:
+        current = await connection.run_sync(_revision)
+        await connection.rollback()
+    if current == head:
+        return
+    _refuse_newer(scripts, current, path, name)
+    if current is not None:
+        target = path.with_name(f"{path.name}.{current}.bak")
+        await anyio.to_thread.run_sync(copy_database, path, target)
+        log.info("database.copied", service=name, revision=current, copy=str(target))
+    async with engine.connect() as connection:
+        await connection.execution_options(writes=True)
+        async with connection.begin():
+            await connection.run_sync(_run, scripts, current)
+    log.info("database.upgraded", service=name, before=current, after=head)
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _refuse_newer(scripts: ScriptDirectory, current: str | None, path: Path, name: str) -> None:
+    if current is None:
+        return
+    try:
+        scripts.get_revision(current)
+    except CommandError as error:
+        raise SetupError(
+            f"The {name} database {path} was written by a newer Downstage (revision {current}). "
+            "Install that version, or restore a backup made with this one.",
+            revision=current,
+        ) from error
+
+
+def _run(connection: Connection, scripts: ScriptDirectory, current: str | None) -> None:
+    context = MigrationContext.configure(connection)
+    newest_first = list(scripts.iterate_revisions("head", current or "base"))
+    with Operations.context(context):
+        for revision in reversed(newest_first):
+            cast("Any", revision.module).upgrade()
+            context.stamp(scripts, revision.revision)

@@ -1,0 +1,53 @@
+"""All that is particular to SQLite: pragmas, immediate transactions, copies before upgrades."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+__all__ = ["copy_database", "create_sqlite_engine"]
+
+BUSY_S = 10
+"""How long a writer waits for another process's transaction before it fails."""
+
+
+def create_sqlite_engine(path: Path) -> AsyncEngine:
+    """An engine on *path* (made with mode 0600): WAL, foreign keys, immediate writes."""
+    if not path.exists():
+        path.touch(mode=0o600)
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{path}",
+        connect_args={"timeout": BUSY_S},
+        pool_size=4,
+        max_overflow=4,
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        # The driver's own transaction handling begins too late for IMMEDIATE: we say BEGIN.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def on_begin(connection: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        is_write = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+
+    return engine
+
+
+def copy_database(path: Path, target: Path) -> None:
+    """A consistent copy of the database at *path*, also while it is in use."""
+    with sqlite3.connect(path) as source, sqlite3.connect(target) as copy:
+        source.backup(copy)
+    source.close()
+    copy.close()
+    target.chmod(0o600)

@@ -1,0 +1,122 @@
+"""uvicorn on sockets that we opened: several in one loop, no signal handlers of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Generator
+from pathlib import Path
+
+import anyio
+import uvicorn
+from starlette.types import ASGIApp
+
+from downstage.kernel.errors import SetupError
+from downstage.kernel.limits import MAX_SIGNALLING
+
+__all__ = ["Server", "open_port", "open_unix"]
+
+BACKLOG = 512
+
+
+class _Quiet(uvicorn.Server):
+    """The platform handles signals for all its servers at once."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+class Server:
+    """Serves one application on some sockets until it is told to stop."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        sockets: list[socket.socket],
+        *,
+        trusted: list[str] | None = None,
+        certificate: tuple[Path, Path] | None = None,
+    ) -> None:
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="websockets-sansio",
+            ws_max_size=MAX_SIGNALLING,
+            ws_per_message_deflate=False,
+            ws_ping_interval=20,
+            ws_ping_timeout=20,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(trusted),
+            forwarded_allow_ips=trusted or [],
+            timeout_graceful_shutdown=1,
+            timeout_keep_alive=30,
+            ssl_certfile=str(certificate[0]) if certificate else None,
+            ssl_keyfile=str(certificate[1]) if certificate else None,
+        )
+        self._server = _Quiet(config)
+        self._sockets = sockets
+
+    async def run(self) -> None:
+        """Serve until `stop` or cancellation; open connections get a second to end."""
+        try:
+            await self._server.serve(sockets=self._sockets)
+        except BaseException:
+            self._server.should_exit = True
+            with anyio.CancelScope(shield=True), anyio.move_on_after(2):
+                await self._server.shutdown(sockets=self._sockets)
+            raise
+
+    async def wait_started(self, deadline_s: float = 10) -> None:
+        """Return once it accepts connections."""
+        with anyio.fail_after(deadline_s):
+            while not self._server.started:
+                await anyio.sleep(0.005)  # uvicorn tells no other way
+
+    def stop(self) -> None:
+        """Ask `run` to return."""
+        self._server.should_exit = True
+
+
+def open_port(host: str, port: int) -> socket.socket:
+    """A listening TCP socket; port 0 takes a free one.
+
+    Raises:
+        SetupError: the port is taken or not ours to take; says how to choose another.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise SetupError(
+            f"Cannot listen on {host}:{port}: {error.strerror}. "
+            "Choose another with --port, or stop the program that holds it.",
+            port=port,
+        ) from error
+    return sock
+
+
+def open_unix(path: Path) -> socket.socket:
+    """A listening unix socket at *path*, mode 0600; a stale one is replaced."""
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(str(path))
+    except OSError as error:
+        sock.close()
+        raise SetupError(
+            f"Cannot make the socket {path}: {error.strerror}. Unix sockets need a path under "
+            "108 characters: choose a shorter --data folder.",
+        ) from error
+    path.chmod(0o600)
+    sock.listen(BACKLOG)
+    sock.setblocking(False)
+    return sock
