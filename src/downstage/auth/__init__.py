@@ -1,0 +1,1 @@
+"""Who may do what: principals, scopes and roles as data, tokens, tickets, seals."""

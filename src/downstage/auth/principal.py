@@ -1,0 +1,44 @@
+"""Who is asking, as far as a verified token says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from downstage.auth.scopes import expand
+
+__all__ = ["KINDS", "Kind", "Principal"]
+
+Kind = Literal["user", "service", "instance", "seat", "token"]
+"""``token`` is a person's program with an API token; ``seat`` holds one seat of one session."""
+
+KINDS: tuple[Kind, ...] = ("user", "service", "instance", "seat", "token")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An authenticated caller.
+
+    `subject` owns things (a person's sign-in and their API tokens share it); `name` is for
+    eyes. A person removed and added again under the same name has another subject.
+    """
+
+    subject: str
+    name: str
+    kind: Kind
+    tenant: str = "main"
+    scopes: frozenset[str] = field(default_factory=frozenset[str])
+    act: str | None = None
+    """Subject of the person for whom a service calls."""
+    session_id: str | None = None
+    instance_id: str | None = None
+    seat: str | None = None
+    role: str | None = None
+    """Of a seat: ``controller`` or ``spectator``."""
+    token_id: str = ""
+    expires_at: datetime | None = None
+
+    def may(self, scope: str) -> bool:
+        """Whether *scope* is held, directly or implied by another."""
+        return scope in expand(self.scopes)
