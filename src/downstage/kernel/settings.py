@@ -8,6 +8,7 @@ pydantic-settings passes over in silence.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
@@ -50,6 +51,14 @@ def _port_range(value: object) -> object:
         return (int(low), int(high or low))
     return value
 
+
+def _span(value: object) -> object:
+    """Plain seconds as text (``"120"``), as environments and command lines give them."""
+    return float(value) if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value) else value
+
+
+Span = Annotated[timedelta, BeforeValidator(_span)]
+"""A length of time: seconds, or ISO 8601 (``PT5M``)."""
 
 PortRange = Annotated[tuple[int, int], BeforeValidator(_port_range)]
 
@@ -104,9 +113,9 @@ class Services(_Section):
 class Identity(_Section):
     """Users, tokens, signing keys."""
 
-    token_ttl: timedelta = timedelta(hours=8)
+    token_ttl: Span = timedelta(hours=8)
     """Life of a sign-in."""
-    key_rotation: timedelta = timedelta(days=30)
+    key_rotation: Span = timedelta(days=30)
     """Age at which a new signing key takes over."""
     login_attempts: int = Field(default=10, ge=1)
     """Failed sign-ins of one name or address in 5 minutes before 429."""
@@ -115,17 +124,17 @@ class Identity(_Section):
 class Gateway(_Section):
     """Sessions and signalling."""
 
-    connect_lease: timedelta = timedelta(seconds=120)
+    connect_lease: Span = timedelta(seconds=120)
     """How long a ready session waits for its first viewer."""
-    resume_lease: timedelta = timedelta(seconds=60)
+    resume_lease: Span = timedelta(seconds=60)
     """How long a session waits for a viewer who was cut off."""
-    idle_lease: timedelta = timedelta(minutes=30)
+    idle_lease: Span = timedelta(minutes=30)
     """How long a session lives without any input."""
-    maximum_lease: timedelta = timedelta(hours=8)
+    maximum_lease: Span = timedelta(hours=8)
     """How long a session lives at most."""
-    start_deadline: timedelta = timedelta(seconds=60)
+    start_deadline: Span = timedelta(seconds=60)
     """How long an instance may take to show its first picture."""
-    end_deadline: timedelta = timedelta(seconds=20)
+    end_deadline: Span = timedelta(seconds=20)
     """How long an instance may take to end before it is called lost."""
     region: str = "local"
     """Name of the one region this gateway serves."""
@@ -147,11 +156,13 @@ class Manager(_Section):
     """Instances that may run at once on this machine."""
     applications: list[Path] = []
     """Further folders with ``*/application.toml``; the shipped ones are always there."""
+    stages: list[Path] = []
+    """Folders whose files may be opened as stages; no other local file is."""
     isolation: Literal["auto", "bubblewrap", "none"] = "auto"
     """``auto``: bubblewrap where it works, else plain processes with a warning."""
-    attach_deadline: timedelta = timedelta(seconds=10)
+    attach_deadline: Span = timedelta(seconds=10)
     """How long a keeper waits for a manager before it ends its instance."""
-    stop_grace: timedelta = timedelta(seconds=2)
+    stop_grace: Span = timedelta(seconds=2)
     """Between SIGTERM and SIGKILL for an application."""
 
 

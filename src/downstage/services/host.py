@@ -9,9 +9,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.abc
@@ -42,11 +42,10 @@ STOP_S = 5.0
 log = get_logger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Running:
     extension: IExt
     context: ServiceContext
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
 
 class ServiceHost:
@@ -96,6 +95,19 @@ class ServiceHost:
             if running.context.name == service:
                 return running.extension
         raise SetupError(f"The service {service} does not run in this process.")
+
+    def running(self) -> list[tuple[str, str]]:
+        """Names and states of the services of this process, in order of start."""
+        return [(item.context.name, "running") for item in self._running]
+
+    def metrics(self) -> list[str]:
+        """Prometheus lines that services contribute (``metrics()`` of their extension)."""
+        lines = list[str]()
+        for item in self._running:
+            tell = getattr(item.extension, "metrics", None)
+            if callable(tell):
+                lines += cast("list[str]", tell())
+        return lines
 
     @asynccontextmanager
     async def run(self) -> AsyncGenerator[ServiceHost]:

@@ -1,0 +1,1 @@
+"""The measuring instrument: knows pages and pictures, not products (but for `products`)."""

@@ -1,0 +1,240 @@
+"""The two products that are measured: started, asked for a page, ended. Same card, same machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from measuring.cpu import descendants, matching
+from measuring.measure import Page
+
+__all__ = ["Cell", "Downstage", "Selkies"]
+
+CARD_ENVIRONMENT = {"SDL_FRAMEBUFFER_ACCELERATION": "0", "SDL_VIDEODRIVER": "x11"}
+"""The card's environment is the same for both products: presenting through llvmpipe costs 8 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One thing to measure."""
+
+    width: int
+    height: int
+    fps: int
+    transport: str
+    """``websocket`` or ``webrtc``."""
+    still: bool = False
+
+    @property
+    def name(self) -> str:
+        """For tables: ``720p60 webrtc``."""
+        return f"{self.height}p{self.fps} {self.transport}{' still' if self.still else ''}"
+
+
+class Downstage:
+    """Our platform with one session of the test card."""
+
+    name = "downstage"
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._data = Path(tempfile.mkdtemp(prefix="ds-"))
+        self._session: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "downstage", "up", "--demo", "--json", "--port", "0"]
+        command += ["--operator-port", "0", "--data", str(self._data)]
+        self._log = (self._data / "bench.log").open("w")
+        self._process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env={**os.environ, "DOWNSTAGE_GATEWAY__IDLE_LEASE": "3600"},
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the platform did not start: " + self._tail())
+        self._facts = json.loads(line)
+        for session in self._call("GET", "/v1/sessions")["items"]:
+            self._call("DELETE", f"/v1/sessions/{session['id']}")
+        arguments = ["--fps", str(self._cell.fps), *(["--still"] if self._cell.still else [])]
+        display = {"width": self._cell.width, "height": self._cell.height, "fps": 60}
+        body = {"application": "test-card", "arguments": arguments, "display": display}
+        self._session = self._call("POST", "/v1/sessions", body)
+        self._wait_ready()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(8)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+        shutil.rmtree(self._data, ignore_errors=True)
+
+    def page(self) -> Page:
+        """A new link into the session; the picture is as large as the page."""
+        link = self._call("POST", f"/v1/sessions/{self._session['id']}/links")["join_url"]
+        address, _, fragment = link.partition("#")
+        joint = "&" if "?" in address else "?"
+        size = f"{self._cell.width}x{self._cell.height}"
+        url = f"{address}{joint}transport={self._cell.transport}&resolution={size}#{fragment}"
+        every = descendants({self._process.pid}) | self._instance()
+        card = matching("downstage.apps.test_card", every)
+        display = matching("Xvfb", every)
+        groups = {"card": card, "xvfb": display, "server": every}
+        return Page(url, (self._cell.width, self._cell.height), groups)
+
+    def _instance(self) -> set[int]:
+        """Keepers live beside the platform, not below it."""
+        run = str(self._data)
+        found = set[int]()
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if run in Path("/proc", name, "cmdline").read_text(errors="replace"):
+                    found.add(int(name))
+            except OSError:
+                continue
+        return descendants(found)
+
+    def _wait_ready(self) -> None:
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            state = self._call("GET", f"/v1/sessions/{self._session['id']}")
+            if state["state"] in ("ready", "active"):
+                return
+            if state["state"] == "ended":
+                raise RuntimeError(f"the session ended: {state['reason']} {state['detail']}")
+            time.sleep(0.1)
+        raise RuntimeError("the session was not ready within 30 s")
+
+    def _call(self, method: str, path: str, body: object = None) -> Any:
+        request = urllib.request.Request(
+            self._facts["url"] + path,
+            method=method,
+            data=json.dumps(body).encode() if body is not None else None,
+            headers={
+                "authorization": f"Bearer {self._facts['token']}",
+                "content-type": "application/json",
+            },
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def _tail(self) -> str:
+        return (self._data / "bench.log").read_text()[-800:]
+
+
+class Selkies:
+    """Selkies' own application on an Xvfb with the same card, started as its documentation says."""
+
+    name = "selkies"
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._home = Path(tempfile.mkdtemp(prefix="sk-"))
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._port = 20000 + secrets.randbelow(20000)
+
+    def __enter__(self) -> Self:
+        display = self._start_display()
+        environment = {
+            **os.environ,
+            **CARD_ENVIRONMENT,
+            "DISPLAY": display,
+            "HOME": str(self._home),
+            "XDG_RUNTIME_DIR": str(self._home),
+        }
+        size = f"{self._cell.width}x{self._cell.height}"
+        card = [sys.executable, "-m", "downstage.apps.test_card", "--size", size]
+        card += ["--fps", str(self._cell.fps), *(["--still"] if self._cell.still else [])]
+        self._card = self._spawn(card, environment)
+        self._server = self._spawn(self._command(), environment)
+        self._wait_port()
+        return self
+
+    def _command(self) -> list[str]:
+        mode = "webrtc" if self._cell.transport == "webrtc" else "websockets"
+        program = shutil.which("selkies", path=str(Path(sys.executable).parent)) or "selkies"
+        command = [program, "--addr=127.0.0.1", f"--port={self._port}", f"--mode={mode}"]
+        command += ["--enable-https=false", "--enable-basic-auth=false", "--audio-enabled=false"]
+        command += ["--microphone-enabled=false", "--gamepad-enabled=false", "--encoder=h264"]
+        command += ["--use-cpu=true", "--rate-control-mode=cbr", "--video-bitrate=8"]
+        command += [f"--framerate={self._cell.fps}", "--manual-resolution=true"]
+        command += [f"--manual-width={self._cell.width}", f"--manual-height={self._cell.height}"]
+        # Its default STUN server cannot be reached here and would cost it 5 s: an empty list is fair.
+        empty = self._home / "rtc.json"
+        empty.write_text('{"lifetimeDuration":"86400s","iceServers":[],"iceTransportPolicy":"all"}')
+        return [*command, f"--rtc-config-json={empty}"]
+
+    def _start_display(self) -> str:
+        read, write = os.pipe()
+        command = ["Xvfb", "-displayfd", str(write), "-nolisten", "tcp"]
+        command += ["-screen", "0", f"{self._cell.width}x{self._cell.height}x24"]
+        process = subprocess.Popen(
+            command, pass_fds=(write,), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        os.close(write)
+        self._processes.append(process)
+        with os.fdopen(read) as pipe:
+            self._display_process = process
+            return ":" + pipe.readline().strip()
+
+    def _spawn(self, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        log = (self._home / f"{Path(command[0]).name}.log").open("w")
+        process = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        log.close()
+        self._processes.append(process)
+        return process
+
+    def _wait_port(self) -> None:
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{self._port}/", timeout=1).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                time.sleep(2)
+                return
+        raise RuntimeError(
+            "selkies did not listen: " + (self._home / "selkies.log").read_text()[-500:]
+        )
+
+    def __exit__(self, *_: object) -> None:
+        for process in reversed(self._processes):
+            for pid in descendants({process.pid}):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            process.wait()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def page(self) -> Page:
+        """Its own page."""
+        groups = {
+            "card": {self._card.pid},
+            "xvfb": {self._display_process.pid},
+            "server": {self._server.pid},
+        }
+        return Page(
+            f"http://127.0.0.1:{self._port}/", (self._cell.width, self._cell.height), groups
+        )

@@ -1,0 +1,85 @@
+"""How a command reaches the platform: the one that runs on the data folder, or identity alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from downstage.identity.extension import Extension as IdentityExtension
+from downstage.kernel.errors import SetupError
+from downstage.kernel.settings import Settings
+from downstage.services import AsyncClient
+from downstage.services.context import PlatformUrls
+from downstage.services.host import ServiceHost
+from downstage.services.transports.http import close_pool
+
+__all__ = ["Facts", "find_platform", "identity_client", "platform_client", "write_operator_token"]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A platform that runs: its process, addresses and the operator's token."""
+
+    pid: int
+    url: str
+    operator_url: str
+    token: str
+
+
+def find_platform(data: Path) -> Facts | None:
+    """The platform that runs on *data*; None where none does."""
+    folder = data.absolute() / "run"
+    try:
+        found = json.loads((folder / "platform.json").read_text(encoding="utf-8"))
+        token = (folder / "operator.token").read_text(encoding="ascii").strip()
+        alive = Path(f"/proc/{int(found['pid'])}").exists()
+        facts = Facts(int(found["pid"]), found["url"], found["operator_url"], token)
+    except (OSError, ValueError, KeyError):
+        return None
+    return facts if alive else None
+
+
+def write_operator_token(data: Path, token: str) -> None:
+    """Leave the operator's token where only this user's commands can read it."""
+    path = data.absolute() / "run" / "operator.token"
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(token, encoding="ascii")
+
+
+@asynccontextmanager
+async def platform_client(settings: Settings) -> AsyncGenerator[tuple[AsyncClient, Facts]]:
+    """A client of the running platform, as its operator.
+
+    Raises:
+        SetupError: none runs on this data folder.
+    """
+    facts = find_platform(settings.platform.data)
+    if facts is None:
+        raise SetupError(
+            f"No platform runs on {settings.platform.data.absolute()}. "
+            "Start one with: downstage up   (or name its folder with --data)."
+        )
+    try:
+        yield AsyncClient(facts.url, token=facts.token, timeout_s=30), facts
+    finally:
+        await close_pool()
+
+
+@asynccontextmanager
+async def identity_client(settings: Settings) -> AsyncGenerator[AsyncClient]:
+    """A client of identity: the running platform's, else started here for this command."""
+    if find_platform(settings.platform.data) is not None:
+        async with platform_client(settings) as (client, _):
+            yield client
+        return
+    urls = PlatformUrls("http://localhost", "unix:///nowhere")
+    host = ServiceHost(settings, urls, services=("identity",))
+    async with host.run():
+        extension = host.extension("identity")
+        assert isinstance(extension, IdentityExtension)  # noqa: S101 - by its name
+        token = await extension.operator_token()
+        yield AsyncClient("local://identity", token=token)

@@ -1,0 +1,349 @@
+"""``downstage``: the commands, their options, and errors as one line with what to do."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import anyio
+from cyclopts import App, Parameter
+from rich.console import Console
+
+import downstage
+from downstage.cli.options import Common, Serving, common_settings, serving_settings
+from downstage.kernel import logging
+from downstage.kernel.errors import PlatformError
+from downstage.kernel.settings import Log, Settings
+from downstage.services.errors import BaseServiceError
+
+__all__ = ["main"]
+
+app = App(
+    name="downstage",
+    help="Put any application on stage in a browser, from your own machine.",
+    version=downstage.__version__,
+)
+user = App(name="user", help="People who may sign in.")
+session = App(name="session", help="Applications on stage.")
+app.command(user)
+app.command(session)
+
+BAD_SETUP = 2
+REFUSED = 1
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line; exit 0 done, 1 refused, 2 wrong use or set-up, 130 interrupted."""
+    try:
+        app()
+    except PlatformError as error:
+        _fail(error.detail, BAD_SETUP if error.code == "setup" else REFUSED)
+    except BaseServiceError as error:
+        _fail(error.detail, REFUSED)
+    except ExceptionGroup as group:
+        _fail_group(group)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _fail(text: str, code: int) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]downstage:[/] {text}", highlight=False)
+    sys.exit(code)
+
+
+def _fail_group(group: BaseExceptionGroup[BaseException]) -> None:
+    """Task groups wrap what failed inside them: tell the first error that is ours."""
+    for error in _leaves(group):
+        if isinstance(error, PlatformError | BaseServiceError):
+            _fail(error.detail, BAD_SETUP if getattr(error, "code", "") == "setup" else REFUSED)
+    raise group
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found = list[BaseException]()
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    async def body() -> Any:
+        return await work
+
+    return anyio.run(body, backend_options={"use_uvloop": True})
+
+
+def _start_logging(settings: Settings, *, to_file: bool) -> None:
+    """While serving, the log goes to a file that `downstage logs` shows; else to the terminal."""
+    if not to_file:
+        logging.configure(settings.log)
+        return
+    folder = settings.platform.data.absolute() / "log"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stream = (folder / "platform.log").open("a", encoding="utf-8", buffering=1)
+    logging.configure(Log(level=settings.log.level, json_lines=True), stream=stream)
+
+
+@app.command
+def up(
+    *,
+    demo: Annotated[bool, Parameter(negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+    serving: Serving | None = None,
+) -> None:
+    """Start the platform on this machine; Ctrl-C ends it and everything it started.
+
+    Parameters
+    ----------
+    demo
+        A demo user and a USD stage that already runs; loopback only.
+    as_json
+        One line on standard output when all is ready: url, join_url, token, user, password.
+    verbose
+        Show the log here instead of writing it to the data folder.
+    """
+    from downstage.cli.up import Plan, demo_application
+    from downstage.cli.up import up as run_up
+
+    more: dict[str, object] = (
+        {"platform__demo": True, "gateway__connect_lease": 900} if demo else {}
+    )
+    settings = serving_settings(serving, **more)
+    _start_logging(settings, to_file=not verbose)
+    application = demo_application() if demo else None
+    _run(run_up(settings, Plan(application=application, as_json=as_json)))
+
+
+@app.command
+def run(
+    *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    display: Literal["x11", "wayland"] = "x11",
+    size: str = "1280x720",
+    network: Annotated[bool, Parameter(negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+    serving: Serving | None = None,
+) -> None:
+    """Stream any program: downstage run -- xterm -fs 14.
+
+    Parameters
+    ----------
+    command
+        The program and its arguments, after --.
+    display
+        What the program draws on.
+    size
+        Picture at the start, WIDTHxHEIGHT; it follows the viewer's window.
+    network
+        Let the program reach the network.
+    as_json
+        One line on standard output when all is ready.
+    verbose
+        Show the log here.
+    """
+    from downstage.cli.up import Plan, program_application
+    from downstage.cli.up import up as run_up
+    from downstage.contracts.manager import Display
+    from downstage.kernel.errors import SetupError
+
+    if not command:
+        raise SetupError("Name a program after --, for example: downstage run -- xterm")
+    width, _, height = size.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise SetupError(f"--size is WIDTHxHEIGHT, for example 1280x720, not {size}.")
+    folder, name = program_application(list(command), display=display, network=network)
+    try:
+        settings = serving_settings(
+            serving,
+            platform__demo=True,
+            gateway__connect_lease=900,
+            manager__applications=[folder, *(serving.app_folder if serving else ())],
+        )
+        _start_logging(settings, to_file=not verbose)
+        shape = Display(width=int(width), height=int(height))
+        _run(run_up(settings, Plan(application=name, display=shape, as_json=as_json)))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@app.command
+def serve(
+    service: Literal["identity", "gateway", "agent", "manager"],
+    *,
+    serving: Serving | None = None,
+) -> None:
+    """Run one service alone; the others are named by [services] in the settings."""
+    from downstage.cli.platform import run_platform, stop_signal
+
+    settings = serving_settings(serving)
+    _start_logging(settings, to_file=False)
+
+    async def work() -> None:
+        async with run_platform(settings, services=(service,)) as platform:
+            Console(stderr=True).print(f"{service} answers on {platform.urls.public}")
+            await stop_signal()
+
+    _run(work())
+
+
+@app.command
+def status(common: Common | None = None) -> None:
+    """What runs on this data folder: address, services, sessions."""
+    from downstage.cli.sessions import show_status
+
+    _run(show_status(common_settings(common)))
+
+
+@app.command
+def logs(
+    *,
+    follow: Annotated[bool, Parameter(negative="")] = False,
+    lines: int = 50,
+    common: Common | None = None,
+) -> None:
+    """The platform's log, newest last.
+
+    Parameters
+    ----------
+    follow
+        Go on as it grows.
+    lines
+        How many of the last lines.
+    """
+    from downstage.cli.files import show_log
+
+    _run(show_log(common_settings(common), lines=lines, follow=follow))
+
+
+@app.command
+def backup(file: Path, *, common: Common | None = None) -> None:
+    """Write databases and keys to FILE (.tar.gz, readable by you alone); the platform may run."""
+    from downstage.cli.files import make_backup
+
+    make_backup(common_settings(common), file)
+
+
+@app.command
+def restore(
+    file: Path,
+    *,
+    force: Annotated[bool, Parameter(negative="")] = False,
+    common: Common | None = None,
+) -> None:
+    """Bring a backup into an empty data folder; --force replaces what is there (kept aside)."""
+    from downstage.cli.files import restore_backup
+
+    restore_backup(common_settings(common), file, force=force)
+
+
+@app.command
+def doctor(*, serving: Serving | None = None) -> None:
+    """Check this machine: display, GL, encoders, ports, UDP, fonts, disk; each with its fix."""
+    from downstage.cli.doctor import examine
+
+    healthy = _run(examine(serving_settings(serving)))
+    sys.exit(0 if healthy else REFUSED)
+
+
+@app.command
+def token(
+    *,
+    name: str = "command line",
+    scope: tuple[str, ...] = (),
+    days: int = 30,
+    common: Common | None = None,
+) -> None:
+    """Print a new API token of the operator, for scripts.
+
+    Parameters
+    ----------
+    name
+        What it is for; shown in lists.
+    scope
+        What it may do; nothing named: all that the operator may.
+    days
+        How long it counts.
+    """
+    from downstage.cli.people import print_token
+
+    _run(print_token(common_settings(common), name=name, scopes=list(scope), days=days))
+
+
+@user.command(name="add")
+def user_add(
+    name: str,
+    *,
+    admin: Annotated[bool, Parameter(negative="")] = False,
+    common: Common | None = None,
+) -> None:
+    """Add a person; asks for the password (or reads one line of standard input)."""
+    from downstage.cli.people import add_user
+
+    _run(add_user(common_settings(common), name, is_admin=admin))
+
+
+@user.command(name="ls")
+def user_ls(common: Common | None = None) -> None:
+    """List people."""
+    from downstage.cli.people import list_users
+
+    _run(list_users(common_settings(common)))
+
+
+@user.command(name="passwd")
+def user_passwd(name: str, *, common: Common | None = None) -> None:
+    """Set a person's password; what they were signed in with ends."""
+    from downstage.cli.people import set_password
+
+    _run(set_password(common_settings(common), name))
+
+
+@user.command(name="rm")
+def user_rm(name: str, *, common: Common | None = None) -> None:
+    """Remove a person and all their tokens."""
+    from downstage.cli.people import remove_user
+
+    _run(remove_user(common_settings(common), name))
+
+
+@session.command(name="ls")
+def session_ls(common: Common | None = None) -> None:
+    """List sessions, newest first."""
+    from downstage.cli.sessions import list_sessions
+
+    _run(list_sessions(common_settings(common)))
+
+
+@session.command(name="create")
+def session_create(
+    application: str,
+    *,
+    stage: str | None = None,
+    size: str = "1280x720",
+    common: Common | None = None,
+) -> None:
+    """Start an application and print the link that opens it."""
+    from downstage.cli.sessions import create_session
+
+    _run(create_session(common_settings(common), application, stage=stage, size=size))
+
+
+@session.command(name="open")
+def session_open(session_id: str, *, common: Common | None = None) -> None:
+    """Print a new link for a session that runs."""
+    from downstage.cli.sessions import open_session
+
+    _run(open_session(common_settings(common), session_id))
+
+
+@session.command(name="rm")
+def session_rm(session_id: str, *, common: Common | None = None) -> None:
+    """End a session."""
+    from downstage.cli.sessions import remove_session
+
+    _run(remove_session(common_settings(common), session_id))

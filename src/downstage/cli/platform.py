@@ -1,0 +1,206 @@
+"""The platform process: sockets, services, servers, and an end within three seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+import anyio
+
+from downstage.cli.tls import TlsProxy
+from downstage.kernel.errors import SetupError
+from downstage.kernel.logging import get_logger
+from downstage.kernel.settings import Settings
+from downstage.services.context import PlatformUrls
+from downstage.services.host import BUILT_IN, ServiceHost
+from downstage.services.operator import operator_app
+from downstage.services.server import Server, open_port, open_unix
+
+__all__ = ["RunningPlatform", "check_binding", "is_loopback", "run_platform", "stop_signal"]
+
+PRIVATE = 0o700
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningPlatform:
+    """A platform that answers on its ports."""
+
+    host: ServiceHost
+    urls: PlatformUrls
+    operator_url: str
+
+
+def is_loopback(host: str) -> bool:
+    """Whether *host* can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_binding(settings: Settings) -> None:
+    """Refuse a public address without TLS or a trusted proxy, or with demo users.
+
+    Raises:
+        SetupError: says which of the three ways to take.
+    """
+    platform = settings.platform
+    if is_loopback(platform.host):
+        return
+    if platform.demo:
+        raise SetupError(
+            f"--demo makes a user whose password is printed: it runs on this machine alone, not on "
+            f"{platform.host}. Leave --host away, or start without --demo."
+        )
+    if platform.tls is None and not platform.behind_proxy:
+        raise SetupError(
+            f"{platform.host} can be reached by others, and nothing would be encrypted. Add "
+            "--tls auto (own certificate authority), --tls CERT KEY, or --behind-proxy CIDR "
+            "where a proxy of yours does TLS."
+        )
+
+
+@asynccontextmanager
+async def run_platform(
+    settings: Settings, *, services: tuple[str, ...] = BUILT_IN
+) -> AsyncGenerator[RunningPlatform]:
+    """Everything is up and answering inside; all of it is gone after.
+
+    Raises:
+        SetupError: binding, ports, data folder or databases do not allow a start.
+    """
+    check_binding(settings)
+    data = _prepare_data(settings)
+    tls = TlsProxy(settings, data) if settings.platform.tls == "auto" else None
+    inner = open_port("127.0.0.1", 0) if tls else _open_public(settings)
+    operator = open_port("127.0.0.1", settings.platform.operator_port)
+    link = open_unix(data / "run" / "platform.sock")
+    urls = PlatformUrls(_public_url(settings, inner), f"unix://{data}/run/platform.sock")
+    operator_url = f"http://127.0.0.1:{operator.getsockname()[1]}"
+    host = ServiceHost(settings, urls, services=services)
+    async with host.run(), anyio.create_task_group() as tasks:
+        servers = _servers(settings, host, inner, operator, link, behind_tls=tls is not None)
+        try:
+            for server in servers:
+                tasks.start_soon(server.run)
+            for server in servers:
+                await server.wait_started()
+            if tls:
+                await tls.start(tasks, inner.getsockname()[1])
+            _write_facts(data, urls, operator_url)
+            yield RunningPlatform(host, urls, operator_url)
+        finally:
+            (data / "run" / "platform.json").unlink(missing_ok=True)
+            for server in servers:
+                server.stop()
+            with anyio.CancelScope(shield=True):
+                if tls:
+                    await tls.stop()
+            tasks.cancel_scope.cancel()
+
+
+async def stop_signal() -> signal.Signals:
+    """Wait for Ctrl-C or a SIGTERM."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            return number
+    raise AssertionError
+
+
+def _prepare_data(settings: Settings) -> Path:
+    data = settings.platform.data.absolute()
+    try:
+        (data / "run").mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        data.chmod(PRIVATE)
+        (data / "run").chmod(PRIVATE)
+    except OSError as error:
+        raise SetupError(
+            f"The data folder {data} cannot be used: {error.strerror}. Choose another with --data."
+        ) from error
+    _refuse_second(data)
+    return data
+
+
+def _refuse_second(data: Path) -> None:
+    """One platform a data folder: two would fight over the same rows."""
+    facts = data / "run" / "platform.json"
+    try:
+        pid = int(json.loads(facts.read_text())["pid"])
+        os.kill(pid, 0)
+    except (OSError, ValueError, KeyError):
+        return
+    if pid != os.getpid() and b"downstage" in _command_of(pid):
+        raise SetupError(
+            f"A platform (process {pid}) already runs on {data}. Stop it, or choose --data."
+        )
+
+
+def _command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _open_public(settings: Settings) -> socket.socket:
+    return open_port(settings.platform.host, settings.platform.port)
+
+
+def _public_url(settings: Settings, inner: socket.socket) -> str:
+    platform = settings.platform
+    if platform.public_url:
+        return platform.public_url.rstrip("/")
+    port = platform.port if platform.tls == "auto" else inner.getsockname()[1]
+    name = settings.media.public_ip or platform.host
+    if name in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        name = socket.getfqdn()
+    scheme = "https" if platform.tls else "http"
+    return f"{scheme}://[{name}]:{port}" if ":" in name else f"{scheme}://{name}:{port}"
+
+
+def _servers(
+    settings: Settings,
+    host: ServiceHost,
+    public: socket.socket,
+    operator: socket.socket,
+    link: socket.socket,
+    *,
+    behind_tls: bool,
+) -> list[Server]:
+    platform = settings.platform
+    certificate = None
+    if platform.tls == "files":
+        if platform.tls_certificate is None or platform.tls_key is None:
+            raise SetupError("--tls needs two files: the certificate chain and its key.")
+        certificate = (platform.tls_certificate, platform.tls_key)
+    trusted = ["127.0.0.1"] if behind_tls else platform.behind_proxy
+    servers = [
+        Server(host.public_app, [public], trusted=trusted, certificate=certificate),
+        Server(operator_app(host), [operator]),
+    ]
+    if "gateway" in {name for name, _ in host.running()}:
+        servers.append(Server(host.app("gateway"), [link]))
+    return servers
+
+
+def _write_facts(data: Path, urls: PlatformUrls, operator_url: str) -> None:
+    """What other commands need to find this platform; no secret among it."""
+    facts = {
+        "pid": os.getpid(),
+        "url": urls.public,
+        "link": urls.link,
+        "operator_url": operator_url,
+    }
+    path = data / "run" / "platform.json"
+    path.write_text(json.dumps(facts), encoding="utf-8")
+    path.chmod(0o600)
