@@ -63,6 +63,8 @@ class ApplicationView(Answer):
     """Image names of container platforms that mean this application here."""
     opens_stage: bool
     """Takes a stage URL or path as its document."""
+    unavailable: str | None = None
+    """Why it cannot be started here, and what to do about it."""
 
 
 class ApplicationPage(Answer):
@@ -75,6 +77,8 @@ class InstanceCreate(Request):
     """Start streamer and application for one session; repeating the same session_id is safe."""
 
     session_id: str
+    instance_id: str | None = Field(default=None, pattern=r"^i-[a-z2-7]{26}$")
+    """Chosen by the caller, so that the instance token can name it; None: the manager chooses."""
     tenant: str = "main"
     owner: str
     application: str

@@ -1,0 +1,202 @@
+"""Declared applications: ``*/application.toml`` read, checked, found by name or image.
+
+A file with a mistake is reported, naming file and key, and the others load all the same.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from downstage.contracts.manager import ApplicationView
+from downstage.kernel.errors import NotFound
+
+__all__ = ["Application", "ApplicationFile", "Catalogue", "Fault", "Resources", "load"]
+
+FILE = "application.toml"
+NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
+MAX_FILE = 256 * 1024
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Resources(_Closed):
+    """What an application may take, and how long it may take to draw."""
+
+    memory_mb: int | None = Field(default=None, ge=64)
+    """Bound of each process's data memory."""
+    start_deadline_s: float = Field(default=30.0, gt=0, le=600)
+    """From its start to its first picture."""
+    gpu: bool = False
+    """Whether it may open the graphics card."""
+
+
+class ApplicationFile(_Closed):
+    """The content of an ``application.toml``."""
+
+    name: str = Field(pattern=NAME)
+    title: str = Field(min_length=1, max_length=128)
+    description: str = Field(default="", max_length=1024)
+    command: list[str] = Field(min_length=1)
+    """Argument vector, never a shell; ``{python}`` is the interpreter that runs Downstage."""
+    arguments: list[str] = []
+    """Appended; ``{width} {height} {fps} {folder} {stage} {stage_dir}`` are filled in."""
+    display: Literal["x11", "wayland"] = "x11"
+    images: list[str] = []
+    """Image names of container platforms that mean this application here."""
+    opens_stage: bool = False
+    """Takes a stage as its document."""
+    stage_argument: list[str] = ["{stage}"]
+    """Appended when a stage is given."""
+    default_stage: str | None = None
+    """Opened when none is given."""
+    requires: list[str] = []
+    """Python modules without which it cannot run."""
+    missing_hint: str | None = None
+    """How to get them."""
+    network: bool = False
+    """Whether it may reach the network."""
+    read_only: list[Path] = []
+    """Further folders it may read."""
+    allowed_options: list[str] | None = None
+    """Options that callers may pass in `arguments`; absent: any."""
+    allowed_environment: list[str] = ["*"]
+    """Variables that callers may set, with ``*`` at the end of a name; never the system's own."""
+    environment: dict[str, str] = {}
+    """Variables it always gets."""
+    resources: Resources = Resources()
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """One application as declared, and where."""
+
+    declared: ApplicationFile
+    folder: Path
+    missing: tuple[str, ...] = ()
+    """Modules it requires that are not to be had."""
+
+    @property
+    def unavailable(self) -> str | None:
+        """Why it cannot run here and what to do, or None."""
+        if not self.missing:
+            return None
+        hint = f" To get it: {self.declared.missing_hint}" if self.declared.missing_hint else ""
+        return f"{self.declared.title} needs {', '.join(self.missing)}.{hint}"
+
+    def view(self) -> ApplicationView:
+        """The application without its command."""
+        it = self.declared
+        return ApplicationView(
+            name=it.name,
+            title=it.title,
+            description=it.description,
+            display=it.display,
+            images=it.images,
+            opens_stage=it.opens_stage,
+            unavailable=self.unavailable,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A declaration that was not taken, and why."""
+
+    file: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All applications of this machine."""
+
+    applications: Mapping[str, Application]
+    faults: tuple[Fault, ...] = ()
+    _images: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def views(self) -> list[ApplicationView]:
+        """All of them, by name."""
+        return [self.applications[name].view() for name in sorted(self.applications)]
+
+    def find(self, name: str) -> Application:
+        """The application called *name*, or the one that the image *name* means here.
+
+        Raises:
+            NotFound: there is none, or it cannot run here.
+        """
+        key = name if name in self.applications else self._images.get(_plain(name))
+        if key is None:
+            known = ", ".join(sorted(self.applications)) or "none"
+            raise NotFound(
+                f"No application or image is registered as {name[:128]!r}. Known: {known}.",
+                field="application",
+            )
+        application = self.applications[key]
+        if application.unavailable is not None:
+            raise NotFound(application.unavailable, field="application", application=key)
+        return application
+
+
+def load(folders: Iterable[Path]) -> Catalogue:
+    """Read every ``*/application.toml`` below *folders*; a name counts once, the first wins."""
+    applications: dict[str, Application] = {}
+    faults = list[Fault]()
+    images: dict[str, str] = {}
+    for path in (path for folder in folders for path in sorted(folder.glob(f"*/{FILE}"))):
+        found = _read(path)
+        if isinstance(found, Fault):
+            faults.append(found)
+        elif found.declared.name in applications:
+            other = applications[found.declared.name].folder / FILE
+            faults.append(Fault(path, f"name: {found.declared.name} is taken by {other}"))
+        else:
+            applications[found.declared.name] = found
+            for image in found.declared.images:
+                images.setdefault(_plain(image), found.declared.name)
+    return Catalogue(applications, tuple(faults), images)
+
+
+def _read(path: Path) -> Application | Fault:
+    try:
+        if path.stat().st_size > MAX_FILE:
+            return Fault(path, f"longer than {MAX_FILE} bytes")
+        declared = ApplicationFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        return Fault(path, f"cannot be read: {error.strerror}")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return Fault(path, f"is not TOML: {error}")
+    except ValidationError as error:
+        return Fault(path, _explain(error))
+    missing = tuple(module for module in declared.requires if not _is_importable(module))
+    return Application(declared, path.parent.resolve(), missing)
+
+
+def _explain(error: ValidationError) -> str:
+    lines = list[str]()
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        what = "is not known" if item["type"] == "extra_forbidden" else item["msg"].lower()
+        lines.append(f"{key}: {what}")
+    return "; ".join(lines)
+
+
+def _is_importable(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _plain(image: str) -> str:
+    """An image's name without digest and tag: ``registry:5000/team/app:1.2`` → ``…/app``."""
+    name = image.partition("@")[0]
+    head, slash, last = name.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}"

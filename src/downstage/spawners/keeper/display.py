@@ -1,0 +1,63 @@
+"""The X11 display of an instance: Xvfb, its cookie, its number and what it leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import struct
+from pathlib import Path
+
+__all__ = ["clean_display", "command", "socket_of", "write_cookie"]
+
+FAMILY_WILD = 65535
+FAMILY_LOCAL = 256
+COOKIE = b"MIT-MAGIC-COOKIE-1"
+
+
+def command(number_fd: int, cookie_file: Path, screen: tuple[int, int]) -> list[str]:
+    """Argument vector of Xvfb; it chooses a free display and writes its number to *number_fd*.
+
+    The screen is as large as a picture may become; the streamer goes down from there by RandR.
+    """
+    width, height = screen
+    return [
+        *("Xvfb", "-displayfd", str(number_fd), "-auth", str(cookie_file)),
+        *("-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp", "-nolisten", "local"),
+        *("-noreset", "-dpi", "96", "-s", "0", "+extension", "GLX", "+extension", "RANDR"),
+        *("+extension", "RENDER", "+extension", "DAMAGE"),
+    ]
+
+
+def write_cookie(paths: list[Path]) -> None:
+    """Write one fresh cookie to each of *paths*, mode 0600, for any display of this host."""
+    data = secrets.token_bytes(16)
+    host = socket.gethostname().encode()
+    body = b"".join(
+        struct.pack(">H", family)
+        + b"".join(_counted(part) for part in (host_part, b"", COOKIE, data))
+        for family, host_part in ((FAMILY_WILD, b""), (FAMILY_LOCAL, host))
+    )
+    for path in paths:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(body)
+
+
+def _counted(part: bytes) -> bytes:
+    return struct.pack(">H", len(part)) + part
+
+
+def socket_of(display: str) -> Path:
+    """The socket file of *display* (``:7``)."""
+    return Path("/tmp/.X11-unix") / f"X{display.removeprefix(':')}"  # noqa: S108 - X's own place
+
+
+def clean_display(display: str, pid: int) -> None:
+    """Remove lock and socket of *display* where they are still those of the dead *pid*."""
+    lock = Path(f"/tmp/.X{display.removeprefix(':')}-lock")  # noqa: S108 - X's own place
+    with contextlib.suppress(OSError, ValueError):
+        if int(lock.read_text(encoding="ascii")) == pid:
+            socket_of(display).unlink(missing_ok=True)
+            lock.unlink()

@@ -1,0 +1,108 @@
+"""What a keeper is told, and what it tells: two records, written as JSON.
+
+`Plan` lies in the instance's folder as ``plan.json`` before the keeper starts; `Report` is
+what the keeper says on its control socket at every change, and leaves in ``report.json``, so
+that a manager that comes later can judge a keeper that is gone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+__all__ = ["Isolation", "Phase", "Plan", "Report", "Stage", "read_json", "write_private"]
+
+Isolation = Literal["drop", "userns", "none"]
+"""``drop``: bubblewrap as root, the application under another user id; ``userns``: bubblewrap
+in a user namespace; ``none``: plain processes."""
+
+Phase = Literal["starting", "running", "ending", "ended"]
+Stage = Literal["placed", "display", "audio", "streamer", "application", "running"]
+
+Record = TypeVar("Record", bound="Plan | Report")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One instance as it is to be: programs, display, bounds."""
+
+    instance_id: str
+    display_kind: Literal["x11", "wayland"]
+    streamer: list[str]
+    """Argument vector; the path of ``streamer.json`` is appended."""
+    streamer_environment: dict[str, str]
+    application: list[str]
+    environment: dict[str, str]
+    application_folder: str | None = None
+    """Where its ``application.toml`` lies: its working folder, read-only."""
+    read_only: list[str] = field(default_factory=list[str])
+    """Further folders the application may read."""
+    python: list[str] = field(default_factory=list[str])
+    """Folders of the Python environment, read-only."""
+    isolation: Isolation = "none"
+    uid: int = 1000
+    gid: int = 1000
+    has_size: bool = True
+    """Whether this bubblewrap can bound a tmpfs."""
+    network: bool = False
+    gpu: bool = False
+    audio: bool = True
+    memory_mb: int | None = None
+    screen: tuple[int, int] = (4096, 2304)
+    """Largest picture of an X11 display; RandR goes down from here."""
+    start_deadline_s: float = 30.0
+    attach_deadline_s: float = 10.0
+    stop_grace_s: float = 2.0
+
+
+@dataclass(slots=True)
+class Report:
+    """One instance as it stands."""
+
+    instance_id: str
+    phase: Phase = "starting"
+    stage: Stage = "placed"
+    reason: str | None = None
+    detail: str | None = None
+    exit_code: int | None = None
+    isolated: bool = True
+    display: str | None = None
+    audio_reason: str | None = None
+    streamer_restarts: int = 0
+    pids: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    """Name → process id and its start time, which together never come again."""
+
+
+def write_private(path: Path, record: Plan | Report | dict[str, Any]) -> None:
+    """Write *record* as JSON to *path*, mode 0600, all of it or nothing."""
+    body = dataclasses.asdict(record) if not isinstance(record, dict) else record
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(body, file)
+    draft.replace(path)
+
+
+def read_json(path: Path, kind: type[Record]) -> Record:
+    """The record that `write_private` wrote; keys of a newer version are passed over.
+
+    Raises:
+        OSError: there is none.
+        ValueError: it is not what it should be.
+    """
+    raw: object = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(raw, dict):
+        msg = f"{path.name} holds no object"
+        raise ValueError(msg)  # noqa: TRY004 - content, not a type
+    items = cast("dict[str, Any]", raw)
+    known = {item.name for item in dataclasses.fields(kind)}
+    try:
+        return kind(**{key: value for key, value in items.items() if key in known})
+    except TypeError as error:
+        msg = f"{path.name}: {error}"
+        raise ValueError(msg) from error

@@ -1,0 +1,419 @@
+"""Instances as processes of this machine: a keeper each, the application in bubblewrap.
+
+The keeper is started from the event loop's own thread (a parent-death signal belongs to the
+thread that forks) and in a session of its own, so that it survives us. What is left of an
+instance whose keeper was killed is found by process id and start time, and by the
+``DOWNSTAGE_INSTANCE`` variable that all of its processes carry.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import anyio
+import anyio.to_thread
+from anyio.abc import SocketStream
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from downstage.contracts.streamer import StreamerConfig
+from downstage.kernel.errors import SetupError
+from downstage.kernel.logging import get_logger
+from downstage.spawners import probe
+from downstage.spawners.keeper import display, linux
+from downstage.spawners.plan import Plan, Report, read_json, write_private
+from downstage.spawners.spawner import InstanceSpec, SpawnFailed
+
+__all__ = ["KeeperHandle", "ProcessSettings", "ProcessSpawner", "run_folder"]
+
+READY_S = 10.0
+ANSWER_S = 5.0
+CLEAN_S = 5.0
+MAX_REPORT = 1024 * 1024
+LONGEST_FOLDER = 57
+"""Of the run folder: what lies in it is up to 50 longer, and a socket's path has 107 at most."""
+
+KEPT_FOLDERS = 20
+SCREEN = (4096, 2304)
+LARGEST_SCREEN = (8192, 4320)
+UIDS = 4096
+INHERITED = ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "XDG_DATA_DIRS", "SSL_CERT_FILE", "HOME")
+INHERITED_GROUPS = ("LC_", "LIBVA_", "NVIDIA_", "CUDA_", "__EGL_", "VK_", "DOWNSTAGE_LOG__")
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    """What is the same for every instance."""
+
+    streamer: tuple[str, ...] = (sys.executable, "-P", "-m", "downstage.streamer")
+    isolation: Literal["auto", "bubblewrap", "none"] = "auto"
+    audio: bool = True
+    encoder: str = "auto"
+    bitrate_kbps: int = 8000
+    udp_ports: tuple[int, int] | None = None
+    public_ip: str | None = None
+    attach_deadline_s: float = 10.0
+    stop_grace_s: float = 2.0
+
+
+def run_folder(data: Path) -> Path:
+    """The folder of running instances: in *data*, or in a short place where that is too deep.
+
+    Raises:
+        SetupError: the short place belongs to somebody else.
+    """
+    folder = data / "run"
+    if len(os.fsencode(folder)) <= LONGEST_FOLDER:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+    import hashlib
+
+    digest = hashlib.blake2s(os.fsencode(data.absolute()), digest_size=6).hexdigest()
+    short = Path(f"/tmp/downstage-{os.getuid()}-{digest}")  # noqa: S108 - owner checked below
+    short.mkdir(mode=0o700, exist_ok=True)
+    state = short.lstat()
+    if state.st_uid != os.getuid() or state.st_mode & 0o170077 != 0o040000:  # noqa: PLR2004
+        raise SetupError(
+            f"{short} exists and is not ours alone. Remove it, or choose another --data."
+        )
+    return short
+
+
+class KeeperHandle:
+    """The connection to one instance's keeper."""
+
+    def __init__(self, folder: Path, stream: SocketStream) -> None:
+        self._folder, self._stream = folder, stream
+        self._lines = BufferedByteReceiveStream(stream)
+
+    @property
+    def media_socket(self) -> str:
+        """Path of the socket on which its streamer serves media."""
+        return str(self._folder / "media.sock")
+
+    async def reports(self) -> AsyncGenerator[Report]:
+        """How it stands, now and at every change."""
+        try:
+            while True:
+                line = await self._lines.receive_until(b"\n", MAX_REPORT)
+                report = _report(line)
+                yield report
+                if report.phase == "ended":
+                    return
+        except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
+            return
+        except anyio.ClosedResourceError:
+            return
+
+    async def stop(self, reason: str) -> None:
+        """Ask for an orderly end."""
+        await self._send({"do": "stop", "reason": reason})
+
+    async def kill(self) -> None:
+        """End it at once."""
+        await self._send({"do": "kill"})
+
+    async def close(self) -> None:
+        """Let go of it."""
+        await self._stream.aclose()
+
+    async def attach(self) -> None:
+        """Ask to be told."""
+        await self._send({"do": "attach"})
+
+    async def _send(self, request: Mapping[str, str]) -> None:
+        import json
+
+        try:
+            with anyio.fail_after(ANSWER_S):
+                await self._stream.send(json.dumps(request).encode() + b"\n")
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, TimeoutError):
+            log.info("keeper.unreachable", folder=self._folder.name)
+
+
+class ProcessSpawner:
+    """Starts a keeper for each instance; see the module."""
+
+    def __init__(self, runs: Path, settings: ProcessSettings) -> None:
+        self._runs, self._settings = runs, settings
+        self._isolation: probe.IsolationFound | None = None
+        self._keepers: dict[str, int] = {}
+
+    async def prepare(self) -> probe.IsolationFound:
+        """Find out once how applications can be shut in.
+
+        Raises:
+            SetupError: bubblewrap is demanded and does not work.
+        """
+        if self._isolation is None:
+            if self._settings.isolation == "none":
+                reason = "switched off (manager.isolation)"
+                found = probe.IsolationFound("none", has_size=False, reason=reason)
+            else:
+                found = await probe.find_isolation()
+            if found.mode == "none":
+                if self._settings.isolation == "bubblewrap":
+                    raise SetupError(f"Applications cannot be isolated: {found.reason}.")
+                log.warning("isolation.missing", reason=found.reason)
+            self._isolation = found
+        return self._isolation
+
+    async def start(self, spec: InstanceSpec) -> KeeperHandle:
+        """Start the keeper and attach to it."""
+        isolation = await self.prepare()
+        folder = self._folder(spec.instance_id)
+        plan = self._plan(spec, isolation)
+        try:
+            await anyio.to_thread.run_sync(self._write, folder, plan, spec)
+            await self._start_keeper(folder, spec.instance_id)
+            handle = await self._connect(folder)
+        except (OSError, TimeoutError) as error:
+            await self.clean(spec.instance_id)
+            raise SpawnFailed(f"The instance's keeper did not start: {error}.") from error
+        if handle is None:
+            await self.clean(spec.instance_id)
+            raise SpawnFailed("The instance's keeper ended at once; see its keeper.log.")
+        return handle
+
+    async def attach(self, instance_id: str) -> KeeperHandle | None:
+        """Find a living keeper by its socket."""
+        try:
+            return await self._connect(self._folder(instance_id))
+        except (OSError, TimeoutError):
+            return None
+
+    async def clean(self, instance_id: str) -> Report | None:
+        """Kill what is left of an instance without a keeper, give back what it held."""
+        folder = self._folder(instance_id)
+        try:
+            report = await anyio.to_thread.run_sync(read_json, folder / "report.json", Report)
+        except (OSError, ValueError):
+            report = None
+        with anyio.move_on_after(CLEAN_S) as scope:
+            await self._kill_left(instance_id, folder, report)
+        if scope.cancelled_caught:
+            log.error("instance.survived", instance_id=instance_id)
+        if report is not None and report.display is not None and "display" in report.pids:
+            pid = report.pids["display"][0]
+            await anyio.to_thread.run_sync(display.clean_display, report.display, pid)
+        await anyio.to_thread.run_sync(_remove_secrets, folder)
+        await self._reap(instance_id)
+        return report
+
+    async def forget(self, instance_id: str) -> None:
+        """Keep the logs of the last few instances, remove the rest."""
+        await self._reap(instance_id)
+        await anyio.to_thread.run_sync(self._prune)
+
+    # How a keeper comes to be
+
+    def _folder(self, instance_id: str) -> Path:
+        return self._runs / instance_id
+
+    def _plan(self, spec: InstanceSpec, isolation: probe.IsolationFound) -> Plan:
+        uid = os.getuid()
+        if isolation.mode == "drop":
+            uid = probe.UID + hash(spec.instance_id) % UIDS
+        elif uid == 0:
+            uid = 1000
+        width, height = SCREEN
+        if spec.display.width > width or spec.display.height > height:
+            width, height = LARGEST_SCREEN
+        settings = self._settings
+        return Plan(
+            instance_id=spec.instance_id,
+            display_kind=spec.display_kind,
+            streamer=list(settings.streamer),
+            streamer_environment=_streamer_environment(spec.instance_id),
+            application=list(spec.command),
+            environment=dict(spec.environment),
+            application_folder=str(spec.folder) if spec.folder else None,
+            read_only=[str(path) for path in spec.read_only],
+            python=probe.python_folders(),
+            isolation=isolation.mode,
+            uid=uid,
+            gid=uid if isolation.mode == "drop" else (os.getgid() or 1000),
+            has_size=isolation.has_size,
+            network=spec.network,
+            gpu=spec.gpu,
+            audio=settings.audio,
+            memory_mb=spec.memory_mb,
+            screen=(width, height),
+            start_deadline_s=spec.start_deadline_s,
+            attach_deadline_s=settings.attach_deadline_s,
+            stop_grace_s=settings.stop_grace_s,
+        )
+
+    def _write(self, folder: Path, plan: Plan, spec: InstanceSpec) -> None:
+        folder.mkdir(mode=0o700)
+        app = folder / "app"
+        app.mkdir(mode=0o700)
+        if spec.access_token is not None:
+            handle = os.open(app / "token", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(spec.access_token.get_secret_value())
+        settings = self._settings
+        config = StreamerConfig(
+            instance_id=spec.instance_id,
+            session_id=spec.session_id,
+            instance_token=spec.instance_token,
+            link_url=spec.link_url,
+            media_socket=str(folder / "media.sock"),
+            display_kind=spec.display_kind,
+            display=spec.display,
+            encoder=settings.encoder,
+            bitrate_kbps=settings.bitrate_kbps,
+            udp_ports=settings.udp_ports,
+            public_ip=settings.public_ip,
+            ice_servers=list(spec.ice_servers),
+        )
+        body = config.model_dump(mode="json")
+        body["instance_token"] = spec.instance_token.get_secret_value()
+        write_private(folder / "streamer.json", body)
+        write_private(folder / "plan.json", plan)
+
+    async def _start_keeper(self, folder: Path, instance_id: str) -> None:
+        read, write = os.pipe()
+        os.set_blocking(read, False)
+        command = [sys.executable, "-P", "-m", "downstage.spawners.keeper", str(folder)]
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        try:
+            # posix_spawn, and in this thread: quick whatever our size, and nothing to collect.
+            pid = os.posix_spawn(  # noqa: ASYNC221
+                sys.executable,
+                command,
+                {**_keeper_environment(), "DOWNSTAGE_INSTANCE": instance_id},
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, write, 1),
+                    (os.POSIX_SPAWN_OPEN, 2, str(folder / "keeper.log"), flags, 0o600),
+                ],
+                setsid=True,
+                setsigmask=(),
+            )
+            self._keepers[instance_id] = pid
+            os.close(write)
+            write = -1
+            with anyio.fail_after(READY_S):
+                await anyio.wait_readable(read)
+                if not os.read(read, 64):
+                    raise OSError(errno.ECHILD, "it ended at once, see its keeper.log")
+        finally:
+            os.close(read)
+            if write >= 0:
+                os.close(write)
+
+    async def _connect(self, folder: Path) -> KeeperHandle | None:
+        with anyio.fail_after(ANSWER_S):
+            handle = KeeperHandle(folder, await anyio.connect_unix(folder / "keeper.sock"))
+            await handle.attach()
+        return handle
+
+    # How one goes
+
+    async def _reap(self, instance_id: str) -> None:
+        """Collect the keeper where it is our child; it ends right after its last report."""
+        pid = self._keepers.pop(instance_id, None)
+        if pid is None:
+            return
+        with anyio.move_on_after(ANSWER_S) as scope:
+            await _gone(pid)
+        if scope.cancelled_caught:
+            os.kill(pid, signal.SIGKILL)
+            await _gone(pid)
+        try:
+            os.waitpid(pid, 0)  # noqa: ASYNC222 - it has ended
+        except ChildProcessError:
+            return
+
+    async def _kill_left(self, instance_id: str, folder: Path, report: Report | None) -> None:
+        known = list((report.pids if report else {}).values())
+        living = [pid for pid, started in known if linux.start_time(pid) == started]
+        while True:
+            living += await anyio.to_thread.run_sync(_marked, instance_id)
+            living = [pid for pid in dict.fromkeys(living) if linux.start_time(pid) is not None]
+            if not living:
+                return
+            log.warning("instance.left_processes", instance_id=instance_id, count=len(living))
+            for pid in living:
+                _kill(pid)
+            for pid in living:
+                await _gone(pid)
+            living = []
+
+    def _prune(self) -> None:
+        ended = [path for path in self._runs.iterdir() if not (path / "keeper.sock").exists()]
+        ended.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in ended[KEPT_FOLDERS:]:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _report(line: bytes) -> Report:
+    import json
+
+    return Report(**json.loads(line))
+
+
+def _keeper_environment() -> dict[str, str]:
+    return {key: os.environ[key] for key in ("PATH", "LANG", "TZ", "HOME") if key in os.environ}
+
+
+def _streamer_environment(instance_id: str) -> dict[str, str]:
+    found = {
+        key: value
+        for key, value in os.environ.items()
+        if key in INHERITED or key.startswith(INHERITED_GROUPS)
+    }
+    return {**found, "DOWNSTAGE_INSTANCE": instance_id}
+
+
+def _marked(instance_id: str) -> list[int]:
+    """Processes that carry this instance's mark in their environment."""
+    mark = b"DOWNSTAGE_INSTANCE=" + instance_id.encode()
+    found = list[int]()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                variables = (entry / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if mark in variables:
+                found.append(int(entry.name))
+    return found
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+async def _gone(pid: int) -> None:
+    """Return once *pid* has ended; it need not be our child."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        await anyio.wait_readable(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove_secrets(folder: Path) -> None:
+    for name in ("app", "wayland", "pulse", "etc"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("streamer.json", "xauthority", "media.sock", "keeper.sock"):
+        try:
+            (folder / name).unlink()
+        except OSError:
+            continue

@@ -1,0 +1,105 @@
+"""The seam between the manager and whatever runs instances.
+
+A spawner starts an instance and answers a handle; the handle tells what becomes of it, one
+`Report` at every change, the last one with phase ``ended`` when nothing of it runs any more.
+Instances outlive the process that started them: after a restart `attach` finds them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pydantic import SecretStr
+
+from downstage.contracts.manager import Display
+from downstage.kernel.errors import PlatformError
+from downstage.spawners.plan import Report
+
+__all__ = ["Handle", "InstanceSpec", "Report", "SpawnFailed", "Spawner"]
+
+
+class SpawnFailed(PlatformError):
+    """An instance could not be started; nothing of it is left."""
+
+    code = "spawn-failed"
+    status = 502
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSpec:
+    """What is to run: everything checked and filled in."""
+
+    instance_id: str
+    session_id: str
+    command: tuple[str, ...]
+    display_kind: Literal["x11", "wayland"]
+    instance_token: SecretStr
+    link_url: str
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    folder: Path | None = None
+    """Where the application's declaration lies; readable to it."""
+    read_only: tuple[Path, ...] = ()
+    """Further folders that it may read, the stage's among them."""
+    display: Display = field(default_factory=Display)
+    access_token: SecretStr | None = None
+    ice_servers: tuple[dict[str, str], ...] = ()
+    network: bool = False
+    gpu: bool = False
+    memory_mb: int | None = None
+    start_deadline_s: float = 30.0
+
+
+class Handle(Protocol):
+    """One instance that was started or found again."""
+
+    @property
+    def media_socket(self) -> str:
+        """Path of the socket on which its streamer serves media."""
+        ...
+
+    def reports(self) -> AsyncGenerator[Report]:
+        """How it stands, now and at every change; ends after the one that says ``ended``.
+
+        It also ends, without such a report, when whoever keeps the instance is gone; then
+        `Spawner.clean` is due.
+        """
+        ...
+
+    async def stop(self, reason: str) -> None:
+        """Ask for an orderly end; reports tell when it came."""
+        ...
+
+    async def kill(self) -> None:
+        """End it at once."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of it; it goes on for a while, and then ends by itself."""
+        ...
+
+
+class Spawner(Protocol):
+    """Starts instances and finds them again."""
+
+    async def start(self, spec: InstanceSpec) -> Handle:
+        """Start one; answers as soon as somebody keeps it.
+
+        Raises:
+            SpawnFailed: it could not be started.
+        """
+        ...
+
+    async def attach(self, instance_id: str) -> Handle | None:
+        """Find one that was started earlier; None where nobody keeps it any more."""
+        ...
+
+    async def clean(self, instance_id: str) -> Report | None:
+        """End whatever an instance without a keeper left, and answer its last report."""
+        ...
+
+    async def forget(self, instance_id: str) -> None:
+        """An ended instance is on record: what it left on disk may go."""
+        ...
