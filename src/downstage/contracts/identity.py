@@ -13,7 +13,8 @@ POST        /v1/auth/setup                         SetupRequest → TokenAnswer 
 GET POST    /v1/users                              → UserPage / UserCreate → UserView
 PATCH       /v1/users/{name}                       UserPatch → UserView
 DELETE      /v1/users/{name}                       → 204
-GET POST    /v1/tokens                             API tokens of the caller
+GET POST    /v1/tokens                             → ApiTokenPage / ApiTokenCreate →
+                                                   ApiTokenSecret: API tokens of the caller
 DELETE      /v1/tokens/{id}                        → 204, revoked at once
 POST        /v1/tickets              internal      TicketRequest → TicketAnswer
 POST        /v1/tickets/redeem       internal      RedeemRequest → TicketClaims, 401 otherwise
@@ -35,6 +36,7 @@ from downstage.contracts.wire import Answer, Request
 
 __all__ = [
     "ApiTokenCreate",
+    "ApiTokenPage",
     "ApiTokenSecret",
     "ApiTokenView",
     "InstanceTokenRequest",
@@ -143,6 +145,12 @@ class ApiTokenView(Answer):
     scopes: list[str]
     created_at: datetime
     expires_at: datetime | None
+
+
+class ApiTokenPage(Answer):
+    """The caller's API tokens that still count, newest first; never their secrets."""
+
+    items: list[ApiTokenView]
 
 
 class ApiTokenSecret(ApiTokenView):

@@ -10,7 +10,7 @@ A handler asks for its caller by a dependency::
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -74,6 +74,7 @@ class Authenticator:
         self._revision: int | None = None
         self._heard: dict[str, int] = {}
         """Revoked ids told by hints, with the revision of the list that will have them."""
+        self._stale = anyio.Event()
         self._lock = anyio.Lock()
 
     async def principal(self, token: str) -> Principal:
@@ -107,15 +108,17 @@ class Authenticator:
     async def run(self) -> None:
         """Keep revocations fresh until cancelled: at every hint, and every `REFRESH_S`."""
         async with self._bus.subscribe(REVOKED) as hints, anyio.create_task_group() as tasks:
-            tasks.start_soon(self._refresh_often)
+            tasks.start_soon(self._keep_fresh)
             async for hint in hints:
                 self._hear(hint.payload)
-                await self._try_refresh()
+                self._stale.set()
 
-    async def _refresh_often(self) -> None:
-        """Hints may be lost: read the truth now and then without one."""
+    async def _keep_fresh(self) -> None:
+        """Read the truth after a hint, and now and then without one: hints may be lost."""
         while True:
-            await anyio.sleep(REFRESH_S)
+            with anyio.move_on_after(REFRESH_S):
+                await self._stale.wait()
+            self._stale = anyio.Event()
             await self._try_refresh()
 
     async def _try_refresh(self) -> None:
@@ -126,13 +129,16 @@ class Authenticator:
         except Unavailable as error:
             log.warning("revocations.not_read", why=error.detail)
 
+    def revoke(self, revision: int, token_ids: Iterable[str]) -> None:
+        """Let *token_ids* no longer count, before the list of *revision* has been read."""
+        named = list(token_ids)
+        self._heard |= dict.fromkeys(named, revision)
+        self._verifier.add_revoked(named)
+
     def _hear(self, payload: Mapping[str, object]) -> None:
-        """A hint names the new ids: they stop to count before the list was read again."""
         ids, revision = payload.get("ids"), payload.get("revision")
         if isinstance(ids, list) and isinstance(revision, int):
-            named = [str(item) for item in cast("list[object]", ids)]
-            self._heard |= dict.fromkeys(named, revision)
-            self._verifier.add_revoked(named)
+            self.revoke(revision, (str(item) for item in cast("list[object]", ids)))
 
     async def _load_keys(self, older_than: float | None) -> None:
         """Read the key set, unless there is one and it is newer than *older_than*."""

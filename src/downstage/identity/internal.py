@@ -1,0 +1,112 @@
+"""Identity's internal routes: what only services may ask."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import Depends
+
+from downstage.auth.principal import Principal
+from downstage.contracts.identity import (
+    InstanceTokenRequest,
+    RedeemRequest,
+    RevocationList,
+    SeatTokenRequest,
+    ServiceTokenRequest,
+    TicketAnswer,
+    TicketClaims,
+    TicketRequest,
+    TokenAnswer,
+)
+from downstage.identity.routes import answer_of
+from downstage.identity.service import IdentityService
+from downstage.kernel.errors import InvalidField
+from downstage.kernel.limits import JOIN_CODE_S, SOCKET_TICKET_S
+from downstage.services.facilities.principal import require
+from downstage.services.routers import ServiceAPIRouter
+
+__all__ = ["internal_router"]
+
+Service = Annotated[Principal, Depends(require(kinds=("service",)))]
+Gatekeeper = Annotated[Principal, Depends(require("tickets:write", kinds=("service",)))]
+Launcher = Annotated[Principal, Depends(require("instances:write", kinds=("service",)))]
+LONGEST_S = {"join": JOIN_CODE_S, "signalling": SOCKET_TICKET_S, "media": SOCKET_TICKET_S}
+
+
+def internal_router(service: IdentityService) -> ServiceAPIRouter:
+    """Every route that only services reach."""
+    router = ServiceAPIRouter(tags=["identity (internal)"])
+    _add_tickets(router, service)
+    _add_tokens(router, service)
+    return router
+
+
+def _add_tickets(router: ServiceAPIRouter, service: IdentityService) -> None:
+    async def mint(body: TicketRequest, caller: Gatekeeper) -> TicketAnswer:
+        """Mint a one-time ticket."""
+        _check(body)
+        ticket, expires_at = await service.tickets.mint(
+            body.use,
+            body.subject,
+            timedelta(seconds=body.ttl_s),
+            tenant=caller.tenant,
+            session_id=body.session_id,
+            seat=body.seat,
+        )
+        return TicketAnswer(ticket=ticket, expires_at=expires_at)
+
+    async def redeem(body: RedeemRequest, caller: Gatekeeper) -> TicketClaims:
+        """Spend a ticket; whatever is wrong with it, the answer is the same 401."""
+        del caller
+        spent = await service.tickets.redeem(
+            body.ticket.get_secret_value(), body.use, body.session_id
+        )
+        return TicketClaims(
+            use=spent.use,
+            subject=spent.subject,
+            tenant=spent.tenant,
+            session_id=spent.session_id,
+            seat=spent.seat,
+        )
+
+    router.post("/v1/tickets", status_code=201)(mint)
+    router.post("/v1/tickets/redeem")(redeem)
+
+
+def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
+    async def service_token(body: ServiceTokenRequest) -> TokenAnswer:
+        """A built-in service's own token, for the host's secret."""
+        secret = body.boot_secret.get_secret_value()
+        return answer_of(await service.issue.for_service(body.service, secret, body.act))
+
+    async def instance_token(body: InstanceTokenRequest, caller: Launcher) -> TokenAnswer:
+        """The token of one instance."""
+        del caller
+        return answer_of(await service.issue.for_instance(body))
+
+    async def seat_token(body: SeatTokenRequest, caller: Gatekeeper) -> TokenAnswer:
+        """The token of one seat."""
+        del caller
+        return answer_of(await service.issue.for_seat(body))
+
+    async def revocations(caller: Service) -> RevocationList:
+        """Ids of tokens that no longer count."""
+        del caller
+        return await service.revocations.list()
+
+    router.post("/v1/service-tokens")(service_token)
+    router.post("/v1/instance-tokens")(instance_token)
+    router.post("/v1/seat-tokens")(seat_token)
+    router.get("/v1/revocations")(revocations)
+
+
+def _check(body: TicketRequest) -> None:
+    """What the model cannot say: the longest life by use, and that a socket has a session."""
+    longest = LONGEST_S.get(body.use)
+    if longest is None:
+        raise InvalidField("use", "Set-up codes are made by the first start alone.")
+    if body.ttl_s > longest:
+        raise InvalidField("ttl_s", f"A {body.use} ticket lives at most {longest} s.")
+    if body.session_id is None:
+        raise InvalidField("session_id", f"A {body.use} ticket belongs to one session.")

@@ -1,0 +1,230 @@
+"""Tokens: for people who signed in, for their programs, for services, instances and seats."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from downstage.auth.principal import Principal
+from downstage.auth.scopes import SCOPES, SERVICES, acting_scopes, expand, may_grant
+from downstage.auth.tokens import SKEW_S, Signed
+from downstage.contracts.identity import (
+    ApiTokenSecret,
+    ApiTokenView,
+    InstanceTokenRequest,
+    SeatTokenRequest,
+)
+from downstage.identity.keys import KeyRing
+from downstage.identity.revocations import Revocations
+from downstage.identity.tables import tokens
+from downstage.identity.users import User, Users
+from downstage.kernel.clock import Clock
+from downstage.kernel.errors import (
+    Conflict,
+    Forbidden,
+    InvalidField,
+    InvalidToken,
+    NotFound,
+)
+from downstage.kernel.ids import new_id
+from downstage.kernel.logging import get_logger
+from downstage.services.facilities.database import Database
+
+__all__ = ["Issuer"]
+
+SERVICE_TTL = timedelta(minutes=10)
+LONGEST_TTL = timedelta(days=366)
+"""Life of an API token whose maker names none: every token ends some day."""
+MOST_API_TOKENS = 100
+log = get_logger(__name__)
+
+
+class Issuer:
+    """Makes every token there is, and knows those that people hold."""
+
+    def __init__(
+        self,
+        database: Database,
+        keys: KeyRing,
+        users: Users,
+        revocations: Revocations,
+        clock: Clock,
+        *,
+        sign_in_ttl: timedelta,
+        boot_secret: str,
+    ) -> None:
+        self._database = database
+        self._keys = keys
+        self._users = users
+        self._revocations = revocations
+        self._clock = clock
+        self._sign_in_ttl = sign_in_ttl
+        self._boot_secret = boot_secret.encode()
+
+    async def for_user(self, user: User) -> Signed:
+        """A sign-in of *user*, who has proven who they are."""
+        principal = Principal(
+            subject=user.subject,
+            name=user.name,
+            kind="user",
+            tenant=user.tenant,
+            scopes=user.scopes,
+        )
+        return await self._issue(principal, self._sign_in_ttl, "sign-in")
+
+    async def for_service(self, service: str, boot_secret: str, act: str | None) -> Signed:
+        """The own token of a built-in *service*; with *act* it holds what both may.
+
+        Raises:
+            InvalidToken: unknown service, or not the host's secret.
+            Forbidden: nobody to act for.
+        """
+        is_host = hmac.compare_digest(boot_secret.encode("utf-8", "replace"), self._boot_secret)
+        if not is_host or not self._boot_secret or service not in SERVICES:
+            raise InvalidToken
+        scopes = SERVICES[service]
+        if act is not None:
+            person = await self._users.find_subject(act)
+            if person is None or person.disabled:
+                raise Forbidden("There is nobody to act for.")
+            scopes = acting_scopes(scopes, person.scopes)
+        principal = Principal(
+            subject=f"service:{service}", name=service, kind="service", scopes=scopes, act=act
+        )
+        return await self._keys.sign(principal, SERVICE_TTL)
+
+    async def for_instance(self, request: InstanceTokenRequest) -> Signed:
+        """What an instance's streamer shows at the gateway."""
+        principal = Principal(
+            subject=f"instance:{request.instance_id}",
+            name=request.instance_id,
+            kind="instance",
+            tenant=request.tenant,
+            instance_id=request.instance_id,
+            session_id=request.session_id,
+        )
+        return await self._keys.sign(principal, timedelta(seconds=request.ttl_s))
+
+    async def for_seat(self, request: SeatTokenRequest) -> Signed:
+        """What a viewer's cookie holds."""
+        principal = Principal(
+            subject=request.subject,
+            name=request.subject,
+            kind="seat",
+            tenant=request.tenant,
+            session_id=request.session_id,
+            seat=request.seat,
+            role=request.role,
+        )
+        return await self._issue(principal, timedelta(seconds=request.ttl_s), "seat")
+
+    async def for_program(
+        self, owner: Principal, name: str, scopes: Iterable[str] | None, lifetime: timedelta | None
+    ) -> ApiTokenSecret:
+        """An API token of *owner*; without *scopes* it holds what the owner holds now.
+
+        Raises:
+            InvalidField: a scope that does not exist.
+            Forbidden: more than the owner holds.
+        """
+        wanted = owner.scopes if scopes is None else frozenset(scopes)
+        if unknown := sorted(wanted - SCOPES.keys()):
+            raise InvalidField("scopes", f"There is no scope {unknown[0][:64]}.")
+        if not may_grant(owner.scopes, wanted):
+            raise Forbidden("An API token cannot hold more than its owner.")
+        principal = Principal(
+            subject=owner.subject,
+            name=owner.name,
+            kind="token",
+            tenant=owner.tenant,
+            scopes=expand(wanted),
+        )
+        signed = await self._issue(
+            principal, min(lifetime or LONGEST_TTL, LONGEST_TTL), name, most=MOST_API_TOKENS
+        )
+        log.info("api_token.made", token_id=signed.id, scopes=sorted(wanted))
+        return ApiTokenSecret(
+            id=signed.id,
+            name=name,
+            scopes=sorted(principal.scopes),
+            created_at=self._clock.now(),
+            expires_at=signed.expires_at,
+            token=signed.token,
+        )
+
+    async def list_programs(self, owner: Principal) -> list[ApiTokenView]:
+        """API tokens of *owner* that still count, newest first."""
+        now = self._clock.now().timestamp()
+        query = (
+            select(tokens)
+            .where(*self._programs(owner), tokens.c.expires_at > now)
+            .order_by(tokens.c.created_at.desc(), tokens.c.id)
+        )
+        async with self._database.read() as connection:
+            return [_view(row) for row in await connection.execute(query)]
+
+    async def revoke_program(self, owner: Principal, token_id: str) -> None:
+        """Revoke one API token of *owner*.
+
+        Raises:
+            NotFound: absent, or not theirs.
+        """
+        which = tokens.c.id == token_id
+        for condition in self._programs(owner):
+            which &= condition
+        async with self._database.write() as connection:
+            revoked = await self._revocations.revoke(connection, which)
+        if not revoked.ids:
+            raise NotFound("There is no such token.")
+        self._revocations.tell(revoked)
+
+    def _programs(self, owner: Principal) -> tuple[Any, ...]:
+        return (
+            tokens.c.tenant == owner.tenant,
+            tokens.c.owner == owner.subject,
+            tokens.c.kind == "token",
+        )
+
+    async def _issue(
+        self, principal: Principal, lifetime: timedelta, name: str, *, most: int | None = None
+    ) -> Signed:
+        """Sign, and note the id: it must be revocable before anybody holds it."""
+        token_id = new_id("t")
+        now = self._clock.now().timestamp()
+        async with self._database.write() as connection:
+            await connection.execute(delete(tokens).where(tokens.c.expires_at + SKEW_S < now))
+            if most is not None:
+                await self._refuse_more(connection, principal, most)
+            await connection.execute(
+                insert(tokens).values(
+                    id=token_id,
+                    tenant=principal.tenant,
+                    owner=principal.subject,
+                    kind=principal.kind,
+                    name=name,
+                    scopes=sorted(principal.scopes),
+                    created_at=now,
+                    expires_at=now + lifetime.total_seconds(),
+                )
+            )
+        return await self._keys.sign(principal, lifetime, token_id=token_id)
+
+    async def _refuse_more(self, connection: AsyncConnection, owner: Principal, most: int) -> None:
+        found = await connection.execute(select(tokens.c.id).where(*self._programs(owner)))
+        if len(found.all()) >= most:
+            raise Conflict(f"You have {most} API tokens. Remove some first.")
+
+
+def _view(row: Any) -> ApiTokenView:
+    return ApiTokenView(
+        id=row.id,
+        name=row.name,
+        scopes=row.scopes,
+        created_at=datetime.fromtimestamp(row.created_at, UTC),
+        expires_at=datetime.fromtimestamp(row.expires_at, UTC),
+    )

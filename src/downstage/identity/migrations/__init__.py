@@ -1,0 +1,1 @@
+"""Alembic revisions of the identity database, from the first on."""

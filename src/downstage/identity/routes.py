@@ -1,0 +1,148 @@
+"""Identity's public routes: keys, sign-in, users, API tokens."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request, Response
+
+from downstage.auth.principal import Principal
+from downstage.auth.tokens import Signed
+from downstage.contracts.identity import (
+    ApiTokenCreate,
+    ApiTokenPage,
+    ApiTokenSecret,
+    LoginRequest,
+    PrincipalView,
+    SetupRequest,
+    TokenAnswer,
+    UserCreate,
+    UserPage,
+    UserPatch,
+    UserView,
+)
+from downstage.identity.service import IdentityService
+from downstage.services.facilities.principal import require
+from downstage.services.routers import ServiceAPIRouter
+
+__all__ = ["address_of", "answer_of", "public_router"]
+
+Caller = Annotated[Principal, Depends(require())]
+Reader = Annotated[Principal, Depends(require("users:read", kinds=("user", "token")))]
+Editor = Annotated[Principal, Depends(require("users:write", kinds=("user", "token")))]
+TokenMaker = Annotated[Principal, Depends(require("tokens:write", kinds=("user", "token")))]
+
+
+def answer_of(signed: Signed) -> TokenAnswer:
+    """A signed token as it is answered."""
+    return TokenAnswer(token=signed.token, expires_at=signed.expires_at)
+
+
+def address_of(request: Request) -> str:
+    """The caller's network address, as far as the server knows it."""
+    return request.client.host if request.client else "unknown"
+
+
+def public_router(service: IdentityService) -> ServiceAPIRouter:
+    """Every route that people and programs may reach."""
+    router = ServiceAPIRouter(tags=["identity"])
+    _add_auth(router, service)
+    _add_users(router, service)
+    _add_tokens(router, service)
+    return router
+
+
+def _add_auth(router: ServiceAPIRouter, service: IdentityService) -> None:
+    async def jwks(response: Response) -> dict[str, Any]:
+        """Public keys that verify our tokens."""
+        response.headers["cache-control"] = "public, max-age=60"
+        return await service.keys.jwks()
+
+    async def login(body: LoginRequest, request: Request, response: Response) -> TokenAnswer:
+        """Sign in by name and password."""
+        response.headers["cache-control"] = "no-store"
+        password = body.password.get_secret_value()
+        return answer_of(await service.sign_in(body.username, password, address_of(request)))
+
+    async def me(caller: Caller) -> PrincipalView:
+        """Who I am, as the server sees me."""
+        return PrincipalView(
+            subject=caller.subject,
+            name=caller.name,
+            tenant=caller.tenant,
+            kind=caller.kind,
+            scopes=sorted(caller.scopes),
+        )
+
+    async def setup(body: SetupRequest, request: Request, response: Response) -> TokenAnswer:
+        """Make the first administrator."""
+        response.headers["cache-control"] = "no-store"
+        code, password = body.code.get_secret_value(), body.password.get_secret_value()
+        signed = await service.set_up(code, body.username, password, address_of(request))
+        return answer_of(signed)
+
+    router.get("/v1/.well-known/jwks.json")(jwks)
+    router.post("/v1/auth/login")(login)
+    router.get("/v1/auth/me")(me)
+    router.post("/v1/auth/setup")(setup)
+
+
+def _add_users(router: ServiceAPIRouter, service: IdentityService) -> None:
+    async def list_users(
+        caller: Reader,
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+        after: Annotated[str | None, Query(max_length=128)] = None,
+    ) -> UserPage:
+        """All users, by name."""
+        del caller
+        return await service.users.page(limit, after)
+
+    async def add_user(body: UserCreate, caller: Editor) -> UserView:
+        """Add a user."""
+        password = body.password.get_secret_value()
+        user = await service.users.add(body.name, password, body.groups, held=caller.scopes)
+        return user.view()
+
+    async def change_user(name: str, body: UserPatch, caller: Editor) -> UserView:
+        """Change a user's password, groups or standing."""
+        user = await service.users.change(
+            name,
+            held=caller.scopes,
+            password=body.password.get_secret_value() if body.password else None,
+            groups=body.groups,
+            disabled=body.disabled,
+        )
+        return user.view()
+
+    async def remove_user(name: str, caller: Editor) -> None:
+        """Remove a user; what they signed in with stops to count."""
+        await service.users.remove(name, held=caller.scopes)
+
+    router.get("/v1/users")(list_users)
+    router.post("/v1/users", status_code=201)(add_user)
+    router.patch("/v1/users/{name}")(change_user)
+    router.delete("/v1/users/{name}", status_code=204)(remove_user)
+
+
+def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
+    async def list_tokens(caller: TokenMaker) -> ApiTokenPage:
+        """My API tokens, without their secrets."""
+        return ApiTokenPage(items=await service.issue.list_programs(caller))
+
+    async def make_token(
+        body: ApiTokenCreate, caller: TokenMaker, response: Response
+    ) -> ApiTokenSecret:
+        """Make an API token; without `scopes` it holds what the caller holds."""
+        response.headers["cache-control"] = "no-store"
+        scopes = body.scopes if "scopes" in body.model_fields_set else None
+        lifetime = timedelta(seconds=body.expires_in_s) if body.expires_in_s else None
+        return await service.issue.for_program(caller, body.name, scopes, lifetime)
+
+    async def revoke_token(token_id: str, caller: TokenMaker) -> None:
+        """Revoke one of my API tokens, at once."""
+        await service.issue.revoke_program(caller, token_id)
+
+    router.get("/v1/tokens")(list_tokens)
+    router.post("/v1/tokens", status_code=201)(make_token)
+    router.delete("/v1/tokens/{token_id}", status_code=204)(revoke_token)
