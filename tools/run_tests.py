@@ -1,0 +1,161 @@
+"""Run the test tiers one after another and sum them up in one closing line.
+
+    python tools/run_tests.py              the viewer's own tests, then every tier
+    python tools/run_tests.py unit -- -k lease
+
+Tiers that measure time run alone on the machine; those that do not share both cores. A tier that
+fails does not stop the following ones: the closing line tells all of it.
+"""
+# ruff: noqa: T201 (a program that talks to a person on standard output)
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CLOSING = re.compile(r"^=+ (?P<counts>.*\d+ \w+.*) in [\d.]+s.*=+$")
+COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed|deselected|warnings?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One folder of tests: how many run at once, and how long all may take."""
+
+    name: str
+    workers: int
+    deadline_s: int
+
+
+TIERS = (
+    Tier("unit", workers=2, deadline_s=180),
+    Tier("contract", workers=2, deadline_s=180),
+    Tier("real", workers=1, deadline_s=480),
+    Tier("browser", workers=1, deadline_s=420),
+    Tier("chaos", workers=1, deadline_s=300),
+)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one tier came to."""
+
+    name: str
+    status: int
+    took_s: float
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+
+
+def stream(command: list[str], deadline_s: int) -> tuple[int, list[str]]:
+    """Run *command*, pass its output through, end it and its children at the deadline."""
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    signal.signal(signal.SIGALRM, lambda *_: os.killpg(process.pid, signal.SIGKILL))
+    signal.alarm(deadline_s)
+    lines = list[str]()
+    try:
+        for line in process.stdout or ():
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            lines = [*lines[-20:], line.rstrip()]
+        status = process.wait()
+    except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(10)
+        raise
+    finally:
+        signal.alarm(0)
+    if status == -signal.SIGKILL:
+        print(f"✗ ended after {deadline_s} s: no tier may take longer", flush=True)
+    return status, lines
+
+
+def run_tier(tier: Tier, extra: list[str]) -> Outcome:
+    """One pytest run over one tier."""
+    command = [sys.executable, "-m", "pytest", f"tests/{tier.name}", "--color=no", *extra]
+    if tier.workers > 1 and not extra:
+        command += ["-n", str(tier.workers)]
+    print(f"\n→ {tier.name}", flush=True)
+    started = time.monotonic()
+    status, lines = stream(command, tier.deadline_s)
+    outcome = Outcome(tier.name, status, time.monotonic() - started)
+    for line in lines:
+        if found := CLOSING.match(line):
+            outcome.counts = {
+                kind.rstrip("s") if kind.startswith(("error", "warning")) else kind: int(number)
+                for number, kind in COUNT.findall(found["counts"])
+            }
+    return outcome
+
+
+def run_web() -> Outcome:
+    """The viewer's own unit tests."""
+    print("\n→ web", flush=True)
+    started = time.monotonic()
+    status, _ = stream(["tools/npm", "test"], 120)
+    return Outcome("web", status, time.monotonic() - started)
+
+
+def has_tests(tier: Tier) -> bool:
+    """An empty tier is said to be empty, not run."""
+    return any((ROOT / "tests" / tier.name).rglob("test_*.py"))
+
+
+def close(outcomes: list[Outcome]) -> int:
+    """Print one line a tier and the sum, in pytest's own form; the exit status."""
+    print("\n")
+    total: dict[str, int] = {}
+    for outcome in outcomes:
+        said = ", ".join(f"{number} {kind}" for kind, number in outcome.counts.items())
+        mark = "✓" if outcome.status == 0 else "✗"
+        said = said or ("ok" if outcome.status == 0 else f"exit status {outcome.status}")
+        print(f"{mark} {outcome.name:<9} {said}, {outcome.took_s:.0f} s")
+        for kind, number in outcome.counts.items():
+            total[kind] = total.get(kind, 0) + number
+        if outcome.status and not outcome.counts.get("failed", 0) + outcome.counts.get("error", 0):
+            total["error"] = total.get("error", 0) + 1
+    order = ("failed", "error", "passed", "skipped", "xfailed", "xpassed", "deselected", "warning")
+    words = {kind: f"{kind}s" if kind in {"error", "warning"} else kind for kind in order}
+    said = ", ".join(
+        f"{total[kind]} {kind if total[kind] == 1 else words[kind]}"
+        for kind in order
+        if total.get(kind)
+    )
+    took_s = sum(outcome.took_s for outcome in outcomes)
+    line = f" {said or 'no tests ran'} in {took_s:.2f}s ({int(took_s // 60)}:{took_s % 60:02.0f}) "
+    print(line.center(80, "="))
+    return int(any(outcome.status for outcome in outcomes))
+
+
+def main(arguments: list[str]) -> int:
+    """Run what the command line names, or everything."""
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    names, extra = arguments[:cut], arguments[cut + 1 :]
+    unknown = set(names) - {tier.name for tier in TIERS}
+    if unknown:
+        print(f"no such tier: {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
+    chosen = [tier for tier in TIERS if not names or tier.name in names]
+    outcomes = [] if names else [run_web()]
+    for tier in chosen:
+        if has_tests(tier):
+            outcomes.append(run_tier(tier, extra))
+        else:
+            print(f"\n→ {tier.name}: no tests yet", flush=True)
+    return close(outcomes)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
