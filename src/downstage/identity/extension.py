@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 from downstage.identity.internal import internal_router
 from downstage.identity.routes import public_router
-from downstage.identity.service import IdentityService, Welcome, open_identity
+from downstage.identity.service import DEMO_USER, IdentityService, open_identity
 from downstage.services.extension import IExt
 
 __all__ = ["Extension"]
@@ -17,11 +17,9 @@ class Extension(IExt):
 
     Attributes:
         service: the running service, for the command line in the same process.
-        welcome: what the person who started the platform must be told.
     """
 
     service: IdentityService
-    welcome: Welcome
 
     def __init__(self) -> None:
         self._resources = AsyncExitStack()
@@ -39,7 +37,8 @@ class Extension(IExt):
                 on_revoked=context.app.state.authenticator.revoke,
             )
         )
-        self.welcome = await self.service.welcome()
+        if context.settings.platform.demo:
+            await self.service.demo_password()  # makes the demo user, where there is none
         context.public(public_router(self.service))
         context.internal(internal_router(self.service))
         context.start(self.service.keys.run, name="key-rotation")
@@ -47,3 +46,15 @@ class Extension(IExt):
     async def on_shutdown(self) -> None:
         """Close the database."""
         await self._resources.aclose()
+
+    async def operator_token(self) -> str:
+        """A token for whoever owns the data folder; the one before stops to count."""
+        return (await self.service.issue.for_operator()).token
+
+    async def demo_credentials(self) -> tuple[str, str]:
+        """Name and password of the demo user."""
+        return DEMO_USER, await self.service.demo_password()
+
+    async def setup_code(self) -> str | None:
+        """The one-time code that makes the first administrator, where there is none."""
+        return await self.service.setup_code()

@@ -35,11 +35,13 @@ from downstage.kernel.ids import new_id
 from downstage.kernel.logging import get_logger
 from downstage.services.facilities.database import Database
 
-__all__ = ["Issuer"]
+__all__ = ["OPERATOR", "Issuer"]
 
 SERVICE_TTL = timedelta(minutes=10)
 LONGEST_TTL = timedelta(days=366)
 """Life of an API token whose maker names none: every token ends some day."""
+OPERATOR = "operator:local"
+"""Subject of whoever owns the data folder; no user's name has a colon."""
 MOST_API_TOKENS = 100
 log = get_logger(__name__)
 
@@ -89,14 +91,22 @@ class Issuer:
             raise InvalidToken
         scopes = SERVICES[service]
         if act is not None:
-            person = await self._users.find_subject(act)
-            if person is None or person.disabled:
-                raise Forbidden("There is nobody to act for.")
-            scopes = acting_scopes(scopes, person.scopes)
+            scopes = acting_scopes(scopes, await self._held_by(act))
         principal = Principal(
             subject=f"service:{service}", name=service, kind="service", scopes=scopes, act=act
         )
         return await self._keys.sign(principal, SERVICE_TTL)
+
+    async def for_operator(self) -> Signed:
+        """Whoever may read the data folder, as the command line shows it; ends the one before."""
+        which = (tokens.c.owner == OPERATOR) & (tokens.c.kind == "operator")
+        async with self._database.write() as connection:
+            revoked = await self._revocations.revoke(connection, which)
+        self._revocations.tell(revoked)
+        principal = Principal(
+            subject=OPERATOR, name="operator", kind="token", scopes=frozenset(SCOPES)
+        )
+        return await self._issue(principal, LONGEST_TTL, "operator", kind="operator")
 
     async def for_instance(self, request: InstanceTokenRequest) -> Signed:
         """What an instance's streamer shows at the gateway."""
@@ -190,8 +200,22 @@ class Issuer:
             tokens.c.kind == "token",
         )
 
+    async def _held_by(self, subject: str) -> frozenset[str]:
+        if subject == OPERATOR:
+            return frozenset(SCOPES)
+        person = await self._users.find_subject(subject)
+        if person is None or person.disabled:
+            raise Forbidden("There is nobody to act for.")
+        return person.scopes
+
     async def _issue(
-        self, principal: Principal, lifetime: timedelta, name: str, *, most: int | None = None
+        self,
+        principal: Principal,
+        lifetime: timedelta,
+        name: str,
+        *,
+        kind: str | None = None,
+        most: int | None = None,
     ) -> Signed:
         """Sign, and note the id: it must be revocable before anybody holds it."""
         token_id = new_id("t")
@@ -205,7 +229,7 @@ class Issuer:
                     id=token_id,
                     tenant=principal.tenant,
                     owner=principal.subject,
-                    kind=principal.kind,
+                    kind=kind or principal.kind,
                     name=name,
                     scopes=sorted(principal.scopes),
                     created_at=now,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 
 import anyio.to_thread
@@ -21,15 +20,15 @@ from downstage.identity.passwords import Passwords
 from downstage.identity.revocations import Listener, Revocations
 from downstage.identity.state import read_state, write_state
 from downstage.identity.tickets import TicketOffice
-from downstage.identity.users import User, Users
+from downstage.identity.users import Users
 from downstage.kernel.clock import Clock, SystemClock
-from downstage.kernel.errors import Conflict, InvalidToken, NotFound, SetupError, Unauthenticated
+from downstage.kernel.errors import InvalidToken, NotFound, SetupError, Unauthenticated
 from downstage.kernel.ids import new_secret
 from downstage.kernel.logging import get_logger
 from downstage.kernel.settings import Settings
 from downstage.services.facilities.database import Database, open_database
 
-__all__ = ["ALL", "DEMO_USER", "IdentityService", "Welcome", "open_identity"]
+__all__ = ["ALL", "DEMO_USER", "IdentityService", "open_identity"]
 
 ALL = frozenset(SCOPES)
 """What whoever owns the data folder holds: the command line passes it as `held`."""
@@ -38,20 +37,6 @@ DEMO_PASSWORD = "demo-password"  # noqa: S105 - the name of a fact, and of its p
 SETUP_TTL = timedelta(hours=24)
 SETUP_SUBJECT = "setup:first-administrator"
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Welcome:
-    """What the person who started the platform must be told, once; never logged."""
-
-    user: str | None = None
-    """The demo user, with a random `password` that stays the folder's own."""
-    password: str | None = None
-    setup_code: str | None = None
-    """Where nobody exists yet: goes into the one-time link that makes the first administrator."""
-
-    def __repr__(self) -> str:
-        return f"Welcome(user={self.user!r})"
 
 
 class IdentityService:
@@ -113,13 +98,39 @@ class IdentityService:
         if found not in (None, mode):
             raise SetupError(f"The identity database belongs to a {found} installation.")
 
-    async def welcome(self) -> Welcome:
-        """What to tell at this start: a demo's credentials, a set-up code, or nothing."""
+    async def demo_password(self) -> str:
+        """The demo user's password: made once, kept sealed, so that a restart signs nobody out.
+
+        Raises:
+            NotFound: this is no demo.
+        """
+        if not self._demo:
+            raise NotFound("This is no demo.")
+        async with self._database.read() as connection:
+            sealed = await read_state(connection, DEMO_PASSWORD)
+        if sealed is not None:
+            return self._sealer.open(sealed, DEMO_PASSWORD)
+        password = new_secret(16)
+        encoded = await self._passwords.hash(password)
+        async with self._database.write() as connection:
+            await self.users.add_in(connection, DEMO_USER, encoded, ())
+            sealed = self._sealer.seal(password, DEMO_PASSWORD)
+            await write_state(connection, DEMO_PASSWORD, sealed)
+        return password
+
+    async def setup_code(self) -> str | None:
+        """The code that makes the first administrator, in place of any before; None: there is one.
+
+        A demo never has one.
+        """
         if self._demo:
-            return Welcome(user=DEMO_USER, password=await self._demo_password())
-        if await self.users.count() == 0:
-            return Welcome(setup_code=await self._setup_code())
-        return Welcome()
+            return None
+        async with self._database.write() as connection:
+            if await self.users.has_admin(connection):
+                return None
+            await self.tickets.void(connection, "main", SETUP_SUBJECT)
+        code, _ = await self.tickets.mint("setup", SETUP_SUBJECT, SETUP_TTL)
+        return code
 
     async def sign_in(self, name: str, password: str, address: str) -> Signed:
         """Check name and password.
@@ -155,7 +166,7 @@ class IdentityService:
         """Make the first administrator with the one-time code of the first start.
 
         Raises:
-            InvalidToken: the code is used, expired or wrong, or somebody exists already.
+            InvalidToken: the code is used, expired or wrong, or there is an administrator.
             TooMany: too many attempts of that address.
         """
         await self.guard.begin(None, address)
@@ -164,43 +175,15 @@ class IdentityService:
         encoded = await self._passwords.hash(password)
         async with self._database.write() as connection:
             await self.tickets.redeem_in(connection, code, "setup")
-            if await self.users.count_in(connection):
+            if await self.users.has_admin(connection):
                 raise InvalidToken("The set-up code is not valid.")
             user = await self.users.add_in(connection, name, encoded, (ADMINS,))
         await self.guard.forgive(None, address)
         return await self.issue.for_user(user)
 
-    async def add_user(self, name: str, password: str, groups: tuple[str, ...]) -> User:
-        """Add a user from the command line: the first one always becomes an administrator."""
-        first = await self.users.count() == 0
-        if self._demo:
-            raise Conflict("A demo has one user, and a start without --demo needs another folder.")
-        wanted = (*groups, ADMINS) if first else groups
-        return await self.users.add(name, password, wanted, held=ALL)
-
     async def close(self) -> None:
         """Give the database back."""
         await self._database.close()
-
-    async def _demo_password(self) -> str:
-        """The demo user's password: made once, kept sealed, so that a restart signs nobody out."""
-        async with self._database.read() as connection:
-            sealed = await read_state(connection, DEMO_PASSWORD)
-        if sealed is not None:
-            return self._sealer.open(sealed, DEMO_PASSWORD)
-        password = new_secret(16)
-        encoded = await self._passwords.hash(password)
-        async with self._database.write() as connection:
-            await self.users.add_in(connection, DEMO_USER, encoded, ())
-            sealed = self._sealer.seal(password, DEMO_PASSWORD)
-            await write_state(connection, DEMO_PASSWORD, sealed)
-        return password
-
-    async def _setup_code(self) -> str:
-        async with self._database.write() as connection:
-            await self.tickets.void(connection, "main", SETUP_SUBJECT)
-        code, _ = await self.tickets.mint("setup", SETUP_SUBJECT, SETUP_TTL)
-        return code
 
 
 @asynccontextmanager

@@ -78,14 +78,10 @@ class Users:
         self._tickets = tickets
         self._clock = clock
 
-    async def count(self) -> int:
-        """How many people there are."""
-        async with self._database.read() as connection:
-            return await self.count_in(connection)
-
-    async def count_in(self, connection: AsyncConnection) -> int:
-        """As `count`, inside a transaction."""
-        return await connection.scalar(select(func.count()).select_from(users)) or 0
+    async def has_admin(self, connection: AsyncConnection, *, but: str | None = None) -> bool:
+        """Whether an administrator can sign in, beside the one whose subject is *but*."""
+        rows = await connection.execute(select(users).where(users.c.disabled.is_(False)))
+        return any(ADMINS in row.groups and row.owner != but for row in rows)
 
     async def find(self, name: str) -> User | None:
         """The person called *name*, in any case of letters."""
@@ -239,9 +235,7 @@ class Users:
         """Refuse when *leaving* is the last administrator who can sign in."""
         if ADMINS not in leaving.groups or leaving.disabled:
             return
-        rows = await connection.execute(select(users).where(users.c.disabled.is_(False)))
-        others = [row for row in rows if row.owner != leaving.subject and ADMINS in row.groups]
-        if not others:
+        if not await self.has_admin(connection, but=leaving.subject):
             raise Conflict("That would leave no administrator. Make another one first.")
 
     async def _revoke_after(
