@@ -1,0 +1,88 @@
+"""Learn from the X server when something was drawn, at next to no cost.
+
+The server sends one 32-byte event for the first drawing after each acknowledgement. A thread
+reads the events raw, without decoding them, notes the time and acknowledges; nothing is sent, and
+nobody wakes, while the screen stands still.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from Xlib.display import Display
+from Xlib.error import DisplayError
+from Xlib.ext import damage
+
+from downstage.kernel.logging import get_logger
+
+__all__ = ["DrawWatch"]
+
+log = get_logger(__name__)
+
+KEPT = 64
+_EVENT = 32
+_SUBTRACT = struct.Struct("=BBHIII")
+_DAMAGE_SUBTRACT = 3
+
+
+class DrawWatch:
+    """Times at which something was drawn on a display.
+
+    Args:
+        name: the display, ``:N``.
+        on_draw: called on the watching thread at each drawing; must return at once.
+        on_end: called on the watching thread when the display went away.
+    """
+
+    def __init__(
+        self, name: str, on_draw: Callable[[int], None], on_end: Callable[[], None]
+    ) -> None:
+        self.times: deque[int] = deque(maxlen=KEPT)
+        self._on_draw, self._on_end = on_draw, on_end
+        self._display = Display(name)
+        if not self._display.has_extension("DAMAGE"):
+            self._display.close()
+            msg = "the X server has no DAMAGE extension"
+            raise DisplayError(msg)
+        self._display.damage_query_version()
+        root: Any = self._display.screen().root
+        self._damage: int = root.damage_create(damage.DamageReportNonEmpty)
+        self._display.sync()
+        self._closing = False
+        self._thread = threading.Thread(target=self._read, name="draw-watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop; the thread ends with its connection."""
+        self._closing = True
+        self._socket().shutdown(2)
+        self._thread.join(1.0)
+
+    def _socket(self) -> Any:
+        return self._display.display.socket
+
+    def _read(self) -> None:
+        sock = self._socket()
+        sock.setblocking(True)  # noqa: FBT003  the standard library's own form
+        opcode = int(self._display.display.get_extension_major("DAMAGE"))
+        acknowledge = _SUBTRACT.pack(opcode, _DAMAGE_SUBTRACT, 4, self._damage, 0, 0)
+        try:
+            sock.sendall(acknowledge)
+            while sock.recv(4096):
+                now = time.monotonic_ns()
+                sock.sendall(acknowledge)
+                self.times.append(now)
+                self._on_draw(now)
+        except OSError as error:
+            if not self._closing:
+                log.info("display.connection_lost", error=str(error))
+        if not self._closing:
+            self._on_end()

@@ -1,0 +1,356 @@
+"""Pictures, sound and input over WebRTC; the only file that knows `selkies.webrtc`.
+
+The library takes encoded frames as they are and brings feedback on each packet, pacing,
+retransmission and the playout-delay extension (0, 0). Three of its habits are bent here:
+
+* it gathers every candidate before it gives the offer; ours leaves with the host candidates, and
+  what a STUN server answers follows as a candidate message, so that a silent server costs nothing;
+* it gives up at once where the first answer holds no candidate; ours waits for the viewer's checks;
+* it repairs (FlexFEC) even without loss; ours begins above one per cent.
+
+It has no ICE restart: a restart is a new connection under the same peer id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fractions
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from selkies.ice import ice
+from selkies.webrtc import (
+    MediaStreamTrack,
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+    sdp,
+)
+from selkies.webrtc.codecs.base import EncodedPacket
+from selkies.webrtc.exceptions import InvalidStateError
+
+from downstage.kernel.errors import BadMessage
+from downstage.kernel.logging import get_logger
+from downstage.media.codec import first_codec
+from downstage.media.frame import AudioPacket, Codec, EncodedFrame
+from downstage.media.transport.bitrate import BitrateControl, PathReport, SmoothedLoss
+from downstage.media.transport.gate import FrameGate
+from downstage.media.transport.protocol import TransportEvents, TransportStats
+
+__all__ = ["PeerOptions", "WebRtcTransport"]
+
+log = get_logger(__name__)
+
+_VIDEO_CLOCK = fractions.Fraction(1, 90_000)
+_AUDIO_CLOCK = fractions.Fraction(1, 48_000)
+_MIME: dict[Codec, str] = {"h264": "video/H264", "vp8": "video/VP8"}
+_AUDIO_DEPTH = 8
+CONTROL_BYTES = 1024 * 1024
+RELAY_DEADLINE_S = 1.0
+STUN_DEADLINE_S = 5.0
+CLOSE_DEADLINE_S = 1.0
+CONNECT_DEADLINE_S = 30.0
+TICK_S = 1.0
+FIRST_CANDIDATE_S = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class PeerOptions:
+    """What a connection needs to know beside its peer."""
+
+    ceiling_kbps: int
+    ice_servers: tuple[dict[str, str], ...] = ()
+    udp_ports: tuple[int, int] | None = None
+    public_ip: str | None = None
+    audio: bool = True
+
+
+class _VideoTrack(MediaStreamTrack):
+    kind = "video"
+
+    def __init__(self, gate: FrameGate) -> None:
+        super().__init__()
+        self._gate = gate
+
+    async def recv(self) -> EncodedPacket:
+        frame = await self._gate.get()
+        reference = None if frame.key else frame.reference_id
+        return EncodedPacket(
+            frame.data,
+            frame.capture_ns * 90 // 1_000_000,
+            _VIDEO_CLOCK,
+            frame.key,
+            (frame.capture_ns, frame.encode_start_ns, frame.encode_end_ns),
+            (frame.frame_id, reference) if frame.tracked else None,
+            _MIME[frame.codec],
+        )
+
+
+class _AudioTrack(MediaStreamTrack):
+    kind = "audio"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._queue: asyncio.Queue[AudioPacket] = asyncio.Queue(_AUDIO_DEPTH)
+
+    def put(self, packet: AudioPacket) -> None:
+        if self._queue.full():
+            self._queue.get_nowait()
+        self._queue.put_nowait(packet)
+
+    async def recv(self) -> EncodedPacket:
+        packet = await self._queue.get()
+        return EncodedPacket(packet.data, packet.pts, _AUDIO_CLOCK)
+
+
+class WebRtcTransport:
+    """One viewer's peer connection; `run` keeps it until it ends.
+
+    Args:
+        options: addresses, ports, rates.
+        events: what to call.
+    """
+
+    kind = "webrtc"
+
+    def __init__(self, options: PeerOptions, events: TransportEvents) -> None:
+        self._options, self._events = options, events
+        self.codec: Codec = "h264"
+        self._gate = FrameGate(events.on_key_wanted)
+        self._connection = RTCPeerConnection(_configuration(options))
+        self._video = self._connection.addTransceiver(_VideoTrack(self._gate), "sendonly")
+        self._video.setCodecPreferences(_video_preferences())
+        self._sender = self._video.sender
+        self._sender.fec_repair_packets = 0
+        self._sender.on("pli", events.on_key_wanted)
+        self._sender.on("lost_frame", events.on_lost)
+        self._sender.on_frame_sent = self._counted
+        self._audio: _AudioTrack | None = None
+        if options.audio:
+            self._audio = _AudioTrack()
+            self._connection.addTransceiver(self._audio, "sendonly")
+        self._input = self._connection.createDataChannel("input", ordered=True)
+        pointer = self._connection.createDataChannel("pointer", ordered=False, maxRetransmits=0)
+        for channel in (self._input, pointer):
+            channel.on("message", events.on_message)
+        self._input.on("open", self._flush_control)
+        self._connection.on("connectionstatechange", self._state_changed)
+        self._waiting_control: list[str] = []
+        self._answered = anyio.Event()
+        self._candidate_seen = anyio.Event()
+        self._ended = anyio.Event()
+        self._end_reason = "closed"
+        self._opened = False
+        self._rate = BitrateControl(options.ceiling_kbps)
+        self._loss = SmoothedLoss()
+        self._frames = self._bytes = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Media may flow."""
+        return self._opened and not self._ended.is_set()
+
+    async def offer(self) -> str:
+        """The offer's SDP, with host candidates; later ones come from `late_candidates`."""
+        await self._connection.setLocalDescription(await self._connection.createOffer())
+        # The library fails at once without a candidate to check; the viewer's checks are enough.
+        self._ice._awaits_inbound_checks = _always  # noqa: SLF001
+        return str(self._connection.localDescription.sdp)
+
+    async def answer(self, answer: str) -> None:
+        """Take the viewer's answer; its order of codecs decides.
+
+        Raises:
+            BadMessage: it is not an answer to our offer.
+        """
+        if self._answered.is_set():
+            raise BadMessage("this offer was answered already")
+        codec = first_codec(answer)
+        if codec is None:
+            raise BadMessage("the answer takes neither H.264 nor VP8")
+        self._answered.set()
+        self.codec = codec
+        self._sender.switch_codec(_MIME[codec])
+        if "a=candidate:" not in answer:
+            with anyio.move_on_after(FIRST_CANDIDATE_S):
+                await self._candidate_seen.wait()
+        try:
+            await self._connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        except (ValueError, KeyError, IndexError, AssertionError, InvalidStateError) as error:
+            raise BadMessage("the answer does not fit the offer") from error
+
+    async def candidate(self, line: str | None, mid: str | None, index: int | None) -> None:
+        """Take one of the viewer's candidates; None or an empty line ends them.
+
+        Raises:
+            BadMessage: it is not a candidate.
+        """
+        if not line:
+            return
+        try:
+            candidate = sdp.candidate_from_sdp(line.removeprefix("candidate:"))
+            candidate.sdpMid, candidate.sdpMLineIndex = mid, index
+            if mid is None and index is None:
+                candidate.sdpMLineIndex = 0
+            self._candidate_seen.set()
+            await self._ice.add_remote_candidate(_to_ice(candidate))
+        except (ValueError, KeyError, IndexError) as error:
+            raise BadMessage("the candidate cannot be read") from error
+
+    async def late_candidates(self) -> list[str]:
+        """Candidates that STUN servers told after the offer had left; may take seconds."""
+        server = _first_server(self._options.ice_servers, "stun:")
+        if server is None:
+            return []
+        lines: list[str] = []
+        for protocol in list(self._ice._protocols):  # noqa: SLF001
+            with anyio.move_on_after(STUN_DEADLINE_S):
+                try:
+                    found, _ = await ice.server_reflexive_candidate(protocol, server)
+                except (OSError, ice.stun.TransactionError):
+                    continue
+                lines.append("candidate:" + found.to_sdp())
+        return lines
+
+    def send_video(self, frame: EncodedFrame) -> None:
+        """Hand a picture to the packetiser, or leave it out."""
+        if self.is_open and frame.codec == self.codec:
+            self._gate.put(frame)
+
+    def send_audio(self, packet: AudioPacket) -> None:
+        """Hand over a packet of sound; the oldest waiting one gives way."""
+        if self._audio is not None and self.is_open:
+            self._audio.put(packet)
+
+    def send_control(self, message: str) -> None:
+        """Send on the ordered channel, or keep a few until it opens."""
+        if self._input.readyState == "open":
+            if self._input.bufferedAmount < CONTROL_BYTES:
+                self._input.send(message)
+        elif len(self._waiting_control) < 32:
+            self._waiting_control.append(message)
+
+    def acknowledge(self, sequence: int) -> None:
+        """Feedback on packets says more; nothing to do."""
+
+    def stats(self) -> TransportStats:
+        """The counters as they stand."""
+        return TransportStats(self._frames, self._bytes, self._gate.dropped, loss=self._loss.loss)
+
+    async def run(self) -> None:
+        """Steer rate and repair once a second until the connection ends."""
+        with anyio.move_on_after(CONNECT_DEADLINE_S):
+            while not self._opened and not self._ended.is_set():
+                with anyio.move_on_after(TICK_S):
+                    await self._ended.wait()
+        if not self._opened:
+            self._end("never-connected")
+        while not self._ended.is_set():
+            with anyio.move_on_after(TICK_S):
+                await self._ended.wait()
+            self._steer()
+
+    async def close(self, reason: str) -> None:
+        """End the connection."""
+        self._end(reason)
+        with anyio.move_on_after(CLOSE_DEADLINE_S, shield=True):
+            await self._connection.close()
+
+    @property
+    def _ice(self) -> Any:
+        return self._video.sender.transport.transport.iceGatherer._connection  # noqa: SLF001
+
+    def _state_changed(self) -> None:
+        state = self._connection.connectionState
+        if state == "connected" and not self._opened:
+            self._opened = True
+            transport = self._sender.transport
+            transport.enable_pacer(self._options.ceiling_kbps * 1000, self._events.on_key_wanted)
+            self._events.on_open()
+        elif state in {"failed", "closed"}:
+            self._end("path-lost" if state == "failed" else "closed")
+
+    def _end(self, reason: str) -> None:
+        if not self._ended.is_set():
+            self._end_reason = reason
+            self._ended.set()
+            self._events.on_closed(reason)
+
+    def _flush_control(self) -> None:
+        waiting, self._waiting_control = self._waiting_control, []
+        for message in waiting:
+            self._input.send(message)
+
+    def _counted(self, _captured_ns: int, size: int) -> None:
+        self._frames += 1
+        self._bytes += size
+
+    def _steer(self) -> None:
+        window = self._sender.transport.take_twcc_window() if self._opened else None
+        if window is None:
+            return
+        queue = window["queue_ms"]
+        if window["queue_rising_ms"] is not None:
+            queue = max(queue or 0.0, window["queue_rising_ms"])
+        if self._loss.update(window["loss_fraction"]):
+            self._sender.steer_fec(window["loss_fraction"], queue is not None and queue > 0)
+        else:
+            self._sender.fec_repair_packets = 0
+        report = PathReport(
+            loss=window["loss_fraction"],
+            queue_ms=queue,
+            sent_kbps=window["sent_bps"] / 1000,
+            delivered_kbps=window["goodput_bps"] / 1000,
+        )
+        self._events.on_rate(self._rate.update(report, time.monotonic()))
+
+
+def _always() -> bool:
+    return True
+
+
+def _configuration(options: PeerOptions) -> RTCConfiguration:
+    relays = [
+        RTCIceServer(s["urls"], s.get("username"), s.get("credential"))
+        for s in options.ice_servers
+        if s.get("urls", "").startswith(("turn:", "turns:"))
+    ]
+    return RTCConfiguration(
+        iceServers=relays,
+        bundlePolicy=RTCBundlePolicy.MAX_BUNDLE,
+        iceHostPublicIps=[options.public_ip] if options.public_ip else None,
+        icePortRange=options.udp_ports,
+    )
+
+
+def _video_preferences() -> list[Any]:
+    wanted = ("video/h264", "video/vp8", "video/rtx", "video/flexfec-03")
+    offered = RTCRtpSender.getCapabilities("video").codecs
+    return [
+        codec
+        for mime in wanted
+        for codec in offered
+        if codec.mimeType.lower() == mime
+        # 4:4:4 is never encoded here.
+        and not str((codec.parameters or {}).get("profile-level-id", "")).startswith("f4")
+    ]
+
+
+def _to_ice(candidate: Any) -> Any:
+    from selkies.webrtc.rtcicetransport import candidate_to_aioice  # noqa: PLC0415
+
+    return candidate_to_aioice(candidate)
+
+
+def _first_server(servers: tuple[dict[str, str], ...], scheme: str) -> tuple[str, int] | None:
+    for server in servers:
+        url = server.get("urls", "")
+        if url.startswith(scheme):
+            host, _, port = url.removeprefix(scheme).partition(":")
+            return host, int(port) if port.isdigit() else 3478
+    return None

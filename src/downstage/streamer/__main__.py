@@ -1,0 +1,41 @@
+"""``python -m downstage.streamer /path/to/streamer.json``."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from pathlib import Path
+
+import anyio
+
+from downstage.kernel.errors import PlatformError
+from downstage.kernel.logging import configure
+from downstage.kernel.settings import Log
+from downstage.streamer.process import KeeperLine, end_with_parent
+
+
+def main() -> None:
+    """Run one streamer and leave with its status."""
+    line = KeeperLine()
+    configure(Log())
+    if len(sys.argv) != 2:
+        sys.stderr.write("usage: python -m downstage.streamer CONFIG.json\n")
+        sys.exit(2)
+    if not end_with_parent():
+        sys.exit(0)
+    # Imported after the line is made: these libraries print to standard output.
+    from downstage.streamer.program import Program, leave, load_config, report  # noqa: PLC0415
+
+    try:
+        config = load_config(Path(sys.argv[1]))
+        # What was loaded stays: the collector never has to look at it again.
+        gc.collect()
+        gc.freeze()
+        status = anyio.run(Program(config, line).run, backend_options={"use_uvloop": True})
+    except PlatformError as error:
+        status = report(error)
+    leave(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,287 @@
+"""The house: one display, everybody who watches it, and what has to be encoded for them.
+
+One encoder runs for each codec that somebody watches and feeds all of them; a joiner costs one key
+frame. Nobody there, nothing is encoded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import anyio
+from anyio.abc import TaskGroup
+
+from downstage.contracts.streamer import StreamerConfig
+from downstage.kernel.errors import PlatformError
+from downstage.kernel.logging import get_logger
+from downstage.media.codec import webcodecs_name
+from downstage.media.encoder import EncoderInfo
+from downstage.media.frame import AudioPacket, Codec, Cursor, EncodedFrame, Size
+from downstage.media.input import Hands
+from downstage.media.source import FrameSource
+from downstage.streamer import control, demand
+from downstage.streamer.viewer import Role, Viewer, ViewerEvents
+
+__all__ = ["House", "Tally"]
+
+log = get_logger(__name__)
+
+LINGER_S = 5.0
+"""An encoder that nobody watches runs on for this long: a page that reloads finds it running."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is counted for the status."""
+
+    frames: int = 0
+    sent_bytes: int = 0
+    last_input: float | None = None
+
+
+@dataclass(slots=True)
+class _Sound:
+    on: bool = False
+    reason: str | None = "not started"
+
+
+@dataclass(slots=True)
+class _Stream:
+    """What is known of one codec's stream."""
+
+    name: str | None = None
+    picture: Size = field(default_factory=lambda: Size(0, 0))
+
+
+class House:
+    """Distributes frames and sound, gathers input, keeps the right encoders running.
+
+    Args:
+        config: the instance's configuration.
+        tasks: where work of its own runs; ends with the streamer.
+    """
+
+    def __init__(self, config: StreamerConfig, tasks: TaskGroup) -> None:
+        self._config, self._tasks = config, tasks
+        self._source: FrameSource | None = None
+        self._viewers: dict[str, Viewer] = {}
+        self._streams: dict[Codec, _Stream] = {"h264": _Stream(), "vp8": _Stream()}
+        self._running: set[Codec] = set()
+        self._changed = anyio.Event()
+        self._resize_to: Size | None = None
+        self._always: Codec | None = "h264"
+        self._unwatched_since: dict[Codec, float] = {}
+        self._cursor: Cursor | None = None
+        self._sound = _Sound()
+        self._kbps: dict[Codec, int] = {}
+        self.encoder: EncoderInfo | None = None
+        self.tally = Tally()
+
+    @property
+    def source(self) -> FrameSource:
+        """The display."""
+        if self._source is None:
+            msg = "the display is not open"
+            raise RuntimeError(msg)
+        return self._source
+
+    @property
+    def viewers(self) -> list[Viewer]:
+        """Everybody who has a path, or is about to."""
+        return list(self._viewers.values())
+
+    def use(self, source: FrameSource) -> None:
+        """Show *source* from now on."""
+        self._source = source
+
+    def admit(
+        self, peer: str, role: Role, on_misbehaved: Callable[[Viewer, str], None]
+    ) -> Viewer:
+        """A new viewer; one of the same peer that is still there leaves first."""
+        self.dismiss(self._viewers.get(peer))
+        viewer = Viewer(
+            peer,
+            role,
+            Hands(self.source.injector, controls=role == "controller"),
+            kbps=self._config.bitrate_kbps,
+            events=ViewerEvents(
+                on_resize=self.resize,
+                on_key_wanted=self.key_wanted,
+                on_need_changed=self.reconsider,
+                on_input=self._input,
+                on_misbehaved=on_misbehaved,
+            ),
+        )
+        viewer.size = self.source.size
+        self._viewers[peer] = viewer
+        return viewer
+
+    def dismiss(self, viewer: Viewer | None) -> None:
+        """The viewer is gone: what it holds is let go; safe to repeat."""
+        if viewer is None or self._viewers.get(viewer.peer) is not viewer:
+            return
+        del self._viewers[viewer.peer]
+        viewer.leave()
+        self.reconsider()
+
+    def opened(self, viewer: Viewer) -> None:
+        """The viewer's path is open: greet it and give it a key frame."""
+        viewer.tell(control.stream(self.facts(viewer.need.codec)))
+        if self._cursor is not None:
+            viewer.tell(control.cursor(self._cursor))
+        self.reconsider()
+        self.key_wanted(viewer)
+
+    def lost(self, viewer: Viewer, frame_id: int) -> None:
+        """The viewer lost a frame for good: predict past it."""
+        self.source.invalidate(viewer.need.codec, frame_id)
+
+    def resize(self, size: Size) -> None:
+        """The picture is to follow *size*; the latest wish counts."""
+        self._resize_to = size
+        self._changed.set()
+
+    def reconsider(self) -> None:
+        """Something about the viewers changed."""
+        self._changed.set()
+
+    def settle(self) -> None:
+        """The first picture is known; from now on only what is watched is encoded."""
+        self._always = None
+        self.reconsider()
+
+    def set_sound(self, reason: str | None) -> None:
+        """There is sound, or there is none for *reason*."""
+        self._sound = _Sound(reason is None, reason)
+        self._tell_facts()
+
+    @property
+    def sound(self) -> tuple[bool, str | None]:
+        """Whether there is sound, and why not."""
+        return self._sound.on, self._sound.reason
+
+    def facts(self, codec: Codec) -> control.StreamFacts:
+        """What a viewer of *codec* is told."""
+        size = self.source.size
+        return control.StreamFacts(
+            width=size.width,
+            height=size.height,
+            fps=self._config.display.fps,
+            codec=self._streams[codec].name,
+            encoder=self.encoder.name if self.encoder else None,
+            encoder_reason=self.encoder.reason if self.encoder else None,
+            audio=self._sound.on,
+            audio_reason=self._sound.reason,
+            kbps=self._kbps.get(codec, self._config.bitrate_kbps),
+        )
+
+    def frame(self, frame: EncodedFrame) -> None:
+        """A picture came out of an encoder."""
+        self.tally.frames += 1
+        if frame.key:
+            self._note_stream(frame)
+        for viewer in self._viewers.values():
+            if viewer.need.codec == frame.codec:
+                viewer.show(frame)
+
+    def packet(self, packet: AudioPacket) -> None:
+        """Sound came in."""
+        for viewer in self._viewers.values():
+            viewer.play(packet)
+
+    def cursor(self, shape: Cursor) -> None:
+        """The pointer looks different."""
+        self._cursor = shape
+        self._tell_all(control.cursor(shape))
+
+    def spawn(self, work: Callable[[], Awaitable[object]], name: str) -> None:
+        """Run *work* beside everything else; its failure is logged and harms nobody."""
+        self._tasks.start_soon(_supervise, work, name)
+
+    async def run(self) -> None:
+        """Keep the right encoders running, at the right rate and size, until cancelled."""
+        await self._reconcile()
+        while True:
+            with anyio.move_on_after(self._patience()):
+                await self._changed.wait()
+            self._changed = anyio.Event()
+            await self._reconcile()
+
+    async def _reconcile(self) -> None:
+        size, self._resize_to = self._resize_to, None
+        if size is not None:
+            await self._resize(size)
+        needs = [viewer.need for viewer in self._viewers.values()]
+        codecs = demand.wanted(needs, always=self._always)
+        for codec in sorted(codecs):
+            self._unwatched_since.pop(codec, None)
+            if codec not in self._running:
+                self._running.add(codec)
+                await self.source.watch(codec)
+                log.info("encoder.started", codec=codec)
+        await self._retire(codecs)
+        self._follow_rates(needs)
+
+    async def _retire(self, codecs: frozenset[Codec]) -> None:
+        now = time.monotonic()
+        for codec in sorted(self._running - codecs):
+            since = self._unwatched_since.setdefault(codec, now)
+            if now - since >= LINGER_S:
+                del self._unwatched_since[codec]
+                self._running.discard(codec)
+                await self.source.unwatch(codec)
+                log.info("encoder.stopped", codec=codec)
+
+    def _patience(self) -> float | None:
+        if not self._unwatched_since:
+            return None
+        oldest = min(self._unwatched_since.values())
+        return max(0.0, oldest + LINGER_S - time.monotonic())
+
+    async def _resize(self, size: Size) -> None:
+        became = await self.source.resize(size)
+        log.info("display.resized", asked=str(size), became=str(became))
+        for viewer in self._viewers.values():
+            viewer.size = became
+        self._tell_facts()
+
+    def _follow_rates(self, needs: list[demand.Need]) -> None:
+        for codec, kbps in demand.rates(needs).items():
+            if kbps != self._kbps.get(codec, self._config.bitrate_kbps):
+                self._kbps[codec] = kbps
+                self.source.set_bitrate(codec, kbps)
+
+    def _note_stream(self, frame: EncodedFrame) -> None:
+        stream = self._streams[frame.codec]
+        name = webcodecs_name(frame.data, frame.codec)
+        if (name, frame.picture) != (stream.name, stream.picture):
+            stream.name, stream.picture = name, frame.picture
+            self._tell_facts()
+
+    def _tell_facts(self) -> None:
+        if self._source is None:
+            return
+        for viewer in self._viewers.values():
+            viewer.tell(control.stream(self.facts(viewer.need.codec)))
+
+    def _tell_all(self, message: str) -> None:
+        for viewer in self._viewers.values():
+            viewer.tell(message)
+
+    def key_wanted(self, viewer: Viewer) -> None:
+        """The viewer needs a key frame to go on."""
+        self.source.request_key(viewer.need.codec)
+
+    def _input(self) -> None:
+        self.tally.last_input = time.monotonic()
+
+
+async def _supervise(work: Callable[[], Awaitable[object]], name: str) -> None:
+    try:
+        await work()
+    except PlatformError as error:
+        log.warning("task.refused", task=name, error_code=error.code, detail=error.detail)
+    except Exception:
+        log.exception("task.failed", task=name)

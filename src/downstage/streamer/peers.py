@@ -1,0 +1,236 @@
+"""Viewers' paths: WebRTC peers that the gateway announces, WebSockets that it relays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast, get_args
+
+import anyio
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from downstage.contracts.streamer import StreamerConfig
+from downstage.kernel.errors import BadMessage
+from downstage.kernel.logging import get_logger
+from downstage.media.frame import Size
+from downstage.media.transport import (
+    PeerOptions,
+    TransportEvents,
+    WebRtcTransport,
+    WebSocketTransport,
+)
+from downstage.streamer import control
+from downstage.streamer.house import House
+from downstage.streamer.link import Message
+from downstage.streamer.media_server import read_messages
+from downstage.streamer.viewer import Role, Viewer
+
+__all__ = ["Peers"]
+
+log = get_logger(__name__)
+
+MAX_VIEWERS = 32
+MAX_SDP = 48 * 1024
+
+
+class _Open(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    peer: str = Field(min_length=1, max_length=128)
+    role: Role = "spectator"
+    width: int | None = Field(default=None, ge=1, le=65535)
+    height: int | None = Field(default=None, ge=1, le=65535)
+    ice_servers: list[dict[str, str]] = Field(default_factory=list, max_length=8)
+
+
+class _Signal(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    type: str
+    sdp: str | None = Field(default=None, max_length=MAX_SDP)
+    candidate: str | None = Field(default=None, max_length=1024)
+    sdp_mid: str | None = Field(default=None, max_length=64)
+    sdp_mline_index: int | None = Field(default=None, ge=0, le=64)
+
+
+class Peers:
+    """Opens and closes the paths of viewers, and tells the gateway about them.
+
+    Args:
+        config: the instance's configuration.
+        house: who gets the pictures.
+        send: says something to the gateway.
+    """
+
+    def __init__(
+        self, config: StreamerConfig, house: House, send: Callable[[Message], None]
+    ) -> None:
+        self._config, self._house, self._send = config, house, send
+        self._opens: dict[str, _Open] = {}
+        self._rtc: dict[str, WebRtcTransport] = {}
+
+    @property
+    def living(self) -> list[str]:
+        """Ids of the WebRTC peers whose path is there, or about to be."""
+        return sorted(self._rtc)
+
+    def received(self, message: Message) -> None:
+        """Act on a ``peer.…`` message of the gateway."""
+        try:
+            match message.get("type"):
+                case "peer.open":
+                    self._open(_Open.model_validate(message))
+                case "peer.restart":
+                    known = self._opens.get(str(message.get("peer")))
+                    if known is not None:
+                        self._open(known)
+                case "peer.signal":
+                    payload = _Signal.model_validate(message.get("payload"))
+                    self._signal(str(message.get("peer")), payload)
+                case "peer.close":
+                    peer, reason = str(message.get("peer")), str(message.get("reason", "closed"))
+                    self._opens.pop(peer, None)
+                    self._spawn_close(peer, reason)
+                case _:
+                    pass
+        except ValidationError as error:
+            log.warning("link.message_refused", kind=str(message.get("type")), errors=len(error.errors()))
+
+    async def serve_socket(self, peer: str, role: str, socket: web.WebSocketResponse) -> None:
+        """Serve one relayed WebSocket until it ends."""
+        if role not in get_args(Role) or len(self._house.viewers) >= MAX_VIEWERS:
+            await socket.close(code=1013, message=b"full")
+            return
+        self._spawn_close(peer, "moved-to-websocket")
+        viewer = self._house.admit(peer, cast("Role", role), self._misbehaved)
+        transport = WebSocketTransport(
+            socket,
+            codec="h264",
+            ceiling_kbps=self._config.bitrate_kbps,
+            events=self._events(viewer, on_closed=_nothing),
+        )
+        viewer.attach(transport)
+        log.info("viewer.joined", peer=peer, role=role, transport="websocket")
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(transport.run)
+                await read_messages(socket, viewer.message)
+                tasks.cancel_scope.cancel()
+        finally:
+            self._house.dismiss(viewer)
+            log.info("viewer.left", peer=peer, transport="websocket")
+            await transport.close("left")
+
+    async def close(self, reason: str) -> None:
+        """Tell every viewer that it is over and end every path."""
+        viewers = self._house.viewers
+        for viewer in viewers:
+            viewer.tell(control.end(reason))
+        # The last words need a moment to be written.
+        await anyio.sleep(0.05)
+        async with anyio.create_task_group() as tasks:
+            for viewer in viewers:
+                tasks.start_soon(viewer.transport.close, reason)
+
+    def _open(self, wish: _Open) -> None:
+        if len(self._house.viewers) >= MAX_VIEWERS and wish.peer not in self._rtc:
+            self._send({"type": "peer.close", "peer": wish.peer, "reason": "full"})
+            return
+        self._opens[wish.peer] = wish
+        self._house.spawn(partial(self._run_peer, wish), f"peer {wish.peer}")
+
+    async def _run_peer(self, wish: _Open) -> None:
+        old = self._rtc.pop(wish.peer, None)
+        options = PeerOptions(
+            ceiling_kbps=self._config.bitrate_kbps,
+            ice_servers=tuple([*self._config.ice_servers, *wish.ice_servers]),
+            udp_ports=self._config.udp_ports,
+            public_ip=self._config.public_ip,
+            audio=self._config.pulse_server is not None,
+        )
+        viewer = self._house.admit(wish.peer, wish.role, self._misbehaved)
+        closed = partial(self._path_closed, wish.peer, viewer)
+        transport = WebRtcTransport(options, self._events(viewer, on_closed=closed))
+        viewer.attach(transport)
+        self._rtc[wish.peer] = transport
+        if old is not None:
+            await old.close("restarted")
+        if wish.role == "controller" and wish.width and wish.height:
+            self._house.resize(Size(wish.width, wish.height))
+        try:
+            offer = await transport.offer()
+            self._tell_peer(wish.peer, {"type": "offer", "sdp": offer})
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._late_candidates, wish.peer, transport)
+                await transport.run()
+                tasks.cancel_scope.cancel()
+        finally:
+            if self._rtc.get(wish.peer) is transport:
+                del self._rtc[wish.peer]
+            self._house.dismiss(viewer)
+            await transport.close("left")
+
+    async def _late_candidates(self, peer: str, transport: WebRtcTransport) -> None:
+        for line in await transport.late_candidates():
+            self._tell_peer(
+                peer,
+                {"type": "candidate", "candidate": line, "sdp_mid": "0", "sdp_mline_index": 0},
+            )
+
+    def _signal(self, peer: str, signal: _Signal) -> None:
+        transport = self._rtc.get(peer)
+        if transport is None:
+            return
+        if signal.type == "answer" and signal.sdp:
+            self._house.spawn(partial(self._answer, peer, transport, signal.sdp), "answer")
+        elif signal.type == "candidate":
+            self._house.spawn(
+                partial(
+                    transport.candidate, signal.candidate, signal.sdp_mid, signal.sdp_mline_index
+                ),
+                "candidate",
+            )
+
+    async def _answer(self, peer: str, transport: WebRtcTransport, answer: str) -> None:
+        try:
+            await transport.answer(answer)
+        except BadMessage as error:
+            self._send({"type": "peer.close", "peer": peer, "reason": error.code})
+            await transport.close(error.code)
+            raise
+
+    def _events(self, viewer: Viewer, *, on_closed: Callable[[str], None]) -> TransportEvents:
+        return TransportEvents(
+            on_message=viewer.message,
+            on_key_wanted=lambda: self._house.key_wanted(viewer),
+            on_lost=lambda frame_id: self._house.lost(viewer, frame_id),
+            on_rate=viewer.rate_changed,
+            on_open=partial(self._path_opened, viewer),
+            on_closed=on_closed,
+        )
+
+    def _path_opened(self, viewer: Viewer) -> None:
+        self._house.opened(viewer)
+        if viewer.transport.kind == "webrtc":
+            log.info("viewer.joined", peer=viewer.peer, role=viewer.role, transport="webrtc")
+            self._send({"type": "peer.connected", "peer": viewer.peer})
+
+    def _path_closed(self, peer: str, viewer: Viewer, reason: str) -> None:
+        if viewer.transport is not self._rtc.get(peer):
+            return
+        log.info("viewer.left", peer=peer, transport="webrtc", reason=reason)
+        self._send({"type": "peer.disconnected", "peer": peer, "reason": reason})
+
+    def _misbehaved(self, viewer: Viewer, reason: str) -> None:
+        self._house.spawn(partial(viewer.transport.close, reason), "close")
+
+    def _spawn_close(self, peer: str, reason: str) -> None:
+        transport = self._rtc.get(peer)
+        if transport is not None:
+            self._house.spawn(partial(transport.close, reason), "close")
+
+    def _tell_peer(self, peer: str, payload: dict[str, Any]) -> None:
+        self._send({"type": "peer.signal", "peer": peer, "payload": payload})
+
+
+def _nothing(_reason: str) -> None:
+    """A socket that ends tells it by ending."""
