@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -14,8 +13,9 @@ import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
+from downstage.testing.platform import PlatformProcess
 from measuring.cpu import descendants, matching
 from measuring.measure import Page
 
@@ -49,95 +49,37 @@ class Downstage:
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
-        self._data = Path(tempfile.mkdtemp(prefix="ds-"))
-        self._session: dict[str, Any] = {}
+        self._folder = Path(tempfile.mkdtemp(prefix="ds-"))
+        self._platform = PlatformProcess(
+            self._folder / "data", "--demo", environment={"DOWNSTAGE_GATEWAY__IDLE_LEASE": "3600"}
+        )
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "downstage", "up", "--demo", "--json", "--port", "0"]
-        command += ["--operator-port", "0", "--data", str(self._data)]
-        self._log = (self._data / "bench.log").open("w")
-        self._process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            env={**os.environ, "DOWNSTAGE_GATEWAY__IDLE_LEASE": "3600"},
-        )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("the platform did not start: " + self._tail())
-        self._facts = json.loads(line)
-        for session in self._call("GET", "/v1/sessions")["items"]:
-            self._call("DELETE", f"/v1/sessions/{session['id']}")
+        self._platform.start()
+        for session in self._platform.call("GET", "/v1/sessions").body["items"]:
+            self._platform.call("DELETE", f"/v1/sessions/{session['id']}")
         arguments = ["--fps", str(self._cell.fps), *(["--still"] if self._cell.still else [])]
         display = {"width": self._cell.width, "height": self._cell.height, "fps": 60}
-        body = {"application": "test-card", "arguments": arguments, "display": display}
-        self._session = self._call("POST", "/v1/sessions", body)
-        self._wait_ready()
+        self._session = self._platform.create("test-card", arguments=arguments, display=display)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.send_signal(signal.SIGINT)
-        try:
-            self._process.wait(8)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._log.close()
-        shutil.rmtree(self._data, ignore_errors=True)
+        self._platform.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def page(self) -> Page:
         """A new link into the session; the picture is as large as the page."""
-        link = self._call("POST", f"/v1/sessions/{self._session['id']}/links")["join_url"]
-        address, _, fragment = link.partition("#")
-        joint = "&" if "?" in address else "?"
         size = f"{self._cell.width}x{self._cell.height}"
-        url = f"{address}{joint}transport={self._cell.transport}&resolution={size}#{fragment}"
-        every = descendants({self._process.pid}) | self._instance()
-        card = matching("downstage.apps.test_card", every)
-        display = matching("Xvfb", every)
-        groups = {"card": card, "xvfb": display, "server": every}
-        return Page(url, (self._cell.width, self._cell.height), groups)
-
-    def _instance(self) -> set[int]:
-        """Keepers live beside the platform, not below it."""
-        run = str(self._data)
-        found = set[int]()
-        for name in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                if run in Path("/proc", name, "cmdline").read_text(errors="replace"):
-                    found.add(int(name))
-            except OSError:
-                continue
-        return descendants(found)
-
-    def _wait_ready(self) -> None:
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            state = self._call("GET", f"/v1/sessions/{self._session['id']}")
-            if state["state"] in ("ready", "active"):
-                return
-            if state["state"] == "ended":
-                raise RuntimeError(f"the session ended: {state['reason']} {state['detail']}")
-            time.sleep(0.1)
-        raise RuntimeError("the session was not ready within 30 s")
-
-    def _call(self, method: str, path: str, body: object = None) -> Any:
-        request = urllib.request.Request(
-            self._facts["url"] + path,
-            method=method,
-            data=json.dumps(body).encode() if body is not None else None,
-            headers={
-                "authorization": f"Bearer {self._facts['token']}",
-                "content-type": "application/json",
-            },
+        url = self._platform.link(
+            self._session["id"], transport=self._cell.transport, resolution=size
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
-
-    def _tail(self) -> str:
-        return (self._data / "bench.log").read_text()[-800:]
+        every = set(self._platform.processes())
+        groups = {
+            "card": matching("downstage.apps.test_card", every),
+            "xvfb": matching("Xvfb", every),
+            "server": every,
+        }
+        return Page(url, (self._cell.width, self._cell.height), groups)
 
 
 class Selkies:

@@ -81,5 +81,4 @@ async def identity_client(settings: Settings) -> AsyncGenerator[AsyncClient]:
     async with host.run():
         extension = host.extension("identity")
         assert isinstance(extension, IdentityExtension)  # noqa: S101 - by its name
-        token = await extension.operator_token()
-        yield AsyncClient("local://identity", token=token)
+        yield AsyncClient("local://identity", token=await extension.operator_token())

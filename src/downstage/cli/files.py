@@ -10,7 +10,7 @@ from pathlib import Path
 
 import anyio
 from rich.console import Console
-from watchfiles import awatch
+from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
 
 from downstage.cli.access import find_platform
 from downstage.kernel.errors import SetupError

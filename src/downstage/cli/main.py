@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import anyio
 from cyclopts import App, Parameter
@@ -66,7 +66,9 @@ def _fail_group(group: BaseExceptionGroup[BaseException]) -> None:
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     found = list[BaseException]()
     for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+        is_group = isinstance(error, BaseExceptionGroup)
+        inner = cast("BaseExceptionGroup[BaseException]", error)
+        found += _leaves(inner) if is_group else [error]
     return found
 
 
@@ -75,6 +77,13 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
         return await work
 
     return anyio.run(body, backend_options={"use_uvloop": True})
+
+
+def _quiet(common: Common | None) -> Settings:
+    """Settings for a short command; its log is for what went wrong."""
+    settings = common_settings(common)
+    logging.configure(Log(level="error", json_lines=settings.log.json_lines))
+    return settings
 
 
 def _start_logging(settings: Settings, *, to_file: bool) -> None:
@@ -196,7 +205,7 @@ def status(common: Common | None = None) -> None:
     """What runs on this data folder: address, services, sessions."""
     from downstage.cli.sessions import show_status
 
-    _run(show_status(common_settings(common)))
+    _run(show_status(_quiet(common)))
 
 
 @app.command
@@ -217,7 +226,7 @@ def logs(
     """
     from downstage.cli.files import show_log
 
-    _run(show_log(common_settings(common), lines=lines, follow=follow))
+    _run(show_log(_quiet(common), lines=lines, follow=follow))
 
 
 @app.command
@@ -225,7 +234,7 @@ def backup(file: Path, *, common: Common | None = None) -> None:
     """Write databases and keys to FILE (.tar.gz, readable by you alone); the platform may run."""
     from downstage.cli.files import make_backup
 
-    make_backup(common_settings(common), file)
+    make_backup(_quiet(common), file)
 
 
 @app.command
@@ -238,7 +247,7 @@ def restore(
     """Bring a backup into an empty data folder; --force replaces what is there (kept aside)."""
     from downstage.cli.files import restore_backup
 
-    restore_backup(common_settings(common), file, force=force)
+    restore_backup(_quiet(common), file, force=force)
 
 
 @app.command
@@ -271,7 +280,7 @@ def token(
     """
     from downstage.cli.people import print_token
 
-    _run(print_token(common_settings(common), name=name, scopes=list(scope), days=days))
+    _run(print_token(_quiet(common), name=name, scopes=list(scope), days=days))
 
 
 @user.command(name="add")
@@ -284,7 +293,7 @@ def user_add(
     """Add a person; asks for the password (or reads one line of standard input)."""
     from downstage.cli.people import add_user
 
-    _run(add_user(common_settings(common), name, is_admin=admin))
+    _run(add_user(_quiet(common), name, is_admin=admin))
 
 
 @user.command(name="ls")
@@ -292,7 +301,7 @@ def user_ls(common: Common | None = None) -> None:
     """List people."""
     from downstage.cli.people import list_users
 
-    _run(list_users(common_settings(common)))
+    _run(list_users(_quiet(common)))
 
 
 @user.command(name="passwd")
@@ -300,7 +309,7 @@ def user_passwd(name: str, *, common: Common | None = None) -> None:
     """Set a person's password; what they were signed in with ends."""
     from downstage.cli.people import set_password
 
-    _run(set_password(common_settings(common), name))
+    _run(set_password(_quiet(common), name))
 
 
 @user.command(name="rm")
@@ -308,7 +317,7 @@ def user_rm(name: str, *, common: Common | None = None) -> None:
     """Remove a person and all their tokens."""
     from downstage.cli.people import remove_user
 
-    _run(remove_user(common_settings(common), name))
+    _run(remove_user(_quiet(common), name))
 
 
 @session.command(name="ls")
@@ -316,7 +325,7 @@ def session_ls(common: Common | None = None) -> None:
     """List sessions, newest first."""
     from downstage.cli.sessions import list_sessions
 
-    _run(list_sessions(common_settings(common)))
+    _run(list_sessions(_quiet(common)))
 
 
 @session.command(name="create")
@@ -330,7 +339,7 @@ def session_create(
     """Start an application and print the link that opens it."""
     from downstage.cli.sessions import create_session
 
-    _run(create_session(common_settings(common), application, stage=stage, size=size))
+    _run(create_session(_quiet(common), application, stage=stage, size=size))
 
 
 @session.command(name="open")
@@ -338,7 +347,7 @@ def session_open(session_id: str, *, common: Common | None = None) -> None:
     """Print a new link for a session that runs."""
     from downstage.cli.sessions import open_session
 
-    _run(open_session(common_settings(common), session_id))
+    _run(open_session(_quiet(common), session_id))
 
 
 @session.command(name="rm")
@@ -346,4 +355,4 @@ def session_rm(session_id: str, *, common: Common | None = None) -> None:
     """End a session."""
     from downstage.cli.sessions import remove_session
 
-    _run(remove_session(common_settings(common), session_id))
+    _run(remove_session(_quiet(common), session_id))

@@ -94,16 +94,15 @@ async def _watch_signals(scope: anyio.CancelScope, console: Console) -> None:
 async def _prepare(platform: RunningPlatform, settings: Settings) -> Ready:
     identity = platform.host.extension("identity")
     assert isinstance(identity, IdentityExtension)  # noqa: S101 - by its name
-    write_operator_token(settings.platform.data, await identity.operator_token())
+    operator = await identity.operator_token()
+    write_operator_token(settings.platform.data, operator)
     url = platform.urls.public
     if settings.platform.demo:
         user, password = await identity.demo_credentials()
-        client = AsyncClient("local://identity")
-        answer = await client.v1.auth.login.post(username=user, password=password)
-        return Ready(url, None, answer["token"], user, password)
+        signed = await identity.service.token_for(user)
+        return Ready(url, None, signed.token, user, password)
     code = await identity.setup_code()
-    setup = f"{url}/#setup={code}" if code else None
-    return Ready(url, None, None, None, None, setup)
+    return Ready(url, None, operator, None, None, f"{url}/#setup={code}" if code else None)
 
 
 async def _open_session(platform: RunningPlatform, plan: Plan, ready: Ready, say: object) -> Ready:
@@ -187,7 +186,7 @@ def program_application(command: list[str], *, display: str, network: bool) -> t
         f"display = {json.dumps(display)}",
         "opens_stage = false",
         f"network = {json.dumps(network)}",
-        f"readable = {json.dumps([str(Path.cwd()), str(Path(program).resolve().parent)])}",
+        f"read_only = {json.dumps([str(Path.cwd()), str(Path(program).resolve().parent)])}",
     ]
     text = "\n".join(lines) + "\n"
     tomllib.loads(text)
