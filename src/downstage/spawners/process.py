@@ -201,8 +201,8 @@ class ProcessSpawner:
             await self._kill_left(instance_id, folder, report)
         if scope.cancelled_caught:
             log.error("instance.survived", instance_id=instance_id)
-        if report is not None and report.display is not None and "display" in report.pids:
-            pid = report.pids["display"][0]
+        if report is not None and report.display is not None:
+            pid = report.pids["keeper"][0]
             await anyio.to_thread.run_sync(display.clean_display, report.display, pid)
         await anyio.to_thread.run_sync(_remove_secrets, folder)
         await self._reap(instance_id)

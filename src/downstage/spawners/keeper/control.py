@@ -38,6 +38,7 @@ class Control:
         self._loop, self._on_request, self._on_attached = loop, on_request, on_attached
         self._peers: dict[int, _Peer] = {}
         self._report = b""
+        self.has_told = False
         # The path of an address has 108 bytes at most, a folder's may be longer: bind by name.
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._server.bind("keeper.sock")
@@ -110,9 +111,9 @@ class Control:
             return
         asked = cast("dict[str, Any]", request)
         if asked.get("do") == "attach":
-            peer.is_attached = True
-            self._on_attached(True)
+            peer.is_attached = self.has_told = True
             self._send(peer, self._report)
+            self._on_attached(True)
         else:
             self._on_request(asked)
 

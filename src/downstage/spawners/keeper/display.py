@@ -3,27 +3,53 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import socket
 import struct
 from pathlib import Path
 
-__all__ = ["clean_display", "command", "socket_of", "write_cookie"]
+__all__ = ["clean_display", "command", "reserve", "socket_of", "write_cookie"]
 
 FAMILY_WILD = 65535
 FAMILY_LOCAL = 256
 COOKIE = b"MIT-MAGIC-COOKIE-1"
+FIRST, LAST = 100, 10_000
+"""Displays we take: below are those of people and of tools with a number of their own."""
 
 
-def command(number_fd: int, cookie_file: Path, screen: tuple[int, int]) -> list[str]:
-    """Argument vector of Xvfb; it chooses a free display and writes its number to *number_fd*.
+def reserve() -> str:
+    """Take a display that nobody has, by the lock file that every X server honours.
+
+    Xvfb's own ``-displayfd`` search makes no lock, and takes the socket of a server that does
+    without an abstract one; so the number is ours to find. Locks of the dead are passed over.
+
+    Raises:
+        OSError: the place of locks cannot be written, or every number is taken.
+    """
+    for number in range(FIRST, LAST):
+        if socket_of(f":{number}").exists():
+            continue
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            handle = os.open(_lock(f":{number}"), flags, 0o444)
+        except FileExistsError:
+            continue
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(f"{os.getpid():10d}\n")
+        return f":{number}"
+    raise OSError(errno.EADDRINUSE, "every display number is taken")
+
+
+def command(display: str, number_fd: int, cookie_file: Path, screen: tuple[int, int]) -> list[str]:
+    """Argument vector of Xvfb on *display*; it writes to *number_fd* when it is ready.
 
     The screen is as large as a picture may become; the streamer goes down from there by RandR.
     """
     width, height = screen
     return [
-        *("Xvfb", "-displayfd", str(number_fd), "-auth", str(cookie_file)),
+        *("Xvfb", display, "-displayfd", str(number_fd), "-auth", str(cookie_file)),
         *("-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp", "-nolisten", "local"),
         *("-noreset", "-dpi", "96", "-s", "0", "+extension", "GLX", "+extension", "RANDR"),
         *("+extension", "RENDER", "+extension", "DAMAGE"),
@@ -54,9 +80,13 @@ def socket_of(display: str) -> Path:
     return Path("/tmp/.X11-unix") / f"X{display.removeprefix(':')}"  # noqa: S108 - X's own place
 
 
+def _lock(display: str) -> Path:
+    return Path(f"/tmp/.X{display.removeprefix(':')}-lock")  # noqa: S108 - X's own place
+
+
 def clean_display(display: str, pid: int) -> None:
-    """Remove lock and socket of *display* where they are still those of the dead *pid*."""
-    lock = Path(f"/tmp/.X{display.removeprefix(':')}-lock")  # noqa: S108 - X's own place
+    """Remove lock and socket of *display* where *pid*, a keeper, reserved them."""
+    lock = _lock(display)
     with contextlib.suppress(OSError, ValueError):
         if int(lock.read_text(encoding="ascii")) == pid:
             socket_of(display).unlink(missing_ok=True)

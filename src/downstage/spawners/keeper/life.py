@@ -40,6 +40,9 @@ STREAMER_GRACE_S = 1.5
 SERVER_GRACE_S = 1.0
 SWEEP_S = 0.1
 MAX_SWEEPS = 50
+LAST_WORD_S = 2.0
+"""How long an instance that ended before anybody attached waits to tell why."""
+
 MAX_DETAIL = 2000
 
 
@@ -52,12 +55,15 @@ class Life:
         self._control = Control(self._loop, self._requested, self._attachment)
         self._children = Children(self._loop, self._exited)
         self._report = Report(plan.instance_id, isolated=plan.isolation != "none")
+        self._report.pids["keeper"] = [os.getpid(), linux.start_time(os.getpid()) or 0]
         self._shares_memory = False
         self._is_sound_settled = False
         self._pulse: Path | None = None
+        self._is_display_ready = plan.display_kind != "x11"
         self._deadlines: dict[str, Timer] = {}
         self._restarts = 0
         self._sweeps = 0
+        self._is_over = False
         self._log = Output(folder / "keeper.log", [])
         secrets = [_read(folder / "app" / "token"), _instance_token(folder)]
         self._app_log = Output(folder / "app.log", secrets)
@@ -69,8 +75,9 @@ class Life:
         """Start it all and stay until it all has ended."""
         self._publish()
         self._start()
-        self._loop.run(lambda: self._report.phase == "ended")
+        self._loop.run(lambda: self._is_over)
         self._control.close(1.0)
+        (self._folder / "keeper.sock").unlink(missing_ok=True)
 
     # Starting
 
@@ -171,13 +178,18 @@ class Life:
 
     def _start_display(self) -> None:
         self._progress("display")
+        try:
+            reserved = self._report.display = display.reserve()
+        except OSError as error:
+            self._end("display-failed", f"No display can be reserved: {error.strerror}.")
+            return
         read, write = os.pipe()
         cookie = self._folder / "xauthority"
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
         try:
             self._spawn(
                 "display",
-                display.command(write, cookie, self._plan.screen),
+                display.command(reserved, write, cookie, self._plan.screen),
                 environment,
                 output=self._log.write,
                 pass_fds=(write,),
@@ -199,14 +211,15 @@ class Life:
         )
 
     def _display_number(self, line: str) -> None:
-        if line.strip().isdigit() and self._report.display is None:
+        if f":{line.strip()}" == self._report.display:
             self._cancel("display")
-            self._report.display = f":{line.strip()}"
+            self._is_display_ready = True
             self._start_streamer_if_ready()
 
     def _start_streamer_if_ready(self) -> None:
-        needs_display = self._plan.display_kind == "x11" and self._report.display is None
-        if needs_display or self._report.phase != "starting" or self._children.get("streamer"):
+        if not self._is_display_ready or self._report.phase != "starting":
+            return
+        if self._children.get("streamer"):
             return
         if not self._is_sound_settled:
             self._progress("audio")
@@ -369,7 +382,9 @@ class Life:
 
     def _attachment(self, is_attached: bool) -> None:
         self._cancel("attach")
-        if not is_attached:
+        if self._report.phase == "ended":
+            self._is_over = True
+        elif not is_attached:
             detail = "The platform went away and did not come back in time."
             seconds = self._plan.attach_deadline_s
             self._deadline("attach", seconds, lambda: self._end("abandoned", detail))
@@ -428,11 +443,19 @@ class Life:
     def _finish(self) -> None:
         for name in ("app", "wayland", "pulse", "etc"):
             shutil.rmtree(self._folder / name, ignore_errors=True)
-        for name in ("streamer.json", "xauthority", "media.sock", "keeper.sock"):
+        for name in ("streamer.json", "xauthority", "media.sock"):
             with contextlib.suppress(OSError):
                 (self._folder / name).unlink()
+        if self._report.display is not None:
+            display.clean_display(self._report.display, os.getpid())
         self._report.phase = "ended"
         self._publish()
+        self._deadline("last", LAST_WORD_S, self._leave)
+        if self._control.has_told:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._is_over = True
 
     # Telling
 

@@ -112,8 +112,10 @@ def options(plan: Plan, seams: Seams, environment: Mapping[str, str]) -> list[st
     """Bubblewrap's options for *plan*, in order."""
     return [
         *_namespaces(plan, shares_memory=seams.shares_memory),
+        *_places("/etc", "/var", "/var/cache", "/home"),
         *_system(network=plan.network),
         *_scratch(has_size=plan.has_size),
+        *_places("/run/display", "/tmp/.X11-unix"),  # noqa: S108 - its own
         *_folders(plan),
         *_sockets(plan, seams),
         *_accounts(seams.folder / "etc"),
@@ -135,6 +137,11 @@ def _namespaces(plan: Plan, *, shares_memory: bool) -> list[str]:
         for name in ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"):
             found += ["--cap-add", name]
     return found
+
+
+def _places(*folders: str) -> list[str]:
+    """Make *folders* so that another user id may pass; bubblewrap's own would be 0700."""
+    return [part for folder in folders for part in ("--perms", "0755", "--dir", folder)]
 
 
 def _system(*, network: bool) -> list[str]:
@@ -165,6 +172,7 @@ def _folders(plan: Plan) -> list[str]:
     own = [plan.application_folder] if plan.application_folder else []
     for folder in dict.fromkeys([*plan.python, *own, *plan.read_only]):
         if not folder.startswith("/usr/"):
+            found += _places(*(str(path) for path in reversed(Path(folder).parents[:-1])))
             found += ["--ro-bind", folder, folder]
     if plan.gpu:
         for folder in ("/dev/dri", "/sys/dev/char", "/sys/devices"):

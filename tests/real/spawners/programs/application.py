@@ -1,0 +1,105 @@
+"""A tiny application with many bad habits; the first argument says which."""
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+
+def draw():
+    if "DISPLAY" in os.environ:
+        from Xlib import display
+
+        screen = display.Display()
+        root = screen.screen().root
+        window = root.create_window(0, 0, 64, 64, 0, screen.screen().root_depth)
+        window.map()
+        screen.sync()
+        return screen
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(os.environ["WAYLAND_DISPLAY"])
+    return connection
+
+
+def escape():
+    """A daemon as in the book: two forks and a session of its own."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            while True:
+                time.sleep(60)
+        os._exit(0)
+    os.wait()
+
+
+def reach(kind, address):
+    family = socket.AF_UNIX if kind == "unix" else socket.AF_INET
+    target = address if kind == "unix" else ("127.0.0.1", int(address))
+    with socket.socket(family) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(target)
+        except OSError as error:
+            return type(error).__name__
+        return "reached"
+
+
+def look(arguments):
+    """Tell what can be seen from here, on standard output."""
+    token = os.environ.get("DOWNSTAGE_TOKEN_FILE")
+    return {
+        "uid": os.getuid(),
+        "environment": dict(os.environ),
+        "arguments": arguments,
+        "handed": Path(token).read_text() if token else None,
+        "handed_mode": oct(Path(token).stat().st_mode & 0o777) if token else None,
+        "tmp": sorted(os.listdir("/tmp")),
+        "x11": sorted(os.listdir("/tmp/.X11-unix")) if os.path.isdir("/tmp/.X11-unix") else [],
+        "processes": sum(name.isdigit() for name in os.listdir("/proc")),
+        "etc": sorted(os.listdir("/etc")),
+        "writable": os.access("/usr", os.W_OK),
+        "home": os.access(os.environ["HOME"], os.W_OK),
+        "reached": [
+            reach(*argument.removeprefix("reach:").split(":", 1))
+            for argument in arguments
+            if argument.startswith("reach:")
+        ],
+        "read": [
+            os.path.exists(argument.removeprefix("read:"))
+            for argument in arguments
+            if argument.startswith("read:")
+        ],
+    }
+
+
+def main():
+    mode, *arguments = sys.argv[1:]
+    if mode == "exit":
+        print("the licence is missing, token=abc123secret", flush=True)
+        sys.exit(int(arguments[0]))
+    if mode == "hang":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            time.sleep(60)
+    if mode == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if mode == "daemon":
+        escape()
+    if mode == "look":
+        print(json.dumps(look(arguments)), flush=True)
+    if mode == "shout":
+        for number in range(60_000):
+            print(f"{number} " + "x" * 60)
+        sys.stdout.flush()
+    screen = draw()
+    if mode == "leave":
+        sys.exit(0)
+    while screen is not None:
+        time.sleep(60)
+
+
+main()

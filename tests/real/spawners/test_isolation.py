@@ -1,0 +1,138 @@
+"""What an application can see and reach: as little as it needs (S02, A16)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from pydantic import SecretStr
+
+from downstage.spawners.process import run_folder
+
+from .conftest import Launch, make_spawner, processes_of, reports_until
+from .test_process import KINDS, spawner_of
+
+pytestmark = [pytest.mark.real, pytest.mark.anyio]
+
+SECRET = "a-very-secret-access-token-0123456789"
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    """A listener on loopback, as the platform's public port is one."""
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0) as listener:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, _hang_up)
+            yield listener.extra(anyio.abc.SocketAttribute.local_port)
+            tasks.cancel_scope.cancel()
+
+
+async def _hang_up(stream: anyio.abc.SocketStream) -> None:
+    await stream.aclose()
+
+
+def seen(data: Path, instance_id: str) -> dict[str, Any]:
+    return json.loads((run_folder(data) / instance_id / "app.log").read_text().splitlines()[0])
+
+
+async def test_s02_an_application_reaches_nothing_of_the_platform(
+    launch: Launch, data: Path, port: int
+) -> None:
+    other, other_spec = await launch("draw")
+    other_display = (await reports_until(other, "running"))[-1].display
+    assert other_display is not None
+    keeper = run_folder(data) / other_spec.instance_id / "keeper.sock"
+    handle, spec = await launch(
+        "look",
+        f"reach:inet:{port}",
+        f"reach:unix:{keeper}",
+        f"reach:unix:/tmp/.X11-unix/X{other_display[1:]}",
+        f"reach:unix:\0/tmp/.X11-unix/X{other_display[1:]}".replace("\0", "@"),
+        f"read:{data}",
+        "read:/etc/shadow",
+        "read:/root/.bashrc",
+        "read:/proc/1/root/etc/shadow",
+    )
+    await reports_until(handle, "running")
+    found = seen(data, spec.instance_id)
+    assert "reached" not in found["reached"]
+    assert found["reached"][0] == "ConnectionRefusedError"
+    assert found["read"] == [False] * 4
+    assert len(found["x11"]) == 1
+    assert found["tmp"] == [".X11-unix"]
+    assert found["processes"] <= 4
+    assert found["writable"] is False
+    assert found["home"] is True
+    assert found["uid"] >= 1000
+    assert not {"shadow", "hostname", "machine-id", "sudoers"} & set(found["etc"])
+
+
+async def test_an_application_with_network_may_call_out(
+    launch: Launch, data: Path, port: int
+) -> None:
+    handle, spec = await launch("look", f"reach:inet:{port}", network=True)
+    await reports_until(handle, "running")
+    assert seen(data, spec.instance_id)["reached"] == ["reached"]
+
+
+@KINDS
+async def test_a16_the_access_token_is_in_one_file_alone(
+    launch: Launch, data: Path, isolation: str
+) -> None:
+    spawner = spawner_of(data, isolation)
+    handle, spec = await launch(
+        "look", "an argument", spawner=spawner, access_token=SecretStr(SECRET)
+    )
+    await reports_until(handle, "running")
+    folder = run_folder(data) / spec.instance_id
+    for pid in processes_of(spec.instance_id):
+        for name in ("cmdline", "environ"):
+            assert SECRET.encode() not in Path(f"/proc/{pid}/{name}").read_bytes()
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    holders = [path for path in files if SECRET in path.read_text(errors="replace")]
+    assert holders == [folder / "app" / "token"]
+    assert holders[0].stat().st_mode & 0o777 == 0o600
+    found = seen(data, spec.instance_id)
+    assert found["handed_mode"] == "0o600"
+    assert found["handed"] == "[redacted]"
+    await handle.stop("stopped")
+    await reports_until(handle, "ended")
+    assert not holders[0].exists()
+    assert not (folder / "streamer.json").exists()
+
+
+async def test_the_environment_is_what_was_asked_for_and_no_more(
+    launch: Launch, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLATFORM_PASSWORD", "x")
+    handle, spec = await launch(
+        "look", "--odd", "a b", "$(id)", "; rm -rf /", environment={"COLOUR": "blue", "HOME": "/x"}
+    )
+    await reports_until(handle, "running")
+    found = seen(data, spec.instance_id)
+    assert found["arguments"] == ["--odd", "a b", "$(id)", "; rm -rf /"]
+    assert found["environment"]["COLOUR"] == "blue"
+    assert found["environment"]["HOME"] == "/home/app"
+    assert "PLATFORM_PASSWORD" not in found["environment"]
+    assert not any(b"COLOUR" in command(pid) for pid in processes_of(spec.instance_id))
+
+
+def command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+async def test_each_instance_has_its_own_user_id(launch: Launch, data: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only where the platform runs as root")
+    ids = set[int]()
+    for _ in range(2):
+        handle, spec = await launch("look", spawner=make_spawner(data))
+        await reports_until(handle, "running")
+        ids.add(seen(data, spec.instance_id)["uid"])
+    assert len(ids) == 2
+    assert 0 not in ids
