@@ -1,0 +1,151 @@
+"""Processes are killed, links are cut: sessions resume or end with the reason, nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from measuring.browser import Browser
+
+from downstage.testing.platform import PlatformProcess
+
+pytestmark = [pytest.mark.chaos, pytest.mark.anyio, pytest.mark.timeout(180)]
+
+VIEWER = "document.querySelector('downstage-viewer')"
+Start = Callable[..., PlatformProcess]
+
+
+def pid_of(platform: PlatformProcess, marker: str) -> int:
+    """The youngest process of the platform whose command line names *marker*."""
+    found = [pid for pid, command in platform.processes().items() if marker in command]
+    assert found, f"no process with {marker}: {platform.processes()}"
+    return max(found)
+
+
+@asynccontextmanager
+async def watching(url: str) -> AsyncGenerator[Browser]:
+    async with Browser((1280, 720)) as browser:
+        await browser.navigate(url)
+        await frames_beyond(browser, 30, 20)
+        yield browser
+
+
+async def frames_beyond(browser: Browser, count: int, seconds: float) -> float:
+    """Seconds until more than *count* pictures were decoded."""
+    began = time.monotonic()
+    while (await frames(browser)) <= count:
+        if time.monotonic() - began > seconds:
+            state = await browser.evaluate(f"JSON.stringify({VIEWER}?.state)")
+            pytest.fail(f"no picture for {seconds} s: {state} {browser.console}")
+        await asyncio.sleep(0.05)
+    return time.monotonic() - began
+
+
+async def frames(browser: Browser) -> int:
+    found = await browser.evaluate(f"{VIEWER}?.stats().then(s => s.decodedFrames)")
+    return int(found or 0)
+
+
+async def test_a_restart_of_the_platform_interrupts_no_picture(start: Start) -> None:
+    platform = start()
+    session = platform.create("test-card")
+    streamer = pid_of(platform, "downstage.streamer")
+    link = platform.link(session["id"], transport="webrtc", resolution="1280x720")
+    async with watching(link) as browser:
+        await asyncio.to_thread(platform.kill)
+        starting = asyncio.create_task(asyncio.to_thread(platform.start))
+        while not starting.done():
+            await frames_beyond(browser, await frames(browser) + 10, 1.5)
+        await starting
+        for _ in range(4):
+            await frames_beyond(browser, await frames(browser) + 20, 1.5)
+        again = platform.call("GET", f"/v1/sessions/{session['id']}").body
+    assert again["state"] == "active"
+    assert pid_of(platform, "downstage.streamer") == streamer
+
+
+async def test_without_its_platform_an_instance_ends(
+    start: Start, gone: Callable[[str, float], float]
+) -> None:
+    platform = start()
+    platform.create("test-card")
+    platform.kill()
+    assert gone(str(platform.data), 12) < 12
+
+
+async def test_ctrl_c_ends_everything_in_three_seconds(
+    start: Start, gone: Callable[[str, float], float]
+) -> None:
+    platform = start()
+    platform.create("test-card")
+    took = platform.stop()
+    took += gone(str(platform.data), 3)
+    assert took <= 3
+
+
+async def test_an_x11_picture_survives_its_streamer(start: Start) -> None:
+    platform = start()
+    session = platform.create("test-card")
+    link = platform.link(session["id"], resolution="1280x720")
+    async with watching(link) as browser:
+        os.kill(pid_of(platform, "downstage.streamer"), signal.SIGKILL)
+        await asyncio.sleep(0.5)
+        before = await frames(browser)
+        # A new transport counts anew: either more frames than before, or some at all.
+        began = time.monotonic()
+        while not 0 < await frames(browser) < before and await frames(browser) <= before + 5:
+            assert time.monotonic() - began < 5, "no picture within 5 s"
+            await asyncio.sleep(0.05)
+        assert platform.wait_state(session["id"], "active")
+
+
+async def test_a_wayland_session_ends_with_its_streamer(start: Start, data: Any) -> None:
+    folder = data / "apps" / "wayland-card"
+    folder.mkdir(parents=True)
+    (folder / "application.toml").write_text(
+        'name = "wayland-card"\ntitle = "Card"\ndisplay = "wayland"\n'
+        'command = ["{python}", "-m", "downstage.apps.test_card"]\n'
+        '[environment]\nSDL_VIDEODRIVER = "wayland"\n',
+    )
+    platform = start("--app-folder", str(data / "apps"))
+    session = platform.create("wayland-card")
+    os.kill(pid_of(platform, "downstage.streamer"), signal.SIGKILL)
+    ended = platform.wait_state(session["id"], "ended", deadline_s=6)
+    assert (ended["outcome"], ended["reason"]) == ("failed", "streamer-died")
+
+
+async def test_an_application_that_exits_fails_its_session(start: Start) -> None:
+    platform = start()
+    session = platform.create("test-card")
+    os.kill(pid_of(platform, "downstage.apps.test_card"), signal.SIGKILL)
+    ended = platform.wait_state(session["id"], "ended", deadline_s=10)
+    assert (ended["outcome"], ended["reason"]) == ("failed", "application-exited")
+    assert ended["detail"]
+
+
+async def test_fifty_creates_on_four_places(start: Start) -> None:
+    """The queue comes later: four run, the rest are told to come back."""
+    platform = start("--capacity", "4")
+
+    def create(_: int) -> Any:
+        return platform.call("POST", "/v1/sessions", {"application": "test-card"})
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(create, range(50)))
+    made = [answer for answer in answers if answer.status == 201]
+    refused = [answer for answer in answers if answer.status == 503]
+    assert (len(made), len(refused)) == (4, 46)
+    assert all(answer.headers["retry-after"] for answer in refused)
+    for answer in made:
+        platform.call("DELETE", f"/v1/sessions/{answer.body['id']}")
+    for answer in made:
+        platform.wait_state(answer.body["id"], "ended")
+    assert not [c for c in platform.processes().values() if "downstage.streamer" in c]
+    assert platform.create("test-card")
