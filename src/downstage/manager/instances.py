@@ -72,7 +72,7 @@ class Instances:
     @property
     def running(self) -> int:
         """Slots that are taken."""
-        return len(self._live)
+        return sum(live.record.instance.state != "ended" for live in self._live.values())
 
     async def resume(self) -> None:
         """After a restart: find the keepers of all instances that hold a slot."""

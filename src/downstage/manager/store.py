@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping, delete, func, insert, select, update
 
 from downstage.contracts.manager import InstanceView
 from downstage.kernel.clock import Clock
-from downstage.kernel.errors import NoCapacity
+from downstage.kernel.errors import Conflict, NoCapacity
 from downstage.manager.states import Instance
 from downstage.manager.tables import instances
 from downstage.services.facilities.database import Database
@@ -66,6 +66,7 @@ class Store:
         as there may be at once get no more than *capacity* slots.
 
         Raises:
+            Conflict: the id is another session's.
             NoCapacity: every slot is taken.
         """
         now = self._clock.now()
@@ -74,6 +75,9 @@ class Store:
             row = (await connection.execute(query)).mappings().first()
             if row is not None:
                 return _record(row), False
+            taken = select(instances.c.id).where(instances.c.id == new.id)
+            if (await connection.execute(taken)).first() is not None:
+                raise Conflict("This instance id belongs to another session.")
             living = select(func.count()).where(instances.c.state != "ended")
             if (await connection.execute(living)).scalar_one() >= capacity:
                 raise NoCapacity(

@@ -25,11 +25,11 @@ SECRET = "a-very-secret-access-token-0123456789"
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
     """A listener on loopback, as the platform's public port is one."""
-    async with await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0) as listener:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(listener.serve, _hang_up)
-            yield listener.extra(anyio.abc.SocketAttribute.local_port)
-            tasks.cancel_scope.cancel()
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, _hang_up)
+        yield listener.extra(anyio.abc.SocketAttribute.local_port)
+        tasks.cancel_scope.cancel()
 
 
 async def _hang_up(stream: anyio.abc.SocketStream) -> None:

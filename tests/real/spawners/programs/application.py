@@ -48,6 +48,18 @@ def reach(kind, address):
         return "reached"
 
 
+def names(folder):
+    path = Path(folder)
+    return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+
+
+def can_see(path):
+    try:
+        return Path(path).exists()
+    except PermissionError:
+        return False
+
+
 def look(arguments):
     """Tell what can be seen from here, on standard output."""
     token = os.environ.get("DOWNSTAGE_TOKEN_FILE")
@@ -57,10 +69,10 @@ def look(arguments):
         "arguments": arguments,
         "handed": Path(token).read_text() if token else None,
         "handed_mode": oct(Path(token).stat().st_mode & 0o777) if token else None,
-        "tmp": sorted(os.listdir("/tmp")),
-        "x11": sorted(os.listdir("/tmp/.X11-unix")) if os.path.isdir("/tmp/.X11-unix") else [],
-        "processes": sum(name.isdigit() for name in os.listdir("/proc")),
-        "etc": sorted(os.listdir("/etc")),
+        "tmp": names("/tmp"),
+        "x11": names("/tmp/.X11-unix"),
+        "processes": sum(name.isdigit() for name in names("/proc")),
+        "etc": names("/etc"),
         "writable": os.access("/usr", os.W_OK),
         "home": os.access(os.environ["HOME"], os.W_OK),
         "reached": [
@@ -69,7 +81,7 @@ def look(arguments):
             if argument.startswith("reach:")
         ],
         "read": [
-            os.path.exists(argument.removeprefix("read:"))
+            can_see(argument.removeprefix("read:"))
             for argument in arguments
             if argument.startswith("read:")
         ],

@@ -1,7 +1,6 @@
 """A streamer that streams nothing: it opens the display, and tells when something was drawn.
 
-Modes by the environment of the test: ``LANG`` is the only variable that reaches us for sure, so
-they come as first argument: ``plain``, ``mute`` (never says a word), ``crash`` (exits at once).
+The first argument is its mode: ``plain``, ``mute`` (never says a word), ``crash`` (exits).
 """
 
 import json
@@ -10,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+from pathlib import Path
 
 
 def say(line):
@@ -44,8 +44,7 @@ def wayland(config):
 
 def main():
     mode, path = sys.argv[1:]
-    with open(path, encoding="utf-8") as file:
-        config = json.load(file)
+    config = json.loads(Path(path).read_text(encoding="utf-8"))
     if mode == "crash":
         sys.exit("the encoder is missing")
     if mode == "mute":
