@@ -1,0 +1,112 @@
+/** The gateway's REST interface, as much of it as the viewer and its page use. */
+
+import { networkProblem, problemOf } from "./problem";
+import type {
+  ApplicationPage,
+  SeatAnswer,
+  SessionCreate,
+  SessionCreated,
+  SessionPage,
+  SessionView,
+  TokenAnswer,
+} from "./wire";
+
+const DEADLINE_MS = 10_000;
+
+export class Api {
+  readonly #base: URL;
+  readonly #token: () => string | null;
+
+  /** *base* is the gateway's address; *token* gives the bearer token of the person, if any. */
+  constructor(base: string | URL, token: () => string | null = () => null) {
+    this.#base = new URL(base);
+    this.#token = token;
+  }
+
+  /** Exchange a join code, or the bearer token, for a seat and its cookie. */
+  takeSeat(session: string, code: string | null): Promise<SeatAnswer> {
+    const body = code === null ? {} : { code };
+    return this.#call("POST", `/v1/sessions/${encodeURIComponent(session)}/seat`, body);
+  }
+
+  /** The seat that the cookie holds; each answer brings fresh tickets. */
+  seat(session: string): Promise<SeatAnswer> {
+    return this.#call("GET", `/v1/sessions/${encodeURIComponent(session)}/seat`);
+  }
+
+  ticket(session: string, use: "signalling" | "media"): Promise<{ ticket: string }> {
+    return this.#call("POST", `/v1/sessions/${encodeURIComponent(session)}/tickets`, { use });
+  }
+
+  session(session: string): Promise<SessionView> {
+    return this.#call("GET", `/v1/sessions/${encodeURIComponent(session)}`);
+  }
+
+  sessions(): Promise<SessionPage> {
+    return this.#call("GET", "/v1/sessions?limit=50");
+  }
+
+  applications(): Promise<ApplicationPage> {
+    return this.#call("GET", "/v1/applications");
+  }
+
+  create(body: SessionCreate, key: string): Promise<SessionCreated> {
+    return this.#call("POST", "/v1/sessions", body, { "Idempotency-Key": key });
+  }
+
+  async end(session: string): Promise<void> {
+    await this.#call("DELETE", `/v1/sessions/${encodeURIComponent(session)}`);
+  }
+
+  /** End a session in the way the Omniverse web client does: *verb* on its streaming interface. */
+  async endAt(backend: string, verb: string, session: string): Promise<void> {
+    const url = `${backend}/session-service/session/${encodeURIComponent(session)}`;
+    await this.#call(verb, url, {});
+  }
+
+  login(username: string, password: string): Promise<TokenAnswer> {
+    return this.#call("POST", "/v1/auth/login", { username, password });
+  }
+
+  setup(code: string, username: string, password: string): Promise<TokenAnswer> {
+    return this.#call("POST", "/v1/auth/setup", { code, username, password });
+  }
+
+  /** Address of one of the session's sockets. */
+  socketUrl(session: string, use: "signalling" | "media"): string {
+    const url = new URL(`/v1/sessions/${encodeURIComponent(session)}/${use}`, this.#base);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    return url.href;
+  }
+
+  async #call<T>(
+    method: string, path: string, body?: unknown, headers: Record<string, string> = {},
+  ): Promise<T> {
+    const token = this.#token();
+    const all: Record<string, string> = { Accept: "application/json", ...headers };
+    if (token !== null) all["Authorization"] = `Bearer ${token}`;
+    if (body !== undefined) all["Content-Type"] = "application/json";
+    const init: RequestInit = {
+      method,
+      headers: all,
+      credentials: "include",
+      cache: "no-store",
+      signal: AbortSignal.timeout(DEADLINE_MS),
+    };
+    if (body !== undefined) init.body = JSON.stringify(body);
+    let answer: Response;
+    try {
+      answer = await fetch(new URL(path, this.#base), init);
+    } catch (error) {
+      throw networkProblem(error);
+    }
+    const said: unknown = await answer.json().catch(() => null);
+    if (!answer.ok) throw problemOf(answer.status, said);
+    return said as T;
+  }
+}
+
+/** The two sub-protocols that open a socket with *ticket*, which so never stands in a URL. */
+export function ticketProtocols(ticket: string): string[] {
+  return ["downstage.v1", `downstage.ticket.${ticket}`];
+}

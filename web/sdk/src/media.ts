@@ -1,0 +1,278 @@
+/**
+ * Which way the picture comes: WebRTC first, the media socket where no UDP path is found, and
+ * back again through both, with growing pauses, while the session lives.
+ */
+
+import { Problem } from "./problem";
+import { isSameConnection } from "./sdp";
+import { Backoff } from "./reconnect";
+import type { Outgoing } from "./signalling";
+import type { Transport, TransportHooks, TransportKind } from "./transport";
+import { WebRtcTransport, canWebRtc } from "./webrtc";
+import { WebSocketTransport, canWebCodecs } from "./webcodecs";
+import type { TransportChoice, Size } from "./parameters";
+
+/** No picture over WebRTC in this time: there is no UDP path. */
+const FIRST_PICTURE_MS = 3000;
+/** A repair of the path gets this long. */
+const REPAIR_MS = 3000;
+const SOCKET_PICTURE_MS = 8000;
+
+export interface MediaHooks extends Omit<TransportHooks, "broken" | "recovered"> {
+  /** The transport in use changed; its picture box belongs into the page. */
+  changed(transport: Transport): void;
+  lost(reason: string): void;
+  recovered(): void;
+  /** No way is left that could ever work in this browser. */
+  impossible(problem: Problem): void;
+  signal(message: Outgoing): boolean;
+  mediaTicket(): Promise<{ url: string; ticket: string }>;
+  size(): Size;
+}
+
+export interface MediaOptions {
+  readonly choice: TransportChoice;
+  readonly pin: { readonly host: string; readonly port: number } | null;
+}
+
+/** The way to begin with, or why there is none. */
+export function firstWay(
+  choice: TransportChoice, webrtc: boolean, webcodecs: boolean,
+): TransportKind | null {
+  if (choice !== "websocket" && webrtc) return "webrtc";
+  if (choice !== "webrtc" && webcodecs) return "websocket";
+  return null;
+}
+
+export class Media {
+  readonly #hooks: MediaHooks;
+  readonly #options: MediaOptions;
+  readonly #backoff = new Backoff();
+  #current: Transport | null = null;
+  #prepared: WebRtcTransport | null = null;
+  #iceServers: readonly RTCIceServer[] = [];
+  #way: TransportKind | null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #isRunning = false;
+  #needsRepair = false;
+
+  constructor(options: MediaOptions, hooks: MediaHooks) {
+    this.#options = options;
+    this.#hooks = hooks;
+    this.#way = firstWay(options.choice, canWebRtc(), canWebCodecs());
+  }
+
+  get current(): Transport | null {
+    return this.#current;
+  }
+
+  get needsSignalling(): boolean {
+    return this.#way === "webrtc";
+  }
+
+  /** Make the peer connection before it is needed: its keys and its video take a moment. */
+  prepare(): void {
+    if (this.#way === "webrtc") this.#prepared ??= this.#makeRtc();
+  }
+
+  setIceServers(servers: readonly RTCIceServer[]): void {
+    this.#iceServers = servers;
+    this.#rtc?.setIceServers(servers);
+    this.#prepared?.setIceServers(servers);
+  }
+
+  /** The session can answer. Safe to call often. */
+  start(): void {
+    if (this.#needsRepair) this.#repair();
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    this.#begin();
+  }
+
+  /** Answer *sdp*; one from another connection of the streamer's needs another of ours. */
+  offer(sdp: string): void {
+    let rtc = this.#rtc;
+    if (!rtc) return;
+    if (!isSameConnection(rtc.remoteSdp, sdp)) {
+      rtc.close();
+      rtc = this.#makeRtc();
+      this.#use(rtc);
+    }
+    rtc.accept(sdp);
+  }
+
+  candidate(message: Parameters<WebRtcTransport["candidate"]>[0]): void {
+    this.#rtc?.candidate(message);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#isRunning = false;
+    this.#prepared?.close();
+    this.#prepared = null;
+    this.#current?.close();
+  }
+
+  get #rtc(): WebRtcTransport | null {
+    return this.#current instanceof WebRtcTransport ? this.#current : null;
+  }
+
+  #begin(): void {
+    clearTimeout(this.#timer);
+    if (!this.#isRunning) return;
+    this.#current?.close();
+    if (this.#way === "webrtc") this.#beginRtc();
+    else if (this.#way === "websocket") void this.#beginSocket();
+    else this.#hooks.impossible(noWay(this.#options.choice));
+  }
+
+  #beginRtc(): void {
+    const { width, height } = this.#hooks.size();
+    if (!this.#hooks.signal({ type: "want", transport: "webrtc", width, height })) {
+      // No signalling now; whoever opens it again calls start().
+      this.#isRunning = false;
+      return;
+    }
+    const rtc = this.#prepared ?? this.#makeRtc();
+    this.#prepared = null;
+    this.#use(rtc);
+    this.#timer = setTimeout(() => {
+      if (!(rtc.isConnected && document.hidden)) this.#onNoPath(rtc);
+    }, FIRST_PICTURE_MS);
+  }
+
+  async #beginSocket(): Promise<void> {
+    try {
+      const { url, ticket } = await this.#hooks.mediaTicket();
+      if (!this.#isRunning) return;
+      const hooks = this.#transportHooks(() => transport);
+      const transport: Transport = new WebSocketTransport(url, ticket, hooks);
+      this.#use(transport);
+      this.#timer = setTimeout(() => {
+        if (!document.hidden) this.#onBroken(transport, "no picture came", true);
+      }, SOCKET_PICTURE_MS);
+    } catch (error) {
+      this.#hooks.lost(error instanceof Problem ? error.detail : String(error));
+      this.#again();
+    }
+  }
+
+  #makeRtc(): WebRtcTransport {
+    const rtc: WebRtcTransport = new WebRtcTransport(this.#transportHooks(() => rtc), {
+      send: (message) => this.#hooks.signal(message),
+      pin: this.#options.pin,
+    });
+    rtc.setIceServers(this.#iceServers);
+    return rtc;
+  }
+
+  #use(transport: Transport): void {
+    this.#current = transport;
+    this.#hooks.changed(transport);
+  }
+
+  /** Hooks that fall silent as soon as another transport is in use. */
+  #transportHooks(which: () => Transport): TransportHooks {
+    const mine = (act: () => void): void => {
+      if (which() === this.#current && this.#isRunning) act();
+    };
+    return {
+      firstPicture: () => {
+        mine(() => {
+          clearTimeout(this.#timer);
+          this.#backoff.reset();
+          this.#hooks.firstPicture();
+        });
+      },
+      ready: () => {
+        mine(() => {
+          this.#hooks.ready();
+        });
+      },
+      broken: (reason, final) => {
+        mine(() => {
+          this.#onBroken(which(), reason, final);
+        });
+      },
+      recovered: () => {
+        mine(() => {
+          clearTimeout(this.#timer);
+          this.#needsRepair = false;
+          this.#hooks.recovered();
+        });
+      },
+      resized: (size) => {
+        mine(() => {
+          this.#hooks.resized(size);
+        });
+      },
+      control: (message) => {
+        mine(() => {
+          this.#hooks.control(message);
+        });
+      },
+      sound: (sound) => {
+        mine(() => {
+          this.#hooks.sound(sound);
+        });
+      },
+    };
+  }
+
+  #onNoPath(rtc: WebRtcTransport): void {
+    if (rtc !== this.#current) return;
+    this.#hooks.lost("no UDP path to the machine");
+    this.#otherWay();
+    this.#begin();
+  }
+
+  #onBroken(transport: Transport, reason: string, final: boolean): void {
+    clearTimeout(this.#timer);
+    this.#hooks.lost(reason);
+    if (transport.kind === "webrtc" && !final) {
+      this.#needsRepair = true;
+      this.#repair();
+      return;
+    }
+    if (transport.kind === "webrtc") this.#otherWay();
+    this.#again();
+  }
+
+  /** A new path through signalling; start() calls this again when signalling comes back. */
+  #repair(): void {
+    if (!this.#hooks.signal({ type: "restart" })) return;
+    this.#needsRepair = false;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#otherWay();
+      this.#begin();
+    }, REPAIR_MS);
+  }
+
+  #again(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#begin();
+    }, this.#backoff.next());
+  }
+
+  #otherWay(): void {
+    if (this.#options.choice === "auto" && canWebCodecs()) this.#way = "websocket";
+  }
+}
+
+function noWay(choice: TransportChoice): Problem {
+  const insecure = !window.isSecureContext;
+  return new Problem({
+    code: "no-transport",
+    status: 400,
+    title: "This browser cannot show the picture",
+    detail:
+      choice === "websocket" && insecure
+        ? "Decoding in the page needs https or localhost. Open this address with https."
+        : choice === "webrtc"
+          ? "It has no WebRTC. Use transport=auto, or another browser."
+          : "It has neither WebRTC nor WebCodecs. Use a current Chromium or Firefox, " +
+            "and open the address with https.",
+  });
+}

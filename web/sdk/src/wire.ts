@@ -1,0 +1,102 @@
+/** What the gateway and the streamer say, as the viewer reads it. Fields may be added later. */
+
+export type SessionState =
+  | "queued"
+  | "starting"
+  | "ready"
+  | "active"
+  | "disconnected"
+  | "ending"
+  | "ended";
+
+export type Outcome = "stopped" | "expired" | "failed";
+export type Role = "controller" | "spectator";
+
+export interface SessionView {
+  readonly id: string;
+  readonly owner: string;
+  readonly application: string;
+  readonly stage: string | null;
+  readonly region: string;
+  readonly state: SessionState;
+  readonly outcome: Outcome | null;
+  readonly reason: string | null;
+  readonly detail: string | null;
+  readonly progress: string | null;
+  readonly width: number;
+  readonly height: number;
+  readonly fps: number;
+  readonly encoder: string | null;
+  readonly warnings: readonly string[];
+  readonly revision: number;
+  readonly created_at: string;
+  readonly updated_at: string;
+  readonly lease_ends_at: string | null;
+}
+
+export interface SessionCreated extends SessionView {
+  readonly join_url: string;
+}
+
+export interface SessionPage {
+  readonly items: readonly SessionView[];
+  readonly next: string | null;
+}
+
+export interface ApplicationView {
+  readonly name: string;
+  readonly title: string;
+  readonly description: string;
+  readonly opens_stage: boolean;
+}
+
+export interface ApplicationPage {
+  readonly items: readonly ApplicationView[];
+}
+
+export interface SeatAnswer {
+  readonly session: SessionView;
+  readonly seat: string;
+  readonly role: Role;
+  readonly signalling_ticket: string;
+  readonly media_ticket: string;
+}
+
+export interface TokenAnswer {
+  readonly token: string;
+  readonly expires_at: string;
+}
+
+/** Body of `POST /v1/sessions`. */
+export interface SessionCreate {
+  readonly application: string;
+  readonly stage?: string;
+  readonly display?: { readonly width: number; readonly height: number; readonly fps: number };
+}
+
+/** The `["s", …]` control message: what the streamer sends right now. */
+export interface StreamInfo {
+  readonly width: number;
+  readonly height: number;
+  readonly fps: number;
+  readonly codec: string;
+  readonly encoder: string | null;
+  readonly encoder_reason: string | null;
+  readonly audio: boolean;
+  readonly audio_reason: string | null;
+  readonly kbps: number;
+}
+
+/** The `["c", …]` control message. */
+export type CursorShape =
+  | { readonly css: string }
+  | { readonly png: string; readonly x: number; readonly y: number };
+
+/** States in which the streamer can answer an offer. */
+export function isLive(state: SessionState): boolean {
+  return state === "ready" || state === "active" || state === "disconnected";
+}
+
+export function isOver(state: SessionState): boolean {
+  return state === "ending" || state === "ended";
+}
