@@ -6,16 +6,18 @@
 
 from __future__ import annotations
 
-import dataclasses
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime
 from enum import Enum
+from pathlib import PurePath
 from typing import Any, Self, cast
 from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 import msgspec
-from pydantic import BaseModel
+import structlog
+from pydantic import AnyUrl, BaseModel, SecretBytes, SecretStr
 
 from downstage.services.errors import (
     BaseServiceError,
@@ -27,6 +29,9 @@ from downstage.services.transports import Answer, Call, Transport, create
 __all__ = ["AsyncClient"]
 
 VERBS = frozenset({"get", "post", "put", "delete", "patch"})
+UNSAFE = re.compile(r"[\x00-\x1f\x7f]|[^\x00-\xff]")
+REQUEST_ID = "x-request-id"
+Secret = (SecretStr, SecretBytes)
 CACHED_NODES = 128
 """Attribute nodes kept for each parent; ids reached by getattr must not grow it for ever."""
 
@@ -144,12 +149,9 @@ class AsyncClient:
             BaseServiceError: the answer was an error, or none came.
         """
         method = str(keywords.pop("__method__", None) or verb or "post").upper()
-        headers = {
-            str(k): str(v)
-            for k, v in cast("Mapping[Any, Any]", keywords.pop("__headers__", {})).items()
-        }
+        headers = _headers(keywords.pop("__headers__", {}))
         more, body = _split(arguments)
-        path = "/" + "/".join(quote(s, safe="") for s in (*segments, *more))
+        path = "".join(f"/{quote(s, safe='')}" for s in (*segments, *more))
         query: tuple[tuple[str, str], ...] = ()
         content = b""
         if body is not None:
@@ -161,6 +163,7 @@ class AsyncClient:
             content = _encode(keywords)
         if content:
             headers.setdefault("content-type", "application/json")
+        _correlate(headers)
         await self._authorize(headers)
         answer = await self._transport.request(
             Call(method, path, query, headers, content, self._timeout_s)
@@ -175,11 +178,27 @@ class AsyncClient:
 
     def _result(self, method: str, path: str, answer: Answer) -> Any:
         body = _decode(answer)
-        if answer.status < 400:  # noqa: PLR2004 - HTTP
+        if answer.status < 300:  # noqa: PLR2004 - redirects are not followed: no answer for us
             return body
         if not self._raises:
             return _with_status(body, answer.status)
         raise _error(method, path, answer, body)
+
+
+def _headers(given: object) -> dict[str, str]:
+    """Header fields as text; a line break in one would begin another."""
+    headers = {str(k): str(v) for k, v in cast("Mapping[Any, Any]", given).items()}
+    for name, value in headers.items():
+        if UNSAFE.search(name) or UNSAFE.search(value):
+            raise ValueError(f"the header {name!r} holds characters that no header may")
+    return headers
+
+
+def _correlate(headers: dict[str, str]) -> None:
+    """A call made for a request carries that request's id, so that logs can be joined."""
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    if isinstance(request_id, str) and not any(k.lower() == REQUEST_ID for k in headers):
+        headers[REQUEST_ID] = request_id
 
 
 def _with_status(body: object, status: int) -> object:
@@ -210,18 +229,16 @@ def _split(arguments: tuple[object, ...]) -> tuple[list[str], object]:
 def _plain(value: object) -> Any:
     """What the JSON encoder does not know by itself."""
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", context={"secrets": True})
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if hasattr(value, "get_secret_value"):
+        # model_dump(mode="json") would mask SecretStr: the wire needs the value.
+        return value.model_dump(mode="python")
+    if isinstance(value, Secret):
         return cast("Any", value).get_secret_value()
+    if isinstance(value, PurePath | AnyUrl):
+        return str(value)
     raise NotImplementedError(f"{type(value).__name__} has no JSON form")
 
 
 def _encode(body: object) -> bytes:
-    if isinstance(body, BaseModel):
-        # model_dump(mode="json") would mask SecretStr: the wire needs the value.
-        body = body.model_dump(mode="python")
     return msgspec.json.encode(body, enc_hook=_plain)
 
 
@@ -250,7 +267,7 @@ def _decode(answer: Answer) -> Any:
     if kind == "application/json" or kind.endswith("+json"):
         try:
             return msgspec.json.decode(answer.body)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return answer.body.decode("utf-8", "replace")
     if kind == "application/octet-stream":
         return answer.body

@@ -28,7 +28,7 @@ from downstage.services.client import AsyncClient
 from downstage.services.context import PlatformUrls, ServiceContext
 from downstage.services.extension import IExt
 from downstage.services.facilities.principal import Authenticator, ServiceTokens
-from downstage.services.supervisor import supervise
+from downstage.services.supervisor import Crew, supervise
 from downstage.services.transports.http import close_pool
 
 __all__ = ["BUILT_IN", "ServiceHost"]
@@ -46,6 +46,7 @@ log = get_logger(__name__)
 class _Running:
     extension: IExt
     context: ServiceContext
+    crew: Crew
 
 
 class ServiceHost:
@@ -112,15 +113,27 @@ class ServiceHost:
     @asynccontextmanager
     async def run(self) -> AsyncGenerator[ServiceHost]:
         """Services are up inside; each is stopped at exit, in reverse order."""
+        try:
+            async with self._run():
+                yield self
+        except BaseExceptionGroup as group:
+            # Supervised tasks raise nothing: what is in the group is the one error of the body.
+            if len(group.exceptions) == 1:
+                raise group.exceptions[0] from group.exceptions[0].__cause__
+            raise
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncGenerator[None]:
         self.settings.platform.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(supervise, "authenticator", self.authenticator.run)
             try:
                 for name in self._names:
                     await self._start(name, tasks)
-                for hook in self._ready:
-                    await hook()
-                yield self
+                with anyio.fail_after(START_S):
+                    for hook in self._ready:
+                        await hook()
+                yield
             finally:
                 with anyio.CancelScope(shield=True):
                     await self._stop_all()
@@ -128,10 +141,11 @@ class ServiceHost:
 
     async def _start(self, name: str, tasks: anyio.abc.TaskGroup) -> None:
         extension = _load(name)
-        context = self._context(name, tasks)
+        crew = Crew(tasks)
+        context = self._context(name, crew)
         extension.context = context
         registry.put_app(name, context.app)
-        self._running.append(_Running(extension, context))
+        self._running.append(_Running(extension, context, crew))
         try:
             with anyio.fail_after(START_S):
                 await _call(extension.on_startup, name)
@@ -144,6 +158,7 @@ class ServiceHost:
             running = self._running.pop()
             name = running.context.name
             with anyio.move_on_after(STOP_S) as scope:
+                await running.crew.stop()
                 try:
                     await _call(running.extension.on_shutdown)
                 except Exception:
@@ -152,7 +167,7 @@ class ServiceHost:
             log.info("service.stopped", service=name, in_time=not scope.cancelled_caught)
         await close_pool()
 
-    def _context(self, name: str, tasks: anyio.abc.TaskGroup) -> ServiceContext:
+    def _context(self, name: str, crew: Crew) -> ServiceContext:
         app = registry.create_app(f"Downstage {name}")
         app.state.authenticator = self.authenticator
 
@@ -164,7 +179,7 @@ class ServiceHost:
             registry.register_router(router, app=app)
 
         def start(function: Callable[..., Awaitable[Any]], *args: Any, name: str) -> None:
-            tasks.start_soon(supervise, f"{context.name}.{name}", function, *args)
+            crew.start(f"{context.name}.{name}", function, *args)
 
         def client(service: str, *, act: str | None = None) -> AsyncClient:
             return self._client(name, service, act)

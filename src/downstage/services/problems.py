@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import MutableMapping
 from typing import Any, cast
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketState
 
 from downstage.kernel.errors import (
     InvalidField,
@@ -30,13 +31,17 @@ from downstage.kernel.logging import get_logger
 __all__ = ["REQUEST_ID", "BodyLimit", "RequestId", "answer", "install"]
 
 REQUEST_ID = "x-request-id"
-GOOD_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+MAX_FIELD = 256
+"""Characters of a field's name in an answer: the caller chose it."""
+POLICY_VIOLATION = 1008
+INTERNAL_ERROR = 1011
 log = get_logger(__name__)
 
 
 def install(app: FastAPI) -> None:
     """Give *app* the platform's errors, request ids and body limit."""
-    app.add_exception_handler(PlatformError, _platform_error)
+    app.add_exception_handler(PlatformError, cast("Any", _platform_error))  # sockets: no answer
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
@@ -59,15 +64,28 @@ def answer(error: PlatformError, request_id: str | None = None) -> JSONResponse:
     )
 
 
-def _request_id(request: Request) -> str | None:
-    return cast("str | None", request.scope.get("request_id"))
+def _request_id(connection: HTTPConnection) -> str | None:
+    return cast("str | None", connection.scope.get("request_id"))
 
 
-async def _platform_error(request: Request, error: Exception) -> JSONResponse:
+async def _platform_error(connection: HTTPConnection, error: Exception) -> JSONResponse | None:
     assert isinstance(error, PlatformError)  # noqa: S101 - registered for this class alone
     if error.status >= 500 and not isinstance(error, Unavailable):  # noqa: PLR2004
-        log.error("request.failed", exc_info=error, path=request.url.path, code=error.code)
-    return answer(error, _request_id(request))
+        log.error("request.failed", exc_info=error, path=connection.url.path, code=error.code)
+    response = answer(error, _request_id(connection))
+    if not isinstance(connection, WebSocket):
+        return response
+    await _refuse_socket(connection, error, response)
+    return None
+
+
+async def _refuse_socket(socket: WebSocket, error: PlatformError, response: JSONResponse) -> None:
+    """Before it is accepted a socket gets the answer itself, then a close code and the reason."""
+    if socket.application_state is WebSocketState.CONNECTING:
+        await socket.send_denial_response(response)
+    elif WebSocketState.DISCONNECTED not in (socket.application_state, socket.client_state):
+        ours = error.status >= 500  # noqa: PLR2004 - HTTP
+        await socket.close(code=INTERNAL_ERROR if ours else POLICY_VIOLATION, reason=error.code)
 
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:
@@ -76,22 +94,23 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     place = [str(part) for part in first["loc"]]
     if first["type"] == "json_invalid":
         return answer(InvalidInput("The body is not JSON."), _request_id(request))
-    field = ".".join(place[1:] if place[0] in ("body", "query", "path", "header") else place)
+    inside = place[1:] if place[0] in ("body", "query", "path", "header", "cookie") else place
+    field = ".".join(inside)[:MAX_FIELD] or place[0]
     extra = first["type"] == "extra_forbidden"
     detail = f"{field}: {'this field is not known here' if extra else first['msg']}."
-    found = InvalidField(field or place[0], detail)
-    return answer(found, _request_id(request))
+    return answer(InvalidField(field, detail), _request_id(request))
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone
-    body = {
+    body: dict[str, object] = {
         "type": "about:blank",
         "title": str(error.detail),
         "status": error.status_code,
         "code": {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http"),
         "detail": str(error.detail),
         "message": str(error.detail),
+        "request_id": _request_id(request),
     }
     return JSONResponse(
         body,
@@ -102,8 +121,13 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    log.error("request.crashed", exc_info=error, path=request.url.path)
-    return answer(PlatformError("An error of ours; the log has it."), _request_id(request))
+    # This runs outside of `RequestId`: neither its log context nor its header is there any more.
+    request_id = _request_id(request)
+    log.error("request.crashed", exc_info=error, path=request.url.path, request_id=request_id)
+    response = answer(PlatformError("An error of ours; the log has it."), request_id)
+    if request_id is not None:
+        response.headers[REQUEST_ID] = request_id
+    return response
 
 
 class RequestId:
@@ -119,7 +143,7 @@ class RequestId:
             return
         given = next((v for k, v in scope["headers"] if k == REQUEST_ID.encode()), b"")
         text = given.decode("latin-1")
-        request_id = text if GOOD_ID.match(text) else new_uuid()
+        request_id = text if GOOD_ID.fullmatch(text) else new_uuid()
         scope["request_id"] = request_id
 
         async def tagged(message: Message) -> None:
@@ -147,11 +171,11 @@ class BodyLimit:
             return
         announced = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
         if announced.isdigit() and int(announced) > self._limit:
-            await answer(self._refusal())(scope, receive, send)
+            await self._refuse(scope, receive, send)
             return
-        seen = 0
+        seen, started = 0, False
 
-        async def counted() -> MutableMapping[str, Any]:
+        async def counted() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
@@ -159,7 +183,23 @@ class BodyLimit:
                 raise self._refusal()
             return message
 
-        await self._app(scope, counted, send)
+        async def guarded(message: Message) -> None:
+            # FastAPI answers 400 to whatever fails while it reads a body: ours is 413.
+            nonlocal started
+            if seen <= self._limit or started:
+                started = True
+                await send(message)
+
+        try:
+            await self._app(scope, counted, guarded)
+        except TooLarge:
+            if seen <= self._limit:
+                raise
+        if seen > self._limit and not started:
+            await self._refuse(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(self._refusal(), scope.get("request_id"))(scope, receive, send)
 
     def _refusal(self) -> TooLarge:
         return TooLarge(f"The body is larger than {self._limit} bytes.", limit=self._limit)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
@@ -22,8 +24,16 @@ __all__ = [
     "remove_app",
 ]
 
+
+@dataclass(frozen=True, slots=True)
+class _Included:
+    router: APIRouter
+    """Kept, so that its identity is nobody else's."""
+    routes: list[Any]
+
+
 _apps: dict[str, ASGIApp] = {}
-_included: dict[tuple[int, int, str], list[Any]] = {}
+_included: WeakKeyDictionary[FastAPI, dict[tuple[int, str], _Included]] = WeakKeyDictionary()
 MAIN = ""
 """Name of the application that ``local://`` without a host means."""
 
@@ -83,20 +93,22 @@ def register_router(
     """
     target = app or get_app()
     path = clean_prefix(prefix)
-    key = (id(target), id(router), path)
-    if key in _included:
+    included = _included.setdefault(target, {})
+    key = (id(router), path)
+    if key in included:
         raise Conflict(f"The router is registered already under {path or '/'}.")
     before = {id(route) for route in target.router.routes}
     target.include_router(router, prefix=path, **options)
     # An included router is one object (or, in older versions, many routes): remember identities.
-    _included[key] = [r for r in target.router.routes if id(r) not in before]
+    new = [r for r in target.router.routes if id(r) not in before]
+    included[key] = _Included(router, new)
     target.openapi_schema = None
 
 
 def deregister_router(router: APIRouter, prefix: str = "", *, app: FastAPI | None = None) -> None:
     """Stop serving *router* below *prefix*; requests in flight end as they began."""
     target = app or get_app()
-    key = (id(target), id(router), clean_prefix(prefix))
-    gone = {id(route) for route in _included.pop(key, [])}
+    found = _included.get(target, {}).pop((id(router), clean_prefix(prefix)), None)
+    gone = {id(route) for route in found.routes} if found else set[int]()
     target.router.routes[:] = [r for r in target.router.routes if id(r) not in gone]
     target.openapi_schema = None

@@ -66,9 +66,13 @@ class Server:
             await self._server.serve(sockets=self._sockets)
         except BaseException:
             self._server.should_exit = True
-            with anyio.CancelScope(shield=True), anyio.move_on_after(2):
-                await self._server.shutdown(sockets=self._sockets)
+            if self._server.started:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(2):
+                    await self._server.shutdown(sockets=self._sockets)
             raise
+        finally:
+            for sock in self._sockets:
+                sock.close()
 
     async def wait_started(self, deadline_s: float = 10) -> None:
         """Return once it accepts connections."""
@@ -105,18 +109,37 @@ def open_port(host: str, port: int) -> socket.socket:
 
 
 def open_unix(path: Path) -> socket.socket:
-    """A listening unix socket at *path*, mode 0600; a stale one is replaced."""
-    path.unlink(missing_ok=True)
+    """A listening unix socket at *path*, mode 0600; a stale one is replaced.
+
+    Raises:
+        SetupError: somebody listens there, it is no socket, or the path is too long.
+    """
+    _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(str(path))
     except OSError as error:
         sock.close()
         raise SetupError(
-            f"Cannot make the socket {path}: {error.strerror}. Unix sockets need a path under "
-            "108 characters: choose a shorter --data folder.",
+            f"Cannot make the socket {path}: {error.strerror or error}. Unix sockets need a path "
+            "under 108 characters: choose a shorter --data folder.",
         ) from error
     path.chmod(0o600)
     sock.listen(BACKLOG)
     sock.setblocking(False)
     return sock
+
+
+def _remove_stale(path: Path) -> None:
+    if not path.exists():
+        return
+    if not path.is_socket():
+        raise SetupError(f"{path} stands where a socket must be made. Move it away.")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink(missing_ok=True)
+            return
+    raise SetupError(f"Another Downstage runs with this data folder: it listens on {path}.")

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
 import anyio.to_thread
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
@@ -16,12 +17,14 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from downstage.kernel.errors import SetupError
+from downstage.kernel.errors import SetupError, Unavailable
 from downstage.kernel.logging import get_logger
 from downstage.services.facilities.sqlite import copy_database, create_sqlite_engine
 
 __all__ = ["Database", "open_database"]
 
+TURN_S = 15.0
+"""How long a writer waits for those before it."""
 log = get_logger(__name__)
 
 
@@ -30,6 +33,8 @@ class Database:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._turn = anyio.Lock()
+        """Writers of this process take turns here: SQLite's own waiting polls, and is not fair."""
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
@@ -39,11 +44,35 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
-        """A transaction that holds the write lock from its begin; commits at exit."""
-        async with self._engine.connect() as connection:
-            await connection.execution_options(writes=True)
-            async with connection.begin():
-                yield connection
+        """A transaction that holds the write lock from its begin; commits at exit.
+
+        A cancellation rolls back; one that comes during the commit waits for its end.
+
+        Raises:
+            Unavailable: the lock was not to be had in time.
+        """
+        await self._take_turn()
+        try:
+            async with self._engine.connect() as connection:
+                await connection.execution_options(writes=True)
+                transaction = await connection.begin()
+                try:
+                    yield connection
+                except BaseException:
+                    with anyio.CancelScope(shield=True):
+                        await transaction.rollback()
+                    raise
+                with anyio.CancelScope(shield=True):
+                    await transaction.commit()
+        finally:
+            self._turn.release()
+
+    async def _take_turn(self) -> None:
+        try:
+            with anyio.fail_after(TURN_S):
+                await self._turn.acquire()
+        except TimeoutError as error:
+            raise Unavailable("The database is busy.") from error
 
     async def close(self) -> None:
         """Give every connection back; safe to repeat."""
@@ -92,7 +121,8 @@ async def _upgrade(engine: AsyncEngine, scripts: ScriptDirectory, path: Path, na
     async with engine.connect() as connection:
         await connection.execution_options(writes=True)
         async with connection.begin():
-            await connection.run_sync(_run, scripts, current)
+            # Another process may have upgraded it since: the lock is ours only now.
+            await connection.run_sync(_run, scripts)
     log.info("database.upgraded", service=name, before=current, after=head)
 
 
@@ -113,8 +143,9 @@ def _refuse_newer(scripts: ScriptDirectory, current: str | None, path: Path, nam
         ) from error
 
 
-def _run(connection: Connection, scripts: ScriptDirectory, current: str | None) -> None:
+def _run(connection: Connection, scripts: ScriptDirectory) -> None:
     context = MigrationContext.configure(connection)
+    current = context.get_current_revision()
     newest_first = list(scripts.iterate_revisions("head", current or "base"))
     with Operations.context(context):
         for revision in reversed(newest_first):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,7 @@ BUSY_S = 10
 
 def create_sqlite_engine(path: Path) -> AsyncEngine:
     """An engine on *path* (made with mode 0600): WAL, foreign keys, immediate writes."""
-    if not path.exists():
-        path.touch(mode=0o600)
+    _make_private(path)
     engine = create_async_engine(
         f"sqlite+aiosqlite:///{path}",
         connect_args={"timeout": BUSY_S},
@@ -46,8 +46,14 @@ def create_sqlite_engine(path: Path) -> AsyncEngine:
 
 def copy_database(path: Path, target: Path) -> None:
     """A consistent copy of the database at *path*, also while it is in use."""
-    with sqlite3.connect(path) as source, sqlite3.connect(target) as copy:
+    _make_private(target)
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:
         source.backup(copy)
-    source.close()
-    copy.close()
-    target.chmod(0o600)
+
+
+def _make_private(path: Path) -> None:
+    """Make the file for its owner alone, before anything is in it."""
+    if not path.exists():
+        path.touch(mode=0o600)
+    elif path.stat().st_mode & 0o077:
+        path.chmod(0o600)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 import aiohttp
 from yarl import URL
@@ -16,28 +17,47 @@ from downstage.services.transports.transport import MAX_ANSWER, Answer, Call, re
 __all__ = ["HttpTransport", "close_pool"]
 
 CONNECT_S = 10.0
-_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
+_pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
 
 
-def _pool() -> aiohttp.ClientSession:
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    session: aiohttp.ClientSession
+    keeper: AsyncGenerator[None]
+
+
+async def _session() -> aiohttp.ClientSession:
     """The running loop's session. Building one costs 16 ms for its TLS context: never per call."""
     loop = asyncio.get_running_loop()
-    session = _pools.get(loop)
-    if session is None or session.closed:
+    pool = _pools.get(loop)
+    if pool is None or pool.session.closed:
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=256),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=True,
         )
-        _pools[loop] = session
-    return session
+        pool = _Pool(session, _keep(loop, session))
+        _pools[loop] = pool
+        await anext(pool.keeper)
+    return pool.session
+
+
+async def _keep(
+    loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession
+) -> AsyncGenerator[None]:
+    """Close *session* when its loop ends: loops finish their asynchronous generators then."""
+    try:
+        yield
+    finally:
+        _pools.pop(loop, None)
+        await session.close()
 
 
 async def close_pool() -> None:
     """Close the running loop's pool; the next call makes a new one. Safe to repeat."""
-    session = _pools.pop(asyncio.get_running_loop(), None)
-    if session is not None:
-        await session.close()
+    pool = _pools.pop(asyncio.get_running_loop(), None)
+    if pool is not None:
+        await pool.keeper.aclose()
 
 
 class HttpTransport:
@@ -47,6 +67,8 @@ class HttpTransport:
         del app
         parts = urlsplit(uri)
         self._base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+        shown = parts.netloc.rpartition("@")[2]
+        self._shown = f"{parts.scheme}://{shown}{parts.path.rstrip('/')}"
 
     async def request(self, call: Call) -> Answer:
         """Send *call*; a connection that fails or a deadline is `ServiceUnavailableError`."""
@@ -55,7 +77,7 @@ class HttpTransport:
             url = url.with_query(list(call.query))
         timeout = aiohttp.ClientTimeout(total=call.timeout_s, sock_connect=CONNECT_S)
         try:
-            async with _pool().request(
+            async with (await _session()).request(
                 call.method,
                 url,
                 data=call.body or None,
@@ -63,13 +85,13 @@ class HttpTransport:
                 timeout=timeout,
                 allow_redirects=False,
             ) as response:
-                body = await response.content.read(MAX_ANSWER + 1)
-                while len(body) <= MAX_ANSWER and (chunk := await response.content.read(1 << 20)):
+                body = bytearray()
+                async for chunk in response.content.iter_any():
                     body += chunk
-                if len(body) > MAX_ANSWER:
-                    raise self._failure(call, f"the answer is larger than {MAX_ANSWER} bytes")
+                    if len(body) > MAX_ANSWER:
+                        raise self._failure(call, f"the answer is larger than {MAX_ANSWER} bytes")
                 headers = {key.lower(): value for key, value in response.headers.items()}
-                return Answer(response.status, headers, body)
+                return Answer(response.status, headers, bytes(body))
         except TimeoutError as error:
             raise self._failure(call, f"no answer within {call.timeout_s:g} s") from error
         except aiohttp.ClientError as error:
@@ -77,7 +99,9 @@ class HttpTransport:
 
     def _failure(self, call: Call, why: str) -> ServiceUnavailableError:
         return ServiceUnavailableError(
-            f"{call.method} {call.path}: {why}", method=call.method, url=self._base + call.path
+            f"{call.method} {call.path or '/'}: {why}",
+            method=call.method,
+            url=self._shown + call.path,
         )
 
 

@@ -30,28 +30,37 @@ class LocalTransport:
 
     async def request(self, call: Call) -> Answer:
         """Run the application for *call*; a handler's exception is its 500 answer."""
+        app, scope = self._target(), self._scope(call)
         exchange = _Exchange(call)
-        try:
-            with anyio.fail_after(call.timeout_s):
-                await self._target()(self._scope(call), exchange.receive, exchange.send)
-        except TimeoutError as error:
-            raise ServiceUnavailableError(
-                f"{call.method} {call.path}: no answer within {call.timeout_s:g} s",
-                method=call.method,
-                url=f"local://{self._name}{call.path}",
-            ) from error
-        except Exception:  # the edge: over HTTP the server would do this
-            # Starlette answers 500 and raises on, so that servers may log: here we are the server.
-            if exchange.status == 0:
-                log.exception("local_call.crashed", path=call.path)
-                return Answer(500, {"content-type": "text/plain"}, b"Internal Server Error")
+        with anyio.move_on_after(call.timeout_s) as deadline:
+            try:
+                await app(scope, exchange.receive, exchange.send)
+            except Exception:  # the edge: over HTTP the server would do this
+                # Starlette answers 500 and raises on, so that servers may log: it has been logged.
+                if not exchange.is_complete:
+                    log.exception("local_call.crashed", path=call.path)
+        if deadline.cancelled_caught:
+            raise self._failure(call, f"no answer within {call.timeout_s:g} s")
+        if exchange.is_too_large:
+            raise self._failure(call, f"the answer is larger than {MAX_ANSWER} bytes")
+        if exchange.status == 0:
+            return Answer(500, {"content-type": "text/plain"}, b"Internal Server Error")
+        if not exchange.is_complete:
+            raise self._failure(call, "the answer broke off")
         return exchange.answer()
+
+    def _failure(self, call: Call, why: str) -> ServiceUnavailableError:
+        return ServiceUnavailableError(
+            f"{call.method} {call.path or '/'}: {why}",
+            method=call.method,
+            url=f"local://{self._name}{self._base}{call.path}",
+        )
 
     def _target(self) -> ASGIApp:
         return self._app or registry.find_app(self._name)
 
     def _scope(self, call: Call) -> dict[str, Any]:
-        raw = self._base + call.path
+        raw = self._base + call.path or "/"
         host = (self._name or "local").encode()
         headers = [(b"host", host)]
         headers += [
@@ -83,6 +92,8 @@ class _Exchange:
         self._call = call
         self._asked = False
         self.status = 0
+        self.is_complete = False
+        self.is_too_large = False
         self._headers: dict[str, str] = {}
         self._body = bytearray()
 
@@ -101,7 +112,10 @@ class _Exchange:
         elif message["type"] == "http.response.body":
             self._body += cast("bytes", message.get("body", b""))
             if len(self._body) > MAX_ANSWER:
-                raise ServiceUnavailableError(f"the answer is larger than {MAX_ANSWER} bytes")
+                self._body.clear()
+                self.is_too_large = True
+                raise OSError("the caller takes no more")  # as a server whose client hung up
+            self.is_complete = not message.get("more_body", False)
 
     def answer(self) -> Answer:
         return Answer(self.status, self._headers, bytes(self._body))

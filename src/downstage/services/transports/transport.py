@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ MAX_ANSWER = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: the path is percent-encoded, the body encoded."""
+    """One request: the path is percent-encoded, the body encoded; "" is the address itself."""
 
     method: str
     path: str
@@ -49,6 +50,13 @@ class Transport(Protocol):
 
 
 Factory = Callable[[str, Any], Transport]
+BUILT_IN = {
+    "local": "downstage.services.transports.local",
+    "http": "downstage.services.transports.http",
+    "https": "downstage.services.transports.http",
+}
+"""Modules that register these schemes when they are imported: at their first use."""
+
 _factories: dict[str, Factory] = {}
 
 
@@ -67,9 +75,11 @@ def create(uri: str, app: Any = None) -> Transport:
     scheme = urlsplit(uri).scheme
     if not scheme or "://" not in uri:
         raise ValueError(f"The address {uri!r} has no scheme, such as http:// or local://.")
+    if scheme not in _factories and scheme in BUILT_IN:
+        import_module(BUILT_IN[scheme])
     try:
         factory = _factories[scheme]
     except KeyError:
-        known = ", ".join(sorted(_factories))
+        known = ", ".join(sorted({*_factories, *BUILT_IN}))
         raise TransportNotFoundError(f"No transport for {scheme}://; known: {known}.") from None
     return factory(uri, app)
