@@ -133,11 +133,10 @@ def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
     async def make_token(
         body: ApiTokenCreate, caller: TokenMaker, response: Response
     ) -> ApiTokenSecret:
-        """Make an API token; without `scopes` it holds what the caller holds."""
+        """Make an API token; with no scope named, it holds what the caller holds."""
         response.headers["cache-control"] = "no-store"
-        scopes = body.scopes if "scopes" in body.model_fields_set else None
         lifetime = timedelta(seconds=body.expires_in_s) if body.expires_in_s else None
-        return await service.issue.for_program(caller, body.name, scopes, lifetime)
+        return await service.issue.for_program(caller, body.name, body.scopes or None, lifetime)
 
     async def revoke_token(token_id: str, caller: TokenMaker) -> None:
         """Revoke one of my API tokens, at once."""
