@@ -36,23 +36,36 @@ messages. To the server, text: input messages.
 **Input messages** (data channels ``input`` (ordered) and ``pointer`` (unordered, no
 retransmits), and text on the media socket): JSON arrays, at most 4 KiB, first item names it:
 
-``["m", x, y]``            pointer, 0..1 of the picture  · ``["r", dx, dy]`` relative, pixels
-``["b", button, down]``    DOM button 0..4               · ``["w", dx, dy]`` wheel, CSS pixels
-``["k", code, down]``      ``KeyboardEvent.code``        · ``["x", text]``  typed text (IME)
-``["t", id, phase, x, y]`` touch, phase 0 start 1 move 2 end
-``["u"]``                  release everything held (blur)
-``["z", width, height]``   the viewer's size in device pixels: the picture follows
-``["a", sequence]``        media socket: newest picture received, at least 10 a second
-``["p", n]``               ping, answered ``["p", n]``
-``["i"]``                  asks for a key frame
-``["v", visible]``         1/0: the page is shown or hidden (hidden: video pauses)
+==========================  ===================================================================
+message                     meaning
+==========================  ===================================================================
+``["m", x, y]``             pointer, 0..1 of the picture
+``["r", dx, dy]``           relative pointer, pixels
+``["b", button, down]``     DOM button 0..4
+``["w", dx, dy]``           wheel, CSS pixels
+``["k", code, down]``       ``KeyboardEvent.code``
+``["x", text]``             typed text (IME)
+``["t", id, phase, x, y]``  touch, phase 0 start 1 move 2 end
+``["u"]``                   release everything held (blur)
+``["z", width, height]``    the viewer's size in device pixels: the picture follows
+``["a", sequence]``         media socket: newest picture received, at least 10 a second
+``["p", n]``                ping, answered ``["p", n]``
+``["i"]``                   asks for a key frame
+``["v", visible]``          1/0: the page is shown or hidden (hidden: video pauses)
+==========================  ===================================================================
 
 **Control messages** (back on ``input`` or as text on the media socket): JSON arrays
 
-``["s", {…}]``             stream: ``width height fps codec encoder audio audio_reason
-                           encoder_reason kbps``; sent at start and when it changes
-``["c", {…}]``             cursor: ``{"css": "none"|"default"}`` or ``{"png": base64, "x", "y"}``
-``["p", n]``               pong                          · ``["e", reason]`` the end
+==========================  ===================================================================
+message                     meaning
+==========================  ===================================================================
+``["s", {…}]``              stream: ``width height fps codec encoder audio audio_reason
+                            encoder_reason kbps``; sent at start and when it changes
+``["c", {…}]``              cursor: ``{"css": "none"|"default"}`` or
+                            ``{"png": base64, "x", "y"}``
+``["p", n]``                pong
+``["e", reason]``           the end
+==========================  ===================================================================
 """
 
 from __future__ import annotations
