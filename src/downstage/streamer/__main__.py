@@ -11,11 +11,12 @@ import anyio
 from downstage.kernel.errors import PlatformError
 from downstage.kernel.logging import configure
 from downstage.kernel.settings import Log
-from downstage.streamer.process import KeeperLine, end_with_parent
+from downstage.streamer.process import KeeperLine, end_with_parent, return_memory
 
 
 def main() -> None:
     """Run one streamer and leave with its status."""
+    return_memory()
     line = KeeperLine()
     configure(Log())
     if len(sys.argv) != 2:

@@ -7,9 +7,11 @@ import os
 import signal
 import sys
 
-__all__ = ["KeeperLine", "end_with_parent"]
+__all__ = ["KeeperLine", "end_with_parent", "return_memory"]
 
 PR_SET_PDEATHSIG = 1
+M_MMAP_THRESHOLD = -3
+LARGE = 256 * 1024
 
 
 class KeeperLine:
@@ -42,6 +44,15 @@ class KeeperLine:
             except BrokenPipeError:
                 # The keeper reads no more; it watches the process all the same.
                 return
+
+
+def return_memory() -> None:
+    """Have large blocks come from the system and go back to it.
+
+    The encoder frees and takes pictures of some megabytes when the size changes or a viewer
+    comes back; glibc would keep each thread's share for good (40 MB of 180 were such leftovers).
+    """
+    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
 def end_with_parent() -> bool:

@@ -29,9 +29,8 @@ class FrameGate:
     def put(self, frame: EncodedFrame) -> None:
         """Queue *frame*, or leave it out."""
         if frame.key:
-            while self._queue.full():
-                self._queue.get_nowait()
-                self.dropped += 1
+            if self._queue.full():
+                self._clear()
             self._waits_for_key = False
         elif self._waits_for_key or self._queue.full():
             self.dropped += 1
@@ -39,6 +38,15 @@ class FrameGate:
             self._on_key_wanted()
             return
         self._queue.put_nowait(frame)
+
+    def __len__(self) -> int:
+        """Pictures waiting."""
+        return self._queue.qsize()
+
+    def _clear(self) -> None:
+        while not self._queue.empty():
+            self._queue.get_nowait()
+            self.dropped += 1
 
     async def get(self) -> EncodedFrame:
         """The next picture."""
