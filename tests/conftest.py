@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
+from downstage.kernel.logging import redact
 from downstage.testing.leaks import Snapshot, leaks_since
 from downstage.testing.watchdog import Watchdog, watch_loop
 
@@ -35,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop(name, None)
         os.environ.pop(name.upper(), None)
     sys.addaudithook(_refuse_network)
+    _log_plainly()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -54,6 +57,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if wrong:
         lines = [f"{path.relative_to(HERE)}: {why}" for path, why in sorted(wrong.items())]
         raise pytest.UsageError("\n".join(lines))
+
+
+def _log_plainly() -> None:
+    """Log what the product logs, without the seconds that colourful tracebacks take."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            redact,
+            structlog.dev.ConsoleRenderer(
+                colors=False, exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
+    )
 
 
 def _refuse_network(event: str, arguments: tuple[Any, ...]) -> None:

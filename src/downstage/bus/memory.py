@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 
@@ -41,16 +42,18 @@ class _Subscription:
         self.queue.append(message)
         self.arrived.set()
 
-    async def messages(self) -> AsyncIterator[Message]:
-        while True:
-            while self.queue:
-                message = self.queue.popleft()
-                if self.gap:
-                    self.gap = False
-                    message = Message(message.subject, message.payload, gap=True)
-                yield message
+    def __aiter__(self) -> AsyncIterator[Message]:
+        return self
+
+    async def __anext__(self) -> Message:
+        while not self.queue:
             self.arrived = anyio.Event()
             await self.arrived.wait()
+        message = self.queue.popleft()
+        if not self.gap:
+            return message
+        self.gap = False
+        return replace(message, gap=True)
 
 
 class MemoryBus:
@@ -72,6 +75,6 @@ class MemoryBus:
         subscription = _Subscription(pattern)
         self._subscriptions.add(subscription)
         try:
-            yield subscription.messages()
+            yield subscription
         finally:
             self._subscriptions.discard(subscription)

@@ -7,6 +7,7 @@ pydantic-settings passes over in silence.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -16,7 +17,15 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from downstage.kernel.errors import SetupError
 
@@ -34,6 +43,7 @@ __all__ = [
 ]
 
 PREFIX = "DOWNSTAGE_"
+MAX_KEY = 256
 RESERVED = frozenset({"DOWNSTAGE_CONFIG", "DOWNSTAGE_TOKEN_FILE", "DOWNSTAGE_CONTENT_HOST"})
 """Variables of ours that are no settings: the file's own path, and what applications are given."""
 
@@ -48,7 +58,13 @@ def _port_range(value: object) -> object:
     """``"50000-50100"`` → (50000, 50100)."""
     if isinstance(value, str):
         low, _, high = value.partition("-")
-        return (int(low), int(high or low))
+        return (low, high or low)
+    return value
+
+
+def _in_order(value: tuple[int, int]) -> tuple[int, int]:
+    if value[0] > value[1]:
+        raise ValueError("the first port is larger than the last")
     return value
 
 
@@ -57,10 +73,11 @@ def _span(value: object) -> object:
     return float(value) if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value) else value
 
 
-Span = Annotated[timedelta, BeforeValidator(_span)]
+Span = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=3650)), BeforeValidator(_span)]
 """A length of time: seconds, or ISO 8601 (``PT5M``)."""
 
-PortRange = Annotated[tuple[int, int], BeforeValidator(_port_range)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+PortRange = Annotated[tuple[Port, Port], BeforeValidator(_port_range), AfterValidator(_in_order)]
 
 
 class Platform(_Section):
@@ -225,15 +242,18 @@ def load(
     env = os.environ if environment is None else environment
     path = file or (Path(env["DOWNSTAGE_CONFIG"]) if env.get("DOWNSTAGE_CONFIG") else None)
     tree: dict[str, Any] = _read_file(path) if path else {}
-    for key, value in _from_environment(env).items():
+    sources: dict[str, str] = {}
+    for name, (key, value) in _from_environment(env).items():
         _put(tree, key, value)
+        sources[".".join(key)] = f"environment variable {name}"
     for key, value in (overrides or {}).items():
         if value is not None:
             _put(tree, tuple(key.split(".")), value)
+            sources[key] = "command line"
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        raise SetupError(_explain(error, path)) from error
+        raise SetupError(_explain(error, sources, path)) from error
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -245,8 +265,9 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise SetupError(f"The settings file {path} is not TOML: {error}.") from error
 
 
-def _from_environment(env: Mapping[str, str]) -> dict[tuple[str, ...], object]:
-    found: dict[tuple[str, ...], object] = {}
+def _from_environment(env: Mapping[str, str]) -> dict[str, tuple[tuple[str, ...], object]]:
+    """Variable → key and value."""
+    found: dict[str, tuple[tuple[str, ...], object]] = {}
     for name, value in env.items():
         if not name.startswith(PREFIX) or name in RESERVED:
             continue
@@ -254,17 +275,19 @@ def _from_environment(env: Mapping[str, str]) -> dict[tuple[str, ...], object]:
         if section not in Settings.model_fields or not key:
             known = ", ".join(f"{PREFIX}{s.upper()}__…" for s in Settings.model_fields)
             raise SetupError(f"The environment variable {name} is no setting. Known: {known}.")
-        found[section, key] = _decode(section, key, value)
+        found[name] = ((section, key), _decode(section, key, value))
     return found
 
 
 def _decode(section: str, key: str, value: str) -> object:
-    """Lists and tables come as JSON; everything else is text that pydantic converts."""
+    """Lists and tables come as JSON or ``a,b``; all else is text that pydantic converts."""
     model = cast("type[BaseModel]", Settings.model_fields[section].annotation)
     field = model.model_fields.get(key)
-    if field is not None and str(field.annotation).startswith(("list", "dict")):
-        import json
-
+    if field is None:
+        return value
+    if not value and field.default is None:
+        return None  # ``VARIABLE=`` is how compose files say that there is none
+    if str(field.annotation).startswith(("list", "dict")):
         try:
             return cast("object", json.loads(value))
         except ValueError:
@@ -281,11 +304,13 @@ def _put(tree: dict[str, Any], key: tuple[str, ...], value: object) -> None:
     tree[key[-1]] = value
 
 
-def _explain(error: ValidationError, path: Path | None) -> str:
+def _explain(error: ValidationError, sources: Mapping[str, str], path: Path | None) -> str:
+    """What is wrong, key by key, and where it was said; never the value, it may be a secret."""
     lines = list[str]()
-    for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"])
+    for item in error.errors(include_input=False):
+        place = [str(part) for part in item["loc"]]
+        key = ".".join(place)[:MAX_KEY]
         what = "is no setting" if item["type"] == "extra_forbidden" else item["msg"].lower()
-        lines.append(f"{key}: {what}")
-    source = f" (file {path}, environment, command line)" if path else ""
-    return f"Settings{source}: " + "; ".join(lines) + "."
+        source = sources.get(".".join(place[:2]), f"file {path}" if path else "")
+        lines.append(f"{key}: {what}" + (f" ({source})" if source else ""))
+    return "Settings: " + "; ".join(lines) + "."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from downstage.services.transports.transport import MAX_ANSWER, Answer, Call, re
 __all__ = ["HttpTransport", "close_pool"]
 
 CONNECT_S = 10.0
+PIECEWISE = 256 * 1024
 _pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
 
 
@@ -60,6 +62,11 @@ async def close_pool() -> None:
         await pool.keeper.aclose()
 
 
+def _payload(body: bytes) -> bytes | io.BytesIO | None:
+    """Bytes go out at one go, which aiohttp warns of above a mebibyte; a file in pieces."""
+    return io.BytesIO(body) if len(body) > PIECEWISE else body or None
+
+
 class HttpTransport:
     """Calls a service over HTTP; redirects are not followed, so no header leaves its host."""
 
@@ -80,7 +87,7 @@ class HttpTransport:
             async with (await _session()).request(
                 call.method,
                 url,
-                data=call.body or None,
+                data=_payload(call.body),
                 headers=call.headers,
                 timeout=timeout,
                 allow_redirects=False,
