@@ -37,6 +37,8 @@ class _Live:
     record: Record
     spec: InstanceSpec | None = None
     handle: Handle | None = None
+    is_kept: bool = False
+    """A task drives it."""
     ended: anyio.Event = field(default_factory=anyio.Event)
     lock: anyio.Lock = field(default_factory=anyio.Lock)
 
@@ -66,7 +68,7 @@ class Instances:
         self._store, self._spawner, self._planner = store, spawner, planner
         self._bus, self._start = bus, start
         self._live: dict[str, _Live] = {}
-        self._is_closing = False
+        self._is_closing = self._is_forced = False
         self.capacity = capacity
 
     @property
@@ -133,23 +135,27 @@ class Instances:
         return live.record.view()
 
     async def close(self) -> None:
-        """End every instance in order, then by force, and wait for it, within 3 s."""
+        """End every instance in order, then by force, and wait for it, within 3 s.
+
+        Works whether the tasks that drive them still run or have been cancelled before.
+        """
         self._is_closing = True
-        for forced, patience in ((False, ORDERLY_S), (True, FORCED_S)):
-            waiting = list(self._live.values())
+        for self._is_forced, patience in ((False, ORDERLY_S), (True, FORCED_S)):
             with anyio.move_on_after(patience):
                 async with anyio.create_task_group() as tasks:
-                    for live in waiting:
-                        tasks.start_soon(self._close_one, live, forced)
+                    for live in list(self._live.values()):
+                        tasks.start_soon(self._close_one, live)
         for live in self._live.values():
             log.warning("instance.outlived", instance_id=live.record.fixed.id)
 
-    async def _close_one(self, live: _Live, forced: bool) -> None:
-        if forced and live.handle is not None:
+    async def _close_one(self, live: _Live) -> None:
+        await self.stop(live.record.fixed.id)
+        if live.handle is not None and self._is_forced:
             await live.handle.kill()
+        if live.is_kept:
+            await live.ended.wait()
         else:
-            await self.stop(live.record.fixed.id)
-        await live.ended.wait()
+            await self._keep(live)
 
     # Driving one
 
@@ -160,12 +166,21 @@ class Instances:
 
     async def _keep(self, live: _Live) -> None:
         """From slot to end. Called again after a crash, it finds what runs already."""
+        live.is_kept = True
+        try:
+            await self._keep_to_the_end(live)
+        finally:
+            live.is_kept = False
+
+    async def _keep_to_the_end(self, live: _Live) -> None:
         instance_id = live.record.fixed.id
         handle = await self._hold(live)
         if handle is not None:
             live.handle = handle
             try:
-                if live.record.instance.state == "ending":
+                if self._is_forced:
+                    await handle.kill()
+                elif live.record.instance.state == "ending":
                     await handle.stop(live.record.instance.reason or "stopped")
                 await self._watch(live, handle)
             finally:

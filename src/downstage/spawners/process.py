@@ -145,7 +145,8 @@ class ProcessSpawner:
     def __init__(self, runs: Path, settings: ProcessSettings) -> None:
         self._runs, self._settings = runs, settings
         self._isolation: probe.IsolationFound | None = None
-        self._keepers: dict[str, int] = {}
+        self._keepers: dict[str, tuple[int, int | None]] = {}
+        """Process id and start time of those that live, by instance."""
 
     async def prepare(self) -> probe.IsolationFound:
         """Find out once how applications can be shut in.
@@ -185,10 +186,16 @@ class ProcessSpawner:
 
     async def attach(self, instance_id: str) -> KeeperHandle | None:
         """Find a living keeper by its socket."""
+        folder = self._folder(instance_id)
         try:
-            return await self._connect(self._folder(instance_id))
-        except (OSError, TimeoutError):
+            handle = await self._connect(folder)
+            report = await anyio.to_thread.run_sync(read_json, folder / "report.json", Report)
+        except (OSError, ValueError, TimeoutError):
             return None
+        pid, started = report.pids.get("keeper", (0, 0))
+        if started and linux.start_time(pid) == started:
+            self._keepers[instance_id] = (pid, started)
+        return handle
 
     async def clean(self, instance_id: str) -> Report | None:
         """Kill what is left of an instance without a keeper, give back what it held."""
@@ -299,7 +306,7 @@ class ProcessSpawner:
                 setsid=True,
                 setsigmask=(),
             )
-            self._keepers[instance_id] = pid
+            self._keepers[instance_id] = (pid, linux.start_time(pid))
             os.close(write)
             write = -1
             with anyio.fail_after(READY_S):
@@ -320,14 +327,15 @@ class ProcessSpawner:
     # How one goes
 
     async def _reap(self, instance_id: str) -> None:
-        """Collect the keeper where it is our child; it ends right after its last report."""
-        pid = self._keepers.pop(instance_id, None)
+        """Wait for the keeper, which ends right after its last report; collect it if ours."""
+        pid, started = self._keepers.pop(instance_id, (None, None))
         if pid is None:
             return
         with anyio.move_on_after(ANSWER_S) as scope:
             await _gone(pid)
-        if scope.cancelled_caught:
-            os.kill(pid, signal.SIGKILL)
+        if scope.cancelled_caught and linux.start_time(pid) == started:
+            log.error("keeper.stuck", instance_id=instance_id)
+            _kill(pid)
             await _gone(pid)
         try:
             os.waitpid(pid, 0)  # noqa: ASYNC222 - it has ended

@@ -54,6 +54,7 @@ class Manager:
     def __init__(self, instances: Instances, planner: Planner, bus: MemoryBus) -> None:
         self.instances, self.planner, self.bus = instances, planner, bus
         self.crash: Callable[[], None] = lambda: None
+        self.cancel: Callable[[], None] = lambda: None
 
     async def until(self, instance_id: str, *states: str, seconds: float = 15) -> InstanceView:
         """The instance, once it is in one of *states*."""
@@ -62,6 +63,14 @@ class Manager:
                 while (view := await self.instances.get(instance_id)).state not in states:
                     await anext(hints)
         return view
+
+
+async def crew_of(drivers: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[Any]) -> None:
+    """The tasks that drive instances, which a host may cancel before it shuts the service down."""
+    with drivers:
+        async with anyio.create_task_group() as tasks:
+            task_status.started(tasks)
+            await anyio.sleep_forever()
 
 
 @asynccontextmanager
@@ -79,9 +88,11 @@ async def run_manager(data: Path, *, capacity: int = 4, **settings: Any) -> Asyn
     )
     try:
         async with anyio.create_task_group() as tasks:
+            drivers = anyio.CancelScope()
+            crew = await tasks.start(crew_of, drivers)
 
             def start(function: Any, *arguments: Any, name: str) -> None:
-                tasks.start_soon(supervise, name, function, *arguments)
+                crew.start_soon(supervise, name, function, *arguments)
 
             instances = Instances(
                 Store(database, SystemClock()),
@@ -94,6 +105,7 @@ async def run_manager(data: Path, *, capacity: int = 4, **settings: Any) -> Asyn
             await instances.resume()
             manager = Manager(instances, planner, bus)
             manager.crash = tasks.cancel_scope.cancel
+            manager.cancel = drivers.cancel
             yield manager
             if not tasks.cancel_scope.cancel_called:
                 await instances.close()

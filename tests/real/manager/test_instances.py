@@ -160,7 +160,8 @@ async def test_an_instance_that_ended_while_nobody_looked_tells_why(run: Run, da
         assert ended.reason == "abandoned"
 
 
-async def test_a_shutdown_ends_everything_within_three_seconds(run: Run) -> None:
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_shutdown_ends_everything_within_three_seconds(run: Run, cancelled: bool) -> None:
     async with run(stop_grace_s=2.0) as manager:
         ids = [
             (await manager.instances.create(request_of(f"s-{habit}", habit))).id
@@ -168,6 +169,8 @@ async def test_a_shutdown_ends_everything_within_three_seconds(run: Run) -> None
         ]
         for instance_id in ids:
             await manager.until(instance_id, "running")
+        if cancelled:
+            manager.cancel()
         with anyio.fail_after(3):
             await manager.instances.close()
         assert not [pid for instance_id in ids for pid in processes_of(instance_id)]

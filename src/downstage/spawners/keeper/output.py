@@ -13,6 +13,9 @@ HALF = 512 * 1024
 """Bytes of one log file; the one before it is kept, so the two together stay within 1 MiB."""
 
 TAIL = 20
+LEAST_SECRET = 8
+"""Shorter ones are words: masking them would say more than it hides."""
+
 MAX_SHOWN = 4096
 GONE = "[redacted]"
 SECRETS = re.compile(
@@ -26,7 +29,7 @@ class Output:
 
     def __init__(self, path: Path, secrets: list[str]) -> None:
         self._path = path
-        self._secrets = [secret for secret in secrets if secret]
+        self._secrets = [secret for secret in secrets if len(secret) >= LEAST_SECRET]
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._size = 0
         self._handle = _open(path)
