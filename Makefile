@@ -21,7 +21,7 @@ ifneq ($(CERTIFICATES),)
 export NODE_EXTRA_CA_CERTS ?= $(CERTIFICATES)
 endif
 # Without a home that can be written, caches live here.
-ifneq ($(shell test -n "$$HOME" -a -w "$$HOME" && echo yes),yes)
+ifneq ($(shell [[ -w $${HOME:-} ]] && echo yes),yes)
 export HOME := $(CURDIR)/.make/home
 endif
 

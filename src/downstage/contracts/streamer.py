@@ -2,10 +2,12 @@
 
 Files of an instance, in its folder ``<data>/run/i-<id>/`` (mode 0700):
 
-``streamer.json``   StreamerConfig, mode 0600 (it holds the instance token)
-``media.sock``      the streamer serves WebSocket ``/media`` here; the gateway relays to it
-``keeper.sock``     the keeper's control socket, JSON lines; see `downstage.spawners`
-``app/``            what the application may see: its token file, its own runtime dir
+===================  ==========================================================================
+``streamer.json``    StreamerConfig, mode 0600 (it holds the instance token)
+``media.sock``       the streamer serves WebSocket ``/media`` here; the gateway relays to it
+``keeper.sock``      the keeper's control socket, JSON lines; see `downstage.spawners`
+``app/``             what the application may see: its token file, its own runtime dir
+===================  ==========================================================================
 
 **Link** (WebSocket ``/v1/instances/{id}/link`` at the gateway; the streamer dials and redials
 for ever with back-off up to 1 s; JSON objects, at most 64 KiB):
