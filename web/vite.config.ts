@@ -7,7 +7,12 @@ const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 export default defineConfig({
   root: here("page"),
   base: "/",
-  resolve: { alias: { "@downstage/viewer": here("sdk/src/index.ts") } },
+  resolve: {
+    alias: {
+      "@downstage/viewer/core": here("sdk/src/core.ts"),
+      "@downstage/viewer": here("sdk/src/index.ts"),
+    },
+  },
   build: {
     outDir: here("../src/downstage/gateway/static"),
     emptyOutDir: true,

@@ -1,15 +1,12 @@
 /** The page: reads its URL, then shows a session, or the way to one. */
 
-import { Api, foreignHosts, parseParameters, withoutSecrets } from "@downstage/viewer";
+import { api, parameters, seat, url } from "./early";
+import { foreignHosts, withoutSecrets } from "@downstage/viewer/core";
 import { html, nothing, render, type TemplateResult } from "lit";
 import { DownstageViewer, type Parameters, type ViewerState } from "@downstage/viewer";
 import { showSetup, showSignIn, signInForm } from "./forms";
 import { Home } from "./home";
 import { readToken } from "./token";
-
-const url = new URL(location.href);
-const parameters = parseParameters(url);
-const api = new Api(location.origin, readToken);
 
 if (url.hash || url.href.toLowerCase().includes("accesstoken=")) {
   history.replaceState(history.state, "", withoutSecrets(url));
@@ -44,6 +41,7 @@ function showSession(session: string, from: Parameters): void {
   const viewer = new DownstageViewer();
   viewer.session = session;
   viewer.code = from.code;
+  viewer.seat = seat;
   viewer.token = readToken;
   viewer.transport = from.transport;
   viewer.resolution = from.resolution;

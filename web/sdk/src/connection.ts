@@ -7,6 +7,7 @@ import { size as sizeMessage } from "./messages";
 import type { Size, TransportChoice } from "./parameters";
 import { Problem, networkProblem } from "./problem";
 import { Backoff, mayResume } from "./reconnect";
+import { Seat, type SeatOptions } from "./seat";
 import { Signalling, type Incoming } from "./signalling";
 import { phaseOf, type Phase, type ViewerState } from "./state";
 import { Meter, NO_STATS, type ViewerStats } from "./stats";
@@ -14,12 +15,8 @@ import type { ControlMessage, Sound, Transport } from "./transport";
 import { isLive, isOver, type Role, type SeatAnswer, type SessionView } from "./wire";
 import type { CursorShape, StreamInfo } from "./wire";
 
-export interface ConnectionOptions {
+export interface ConnectionOptions extends SeatOptions {
   readonly base: string;
-  readonly session: string;
-  /** One-time join code; without it the cookie of an earlier visit or the token must do. */
-  readonly code: string | null;
-  readonly token: () => string | null;
   readonly transport: TransportChoice;
   readonly pin: { readonly host: string; readonly port: number } | null;
   /** The viewer's size in device pixels, or the fixed size that was asked for. */
@@ -36,13 +33,11 @@ export interface ConnectionHooks {
   message(message: ControlMessage): void;
 }
 
-/** Tickets live for 60 s; one older than this is not worth a try. */
-const TICKET_FRESH_MS = 45_000;
-
 export class Connection {
   readonly #options: ConnectionOptions;
   readonly #hooks: ConnectionHooks;
   readonly #api: Api;
+  readonly #seat: Seat;
   readonly #signalling = new Signalling();
   readonly #media: Media;
   readonly #meter = new Meter();
@@ -60,7 +55,6 @@ export class Connection {
   #sound: Sound = "none";
   #phase: Phase = "idle";
   #since = performance.now();
-  #mediaTicket: { ticket: string; at: number } | null = null;
   #sentSize = "";
   #brokenAt = 0;
 
@@ -68,6 +62,7 @@ export class Connection {
     this.#options = options;
     this.#hooks = hooks;
     this.#api = new Api(options.base, options.token);
+    this.#seat = new Seat(this.#api, options);
     this.#media = this.#makeMedia();
   }
 
@@ -93,10 +88,12 @@ export class Connection {
   async run(): Promise<void> {
     if (this.#isStarted) return;
     this.#isStarted = true;
-    this.#tell();
+    // The question is on its way before anything else is made.
+    const kept = this.#keepSignalling();
     this.#media.prepare();
+    this.#tell();
     try {
-      await this.#keepSignalling();
+      await kept;
     } catch (error) {
       this.#problem = networkProblem(error);
     }
@@ -124,6 +121,7 @@ export class Connection {
   /** Tell the streamer the viewer's size if it changed. */
   resize(): void {
     const now = this.#options.size();
+    if (this.#stream === null) return;
     if (sizeKey(now) === this.#sentSize) return;
     this.#sentSize = sizeKey(now);
     this.send(sizeMessage(now.width, now.height));
@@ -150,7 +148,7 @@ export class Connection {
   }
 
   async #keepSignalling(): Promise<void> {
-    let seat: SeatAnswer | null = await this.#untilAnswered(() => this.#firstSeat());
+    let seat: SeatAnswer | null = await this.#untilAnswered(() => this.#seat.first());
     while (seat && !this.#stop.signal.aborted) {
       this.#adopt(seat);
       if (isOver(seat.session.state) && seat.session.state === "ended") return;
@@ -174,32 +172,11 @@ export class Connection {
     }
   }
 
-  async #firstSeat(): Promise<SeatAnswer> {
-    const { session, code, token } = this.#options;
-    if (code !== null) {
-      try {
-        return await this.#api.takeSeat(session, code);
-      } catch (error) {
-        // A spent code and a cookie from before: a reload of the very first page.
-        if (!(error instanceof Problem) || error.status !== 401) throw error;
-        return await this.#api.seat(session).catch(() => {
-          throw error;
-        });
-      }
-    }
-    try {
-      return await this.#api.seat(session);
-    } catch (error) {
-      if (!(error instanceof Problem) || error.status === 0 || token() === null) throw error;
-      return this.#api.takeSeat(session, null);
-    }
-  }
-
   /** The seat by its cookie, for as long as the session may still be resumed. */
   async #seatAgain(): Promise<SeatAnswer | null> {
     await this.#pause(this.#backoff.next());
     try {
-      return await this.#untilAnswered(() => this.#api.seat(this.#options.session));
+      return await this.#untilAnswered(() => this.#seat.again());
     } catch (error) {
       const problem = networkProblem(error);
       if (problem.passing) throw problem;
@@ -239,7 +216,6 @@ export class Connection {
   #adopt(seat: SeatAnswer): void {
     this.#session = seat.session;
     this.#role = seat.role;
-    this.#mediaTicket = { ticket: seat.media_ticket, at: performance.now() };
     if (!this.#media.needsSignalling) this.#startMedia();
     this.#tell();
   }
@@ -254,7 +230,7 @@ export class Connection {
         this.#onSession(message.session);
         break;
       case "offer":
-        this.#media.offer(message.sdp);
+        this.#media.offer(message.sdp, message.peer ?? null);
         break;
       case "candidate":
         this.#media.candidate(message);
@@ -290,8 +266,7 @@ export class Connection {
     return new Media({ choice: transport, pin }, {
       changed: (current) => {
         this.#meter.reset();
-        // `want` has just told the size; the media socket has not.
-        this.#sentSize = current.kind === "webrtc" ? sizeKey(size()) : "";
+        this.#stream = null;
         this.#sound = "none";
         this.#hooks.picture(current);
         this.#tell();
@@ -303,7 +278,6 @@ export class Connection {
         this.#onPicture();
       },
       ready: () => {
-        this.resize();
         if (document.hidden) this.send(["v", 0]);
       },
       resized: (shape) => {
@@ -328,7 +302,10 @@ export class Connection {
         this.#tell();
       },
       signal: (message) => this.#signalling.send(message),
-      mediaTicket: () => this.#takeMediaTicket(),
+      mediaTicket: async () => ({
+        url: this.#api.socketUrl(this.#options.session, "media"),
+        ticket: await this.#seat.mediaTicket(),
+      }),
       size,
     });
   }
@@ -341,22 +318,17 @@ export class Connection {
 
   #onControl(message: ControlMessage): void {
     if (message[0] === "s") {
+      const isFirst = this.#stream === null;
       this.#stream = message[1] as StreamInfo;
+      // Asking for the size that it has already would cost a restart of the capture.
+      if (isFirst) this.#sentSize = sizeKey(this.#stream);
+      this.resize();
       this.#tell();
     } else if (message[0] === "c") {
       this.#hooks.cursor(message[1] as CursorShape);
     } else if (message[0] !== "p") {
       this.#hooks.message(message);
     }
-  }
-
-  async #takeMediaTicket(): Promise<{ url: string; ticket: string }> {
-    const { session } = this.#options;
-    const kept = this.#mediaTicket;
-    this.#mediaTicket = null;
-    const isFresh = kept !== null && performance.now() - kept.at < TICKET_FRESH_MS;
-    const ticket = isFresh ? kept.ticket : (await this.#api.ticket(session, "media")).ticket;
-    return { url: this.#api.socketUrl(session, "media"), ticket };
   }
 
   #pause(ms: number): Promise<void> {

@@ -1,7 +1,7 @@
 /** The little that must be known of an H.264 byte stream: its codec string. */
 
-/** Constrained Baseline, level 4.2: a good first guess, to warm the decoder up. */
-export const LIKELY_CODEC = "avc1.42e02a";
+/** Constrained Baseline, level 3.2 (720p60): a good first guess, to warm the decoder up. */
+export const LIKELY_CODEC = "avc1.42c020";
 
 const SPS = 7;
 const LOOK_AT = 256;

@@ -53,6 +53,8 @@ export class Media {
   #iceServers: readonly RTCIceServer[] = [];
   #way: TransportKind | null;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** The streamer's name for the connection that the last offer was for. */
+  #peer: string | null = null;
   #isRunning = false;
   #needsRepair = false;
 
@@ -90,10 +92,12 @@ export class Media {
   }
 
   /** Answer *sdp*; one from another connection of the streamer's needs another of ours. */
-  offer(sdp: string): void {
+  offer(sdp: string, peer: string | null): void {
     let rtc = this.#rtc;
     if (!rtc) return;
-    if (!isSameConnection(rtc.remoteSdp, sdp)) {
+    const isOther = peer !== null && this.#peer !== null && peer !== this.#peer;
+    this.#peer = peer;
+    if (rtc.remoteSdp !== null && (isOther || !isSameConnection(rtc.remoteSdp, sdp))) {
       rtc.close();
       rtc = this.#makeRtc();
       this.#use(rtc);
@@ -159,7 +163,9 @@ export class Media {
 
   #makeRtc(): WebRtcTransport {
     const rtc: WebRtcTransport = new WebRtcTransport(this.#transportHooks(() => rtc), {
-      send: (message) => this.#hooks.signal(message),
+      send: (message) => {
+        if (rtc === this.#current) this.#hooks.signal(message);
+      },
       pin: this.#options.pin,
     });
     rtc.setIceServers(this.#iceServers);

@@ -25,7 +25,7 @@ export type Incoming =
   | Welcome
   | CandidateMessage
   | { readonly type: "session"; readonly session: SessionView }
-  | { readonly type: "offer"; readonly sdp: string }
+  | { readonly type: "offer"; readonly sdp: string; readonly peer?: string | null }
   | { readonly type: "bye"; readonly reason?: string }
   | { readonly type: "error" };
 

@@ -96,7 +96,7 @@ export function statsRows(stats: ViewerStats): readonly (readonly [string, strin
     ["Round trip", ms(stats.rttMs)],
     ["Loss", stats.transport === "webrtc" ? `${String(stats.lossPct)} %` : null],
     ["Jitter buffer", ms(stats.jitterMs)],
-    ["Glass to glass", ms(stats.glassMs)],
+    ["Capture to screen", ms(stats.glassMs)],
     ["Codec", stats.codec],
     ["Encoder", stats.encoder],
     ["Decoder", stats.decoder],

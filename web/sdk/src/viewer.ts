@@ -12,6 +12,7 @@ import type { ViewerState } from "./state";
 import { NO_STATS, type ViewerStats } from "./stats";
 import { viewerStyle } from "./style";
 import type { ControlMessage, Transport } from "./transport";
+import type { SeatAnswer } from "./wire";
 import { badges, bar, coverOf, spoken, statsPanel, type BarActions } from "./view";
 
 const RESIZE_AFTER_MS = 150;
@@ -43,6 +44,8 @@ export class DownstageViewer extends LitElement {
 
   /** One-time join code; spent by the next `connect()`. */
   code: string | null = null;
+  /** A seat that the page has asked for already, with `code`; used by the next `connect()`. */
+  seat: Promise<SeatAnswer> | null = null;
   /** Gives the person's bearer token, where the page has one. */
   token: () => string | null = () => null;
   /** A fixed size of the picture; null follows the element. */
@@ -91,12 +94,13 @@ export class DownstageViewer extends LitElement {
   /** Take a seat and bring the picture; state changes come as `downstage-state` events. */
   connect(): void {
     this.#connection?.close();
-    const code = this.code;
-    this.code = null;
+    const { code, seat } = this;
+    this.code = this.seat = null;
     const connection = new Connection({
       base: this.base,
       session: this.session,
       code,
+      seat,
       token: this.token,
       transport: this.transport,
       pin: this.pin,
@@ -215,9 +219,7 @@ export class DownstageViewer extends LitElement {
         this.#endProblem}</span></div>` : nothing}`;
   }
 
-  get #stage(): HTMLElement | null {
-    return this.renderRoot.querySelector(".stage");
-  }
+  get #stage(): HTMLElement | null { return this.renderRoot.querySelector(".stage"); }
 
   #attach(): void {
     const stage = this.#stage;

@@ -111,5 +111,5 @@ it("shows time and known figures only", () => {
   const rows = statsRows({ ...NO_STATS, transport: "websocket", fps: 59.6, kbps: 8123 });
   expect(rows).toContainEqual(["Frames", "60 fps"]);
   expect(rows).toContainEqual(["Bit rate", "8.1 Mbit/s"]);
-  expect(rows.map(([word]) => word)).not.toContain("Glass to glass");
+  expect(rows.map(([word]) => word)).not.toContain("Capture to screen");
 });
