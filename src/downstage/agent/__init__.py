@@ -1,0 +1,1 @@
+"""The bridge between gateways and one manager: calls pass through, hints are repeated."""

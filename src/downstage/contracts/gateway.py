@@ -31,9 +31,10 @@ type                    direction   content
 ``session``             to viewer   ``session``: the SessionView changed
 ``want``                to server   ``transport``: ``webrtc``; ``width``, ``height`` of the
                                     viewer in device pixels: asks for an offer
-``offer`` ``answer``    to viewer / ``sdp``
-                        to server
-``candidate``           both        ``candidate``, ``sdp_mid``, ``sdp_mline_index``; null ends
+``offer`` ``answer``    both        ``sdp``; ``peer``: another than before asks for a new peer
+                                    connection (the streamer was started anew)
+``candidate``           both        ``candidate``, ``sdp_mid``, ``sdp_mline_index``; null ends;
+                                    ``peer`` may be told back, and is then checked
 ``restart``             to server   asks for a new offer with an ICE restart
 ``bye``                 both        ``reason``
 ``error``               to viewer   a problem object; the socket closes after it

@@ -1,0 +1,1 @@
+"""A person's way in: sessions with leases, signalling, relayed frames, and the pages."""

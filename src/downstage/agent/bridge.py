@@ -1,0 +1,102 @@
+"""Pass calls on to the manager as they are, and repeat its hints under the region's name."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from downstage.bus import Bus
+from downstage.contracts.agent import instance_changed
+from downstage.contracts.manager import INSTANCE_CHANGED, InstanceCreate
+from downstage.kernel.errors import Unavailable
+from downstage.services.client import AsyncClient
+from downstage.services.errors import BaseServiceError
+
+__all__ = ["HEALTH_S", "Bridge", "Reply"]
+
+HEALTH_S = 1.9
+"""How long the manager may take to say that it is well: less than a gateway waits for us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The manager's answer: body, status and what of its headers concerns the caller."""
+
+    status: int
+    body: Any
+    headers: dict[str, str]
+
+
+class Bridge:
+    """One region's way to its manager.
+
+    Args:
+        region: its name.
+        manager: a client with the agent's own token.
+        bus: where hints come from and go to.
+    """
+
+    def __init__(self, region: str, manager: AsyncClient, bus: Bus) -> None:
+        self.region = region
+        self._manager = manager
+        self._bus = bus
+
+    async def applications(self) -> Reply:
+        """All applications."""
+        return await _carry(self._manager.v1.applications.get)
+
+    async def application(self, name: str) -> Reply:
+        """One application."""
+        return await _carry(self._manager.v1.applications[name].get)
+
+    async def instances(self) -> Reply:
+        """All instances."""
+        return await _carry(self._manager.v1.instances.get)
+
+    async def create(self, wanted: InstanceCreate) -> Reply:
+        """Start one."""
+        return await _carry(self._manager.v1.instances.post, wanted, status=201)
+
+    async def instance(self, instance_id: str) -> Reply:
+        """One instance."""
+        return await _carry(self._manager.v1.instances[instance_id].get)
+
+    async def stop(self, instance_id: str) -> Reply:
+        """Ask for its end."""
+        return await _carry(self._manager.v1.instances[instance_id].delete)
+
+    async def health(self) -> Reply:
+        """The manager's own words, or 503 where they do not come in time."""
+        try:
+            with anyio.fail_after(HEALTH_S):
+                reply = await _carry(self._manager.v1.health.get)
+        except TimeoutError as error:
+            raise Unavailable(f"The manager did not answer within {HEALTH_S:g} s.") from error
+        return Reply(reply.status, {**reply.body, "region": self.region}, reply.headers)
+
+    async def relay_hints(self) -> None:
+        """Repeat the manager's hints until cancelled; what was lost on the way is said."""
+        async with self._bus.subscribe(INSTANCE_CHANGED) as hints:
+            async for hint in hints:
+                payload = dict(hint.payload)
+                if hint.gap:
+                    payload["gap"] = True
+                self._bus.publish(instance_changed(self.region), payload)
+
+
+async def _carry(
+    call: Callable[..., Awaitable[Any]], *arguments: object, status: int = 200
+) -> Reply:
+    """Make the call; an error answer is an answer, no answer is our 503."""
+    try:
+        return Reply(status, await call(*arguments), {})
+    except BaseServiceError as error:
+        if error.status is None or error.problem is None:
+            raise Unavailable(
+                f"The manager does not answer: {error.detail}", retry_after_s=error.retry_after or 2
+            ) from error
+        kept = {"retry-after": str(error.retry_after)} if error.retry_after is not None else {}
+        return Reply(error.status, error.problem, kept)

@@ -1,0 +1,66 @@
+"""The agent's REST interface, internal: its manager's paths once more."""
+
+from __future__ import annotations
+
+from fastapi import Depends
+from starlette.responses import JSONResponse
+
+from downstage.agent.bridge import Bridge, Reply
+from downstage.contracts.manager import InstanceCreate
+from downstage.services.facilities.principal import require
+from downstage.services.routers import ServiceAPIRouter
+
+__all__ = ["create_router"]
+
+FIRST_ERROR = 400
+
+
+def create_router(bridge: Bridge) -> ServiceAPIRouter:
+    """Routes on *bridge*; who may call is checked here, and by the manager again."""
+    router = ServiceAPIRouter(tags=["agent"])
+    reads = [Depends(require("instances:read"))]
+    writes = [Depends(require("instances:write"))]
+
+    @router.get("/v1/applications", dependencies=reads)
+    async def list_applications() -> JSONResponse:
+        """All applications of the region."""
+        return _answer(await bridge.applications())
+
+    @router.get("/v1/applications/{name}", dependencies=reads)
+    async def get_application(name: str) -> JSONResponse:
+        """One application."""
+        return _answer(await bridge.application(name))
+
+    @router.get("/v1/instances", dependencies=reads)
+    async def list_instances() -> JSONResponse:
+        """All instances of the region."""
+        return _answer(await bridge.instances())
+
+    @router.post("/v1/instances", dependencies=writes)
+    async def create_instance(body: InstanceCreate) -> JSONResponse:
+        """Start one."""
+        return _answer(await bridge.create(body))
+
+    @router.get("/v1/instances/{instance_id}", dependencies=reads)
+    async def get_instance(instance_id: str) -> JSONResponse:
+        """One instance."""
+        return _answer(await bridge.instance(instance_id))
+
+    @router.delete("/v1/instances/{instance_id}", dependencies=writes)
+    async def stop_instance(instance_id: str) -> JSONResponse:
+        """Ask for its end."""
+        return _answer(await bridge.stop(instance_id))
+
+    @router.get("/v1/health", dependencies=reads)
+    async def tell_health() -> JSONResponse:
+        """Whether the region can start instances; answers within 2 s."""
+        return _answer(await bridge.health())
+
+    _ = (list_applications, get_application, list_instances, create_instance)
+    _ = (get_instance, stop_instance, tell_health)
+    return router
+
+
+def _answer(reply: Reply) -> JSONResponse:
+    kind = "application/problem+json" if reply.status >= FIRST_ERROR else "application/json"
+    return JSONResponse(reply.body, reply.status, headers=reply.headers, media_type=kind)

@@ -1,0 +1,1 @@
+"""Foreign and own APIs: thin translation on one domain model, no rules of their own."""

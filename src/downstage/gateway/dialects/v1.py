@@ -1,0 +1,235 @@
+"""Our own API, ``/v1``: applications, sessions, links, seats, tickets, sockets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.websockets import WebSocket
+
+from downstage.auth.principal import Principal
+from downstage.contracts.gateway import (
+    JoinLink,
+    SeatAnswer,
+    SeatRequest,
+    SessionCreate,
+    SessionCreated,
+    SessionPage,
+    SessionView,
+    SocketTicket,
+    SocketTicketRequest,
+)
+from downstage.contracts.manager import ApplicationPage
+from downstage.gateway.admission import Admission
+from downstage.gateway.link import Links
+from downstage.gateway.media import MediaRelay
+from downstage.gateway.models import Key
+from downstage.gateway.seats import Seats
+from downstage.gateway.sessions import Order, Sessions
+from downstage.gateway.signalling import Signalling
+from downstage.gateway.store import Filter
+from downstage.kernel.errors import InvalidField, NotFound
+from downstage.services.facilities.principal import require
+from downstage.services.routers import ServiceAPIRouter
+
+__all__ = ["PAGE", "SessionRoutes", "order_key", "socket_router"]
+
+PAGE = 50
+MAX_PAGE = 200
+HEARTBEAT_S = 15
+MAX_KEY = 255
+
+Reader = Annotated[Principal, Depends(require("sessions:read"))]
+Writer = Annotated[Principal, Depends(require("sessions:write"))]
+KeyHeader = Annotated[str | None, Header(alias="Idempotency-Key")]
+
+
+def order_key(principal: Principal, key: str | None, body: bytes) -> Key | None:
+    """What a caller's idempotency key stands for.
+
+    Raises:
+        InvalidField: it is empty or too long.
+    """
+    if key is None:
+        return None
+    if not 1 <= len(key) <= MAX_KEY:
+        raise InvalidField("Idempotency-Key", f"Idempotency-Key: 1 to {MAX_KEY} characters.")
+    return Key(principal.tenant, principal.subject, key, sha256(body).hexdigest())
+
+
+class SessionRoutes:
+    """The REST half of the API.
+
+    Args:
+        sessions, seats, admission: of this gateway.
+    """
+
+    def __init__(self, sessions: Sessions, seats: Seats, admission: Admission) -> None:
+        self._sessions = sessions
+        self._seats = seats
+        self._admission = admission
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = ServiceAPIRouter(tags=["sessions"])
+        add = router.add_api_route
+        one = "/v1/sessions/{session_id}"
+        add("/v1/applications", self.applications, methods=["GET"])
+        add("/v1/sessions", self.create, methods=["POST"], status_code=201)
+        add("/v1/sessions", self.page, methods=["GET"])
+        add(one, self.get, methods=["GET"])
+        add(one, self.end, methods=["DELETE"], status_code=202)
+        add(f"{one}/events", self.events, methods=["GET"], response_class=EventSourceResponse)
+        add(f"{one}/links", self.link, methods=["POST"])
+        add(f"{one}/seat", self.take_seat, methods=["POST"])
+        add(f"{one}/seat", self.seat, methods=["GET"])
+        add(f"{one}/tickets", self.ticket, methods=["POST"])
+        return router
+
+    async def applications(self, caller: Reader) -> ApplicationPage:
+        """What can be put on stage in this region."""
+        del caller
+        return await self._sessions.region.applications()
+
+    async def create(
+        self,
+        caller: Writer,
+        body: SessionCreate,
+        request: Request,
+        idempotency_key: KeyHeader = None,
+    ) -> SessionCreated:
+        """Put an application on stage; the answer's link opens it once."""
+        key = order_key(caller, idempotency_key, await request.body())
+        order = Order(
+            tenant=caller.tenant,
+            owner=caller.subject,
+            username=caller.name,
+            application=body.application,
+            stage=body.stage,
+            arguments=tuple(body.arguments),
+            environment=body.environment,
+            display=body.display,
+            region=body.region,
+            access_token=body.access_token,
+            key=key,
+        )
+        session = await self._sessions.create(order)
+        link = await self._seats.link(session, caller.subject)
+        view = self._sessions.view(session)
+        return SessionCreated(**view.model_dump(), join_url=link.join_url)
+
+    async def page(
+        self,
+        caller: Reader,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = PAGE,
+        after: str | None = None,
+    ) -> SessionPage:
+        """The caller's sessions, newest first; everybody's for who may see them."""
+        owner = None if caller.may("sessions:admin") else caller.subject
+        wanted = Filter(caller.tenant, owner)
+        found, cursor = await self._sessions.store.page(wanted, limit=limit, after=after)
+        return SessionPage(items=[self._sessions.view(item) for item in found], next=cursor)
+
+    async def get(self, session_id: str, request: Request) -> SessionView:
+        """One session."""
+        caller = await self._admission.caller(request, session_id)
+        session = await self._admission.session(caller, session_id, "sessions:read")
+        return self._sessions.view(session)
+
+    async def end(self, session_id: str, request: Request) -> SessionView:
+        """Begin its end; repeating it changes nothing."""
+        caller = await self._admission.caller(request, session_id)
+        session = await self._admission.session(caller, session_id, "sessions:write")
+        if caller.kind == "seat" and caller.role != "controller":
+            raise NotFound("There is no such session.")
+        return self._sessions.view(await self._sessions.end(session.id))
+
+    async def events(
+        self,
+        session_id: str,
+        request: Request,
+        last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+    ) -> Response:
+        """Server-sent events: the session now and at every change, until it has ended."""
+        caller = await self._admission.caller(request, session_id)
+        session = await self._admission.session(caller, session_id, "sessions:read")
+        seen = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
+        return EventSourceResponse(
+            self._events(session.id, seen), ping=HEARTBEAT_S, headers={"cache-control": "no-store"}
+        )
+
+    async def link(self, session_id: str, request: Request) -> JoinLink:
+        """One more link that opens the session once."""
+        caller = await self._admission.caller(request, session_id)
+        session = await self._admission.session(caller, session_id, "sessions:write")
+        if caller.kind == "seat":
+            raise NotFound("Links are made by who owns the session.")
+        return await self._seats.link(session, caller.subject)
+
+    async def take_seat(
+        self, session_id: str, body: SeatRequest, request: Request, response: Response
+    ) -> SeatAnswer:
+        """Take a seat: by a join code, or signed in."""
+        if body.code is not None:
+            session, seat = await self._seats.by_code(session_id, body.code)
+        else:
+            caller = await self._admission.caller(request, session_id)
+            session = await self._admission.session(caller, session_id, "sessions:write")
+            seat = await self._seats.by_person(caller, session)
+        response.headers["cache-control"] = "no-store"
+        return await self._seats.answer(session, seat, response, with_cookie=True)
+
+    async def seat(self, session_id: str, request: Request, response: Response) -> SeatAnswer:
+        """The seat that the cookie holds: what a page asks after a reload."""
+        caller = await self._admission.caller(request, session_id)
+        session = await self._admission.session(caller, session_id)
+        seat = await self._admission.seat_of(caller, session)
+        response.headers["cache-control"] = "no-store"
+        return await self._seats.answer(session, seat, response, with_cookie=False)
+
+    async def ticket(
+        self, session_id: str, body: SocketTicketRequest, request: Request, response: Response
+    ) -> SocketTicket:
+        """A ticket for one more socket of the caller's seat."""
+        caller = await self._admission.caller(request, session_id)
+        session = await self._admission.session(caller, session_id, "sessions:write")
+        seat = await self._seats.by_person(caller, session)
+        response.headers["cache-control"] = "no-store"
+        return await self._seats.ticket(body.use, seat)
+
+    async def _events(self, session_id: str, seen: int) -> AsyncIterator[ServerSentEvent]:
+        async for session in self._sessions.watch(session_id):
+            if session.revision > seen:
+                view = self._sessions.view(session)
+                yield ServerSentEvent(
+                    view.model_dump_json(), event="session", id=str(session.revision)
+                )
+
+
+def socket_router(signalling: Signalling, media: MediaRelay) -> APIRouter:
+    """The two sockets of a viewer."""
+    router = ServiceAPIRouter()
+
+    async def signalling_socket(websocket: WebSocket, session_id: str) -> None:
+        await signalling.serve(websocket, session_id)
+
+    async def media_socket(websocket: WebSocket, session_id: str) -> None:
+        await media.serve(websocket, session_id)
+
+    router.add_api_websocket_route("/v1/sessions/{session_id}/signalling", signalling_socket)
+    router.add_api_websocket_route("/v1/sessions/{session_id}/media", media_socket)
+    return router
+
+
+def link_router(links: Links) -> APIRouter:
+    """The socket of streamers: never on the public port."""
+    router = ServiceAPIRouter()
+
+    async def link_socket(websocket: WebSocket, instance_id: str) -> None:
+        await links.serve(websocket, instance_id)
+
+    router.add_api_websocket_route("/v1/instances/{instance_id}/link", link_socket)
+    return router

@@ -1,0 +1,139 @@
+"""The gateway as the service host starts it: the one place where its parts are wired."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from downstage.auth.seal import Sealer
+from downstage.gateway.admission import Admission, allowed_origins
+from downstage.gateway.dialects.omniverse import OmniverseRoutes
+from downstage.gateway.dialects.v1 import SessionRoutes, link_router, socket_router
+from downstage.gateway.link import Links
+from downstage.gateway.media import MediaRelay
+from downstage.gateway.pages import Pages
+from downstage.gateway.reconcile import Reconciler
+from downstage.gateway.region import Region
+from downstage.gateway.rooms import Rooms
+from downstage.gateway.seats import Seats
+from downstage.gateway.sessions import Sessions
+from downstage.gateway.signalling import Signalling
+from downstage.gateway.states import Policy
+from downstage.gateway.store import Store
+from downstage.gateway.tickets import TicketOffice
+from downstage.kernel.settings import Gateway as GatewaySettings
+from downstage.services.context import ServiceContext
+from downstage.services.extension import IExt
+from downstage.services.facilities.database import Database, open_database
+from downstage.spawners.process import run_folder
+
+__all__ = ["Extension", "policy_of"]
+
+
+def policy_of(settings: GatewaySettings) -> Policy:
+    """The leases that *settings* ask for."""
+    return Policy(
+        start=settings.start_deadline,
+        connect=settings.connect_lease,
+        resume=settings.resume_lease,
+        idle=settings.idle_lease,
+        maximum=settings.maximum_lease,
+        end=settings.end_deadline,
+    )
+
+
+class Extension(IExt):
+    """Opens the database, wires the parts, serves the routes."""
+
+    _database: Database | None = None
+    _rooms: Rooms | None = None
+    _admission: Admission | None = None
+    _jobs: anyio.CancelScope | None = None
+    _idle: anyio.Event
+
+    async def on_startup(self, ext_id: str) -> None:
+        """Wire everything; sessions that were there before are taken up again."""
+        del ext_id
+        context = self.context
+        sealer = await anyio.to_thread.run_sync(Sealer.from_file, context.data / "gateway.key")
+        runs = await anyio.to_thread.run_sync(run_folder, context.data)
+        self._database = await open_database(
+            context.data / "gateway.db", name="gateway", migrations="downstage.gateway.migrations"
+        )
+        self._wire(context, Store(self._database), sealer, runs)
+
+    def _wire(self, context: ServiceContext, store: Store, sealer: Sealer, runs: Path) -> None:
+        settings, clock = context.settings.gateway, context.clock
+        ice_servers = context.settings.media.ice_servers
+        region = Region(settings.region, context.client("agent"))
+        office = TicketOffice(context.client("identity"), settings.maximum_lease)
+        sessions = Sessions(
+            store=store,
+            region=region,
+            office=office,
+            policy=policy_of(settings),
+            clock=clock,
+            bus=context.bus,
+            sealer=sealer,
+            home=context.urls.public,
+            link_url=context.urls.link,
+            ice_servers=ice_servers,
+        )
+        rooms = Rooms(lambda item: sessions.view(item).model_dump(mode="json"), ice_servers)
+        sessions.listeners.append(rooms.on_change)
+        reconciler = Reconciler(sessions, context.bus)
+        origins = allowed_origins(context.urls.public, context.settings.platform.origins)
+        admission = Admission(origins, store, office, clock)
+        rate = settings.signalling_rate
+        code_life = settings.start_deadline + settings.connect_lease
+        seats = Seats(office, admission, sessions, context.urls.public, code_life)
+        omniverse = OmniverseRoutes(
+            sessions, seats, admission, context.settings, context.urls.public
+        )
+        context.public(SessionRoutes(sessions, seats, admission).router())
+        context.public(
+            socket_router(
+                Signalling(admission, sessions, rooms, clock, rate),
+                MediaRelay(admission, sessions, rooms, reconciler, runs),
+            )
+        )
+        context.public(omniverse.router())
+        context.public(Pages().router())
+        context.internal(link_router(Links(sessions, rooms, reconciler, clock, rate)))
+        context.start(self._work, (reconciler.run, sessions.leases.run), name="work")
+        self._rooms, self._admission = rooms, admission
+
+    async def _work(self, jobs: tuple[Callable[[], Coroutine[Any, Any, None]], ...]) -> None:
+        """Run *jobs* until the shutdown: none of them may use the database after it."""
+        self._idle = anyio.Event()
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._jobs = tasks.cancel_scope
+                for job in jobs:
+                    tasks.start_soon(job)
+        finally:
+            self._idle.set()
+
+    async def on_shutdown(self) -> None:
+        """Close the database; sessions go on, their streamers dial again."""
+        if self._jobs is not None:
+            self._jobs.cancel()
+            await self._idle.wait()
+        if self._database is not None:
+            await self._database.close()
+
+    def metrics(self) -> list[str]:
+        """Viewers and refusals, for Prometheus."""
+        if self._rooms is None or self._admission is None:
+            return []
+        lines = ["# TYPE downstage_viewers gauge", f"downstage_viewers {self._rooms.count()}"]
+        lines.append("# TYPE downstage_handshakes_refused_total counter")
+        lines += [
+            f'downstage_handshakes_refused_total{{cause="{cause}"}} {number}'
+            for cause, number in sorted(self._admission.refused.items())
+        ]
+        return lines

@@ -1,0 +1,167 @@
+"""Frames and input over a WebSocket: the streamer's bytes, passed on without a look.
+
+Towards the server a message has at most 64 KiB (the public server's own limit), towards the
+browser at most 8 MiB. Nothing is queued here beyond `AHEAD` messages: while a viewer does not
+take them, nothing is read from the streamer, which then drops to its next key frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+
+import anyio
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from websockets.asyncio.client import ClientConnection, unix_connect
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from downstage.contracts.streamer import MAX_TO_BROWSER
+from downstage.gateway.admission import PROTOCOL, Admission, Entry
+from downstage.gateway.reconcile import Reconciler
+from downstage.gateway.rooms import Room, Rooms
+from downstage.gateway.sessions import Sessions
+from downstage.gateway.states import ViewersChanged
+from downstage.gateway.wire import LATER, deny_socket
+from downstage.kernel.errors import Conflict, PlatformError, Unavailable
+from downstage.kernel.ids import new_id
+from downstage.kernel.logging import get_logger
+
+__all__ = ["MediaRelay"]
+
+AHEAD = 2
+"""Messages read from the streamer that the viewer has not taken."""
+CONNECT_S = 3.0
+NEVER_SENT = (1005, 1006)
+"""Close codes that only say that none came."""
+LEAVE_S = 5.0
+log = get_logger(__name__)
+
+
+class MediaRelay:
+    """Relays media sockets to streamers.
+
+    Args:
+        admission: lets viewers in.
+        sessions, rooms, reconciler: of this gateway.
+        run: the folder below which every instance's sockets lie.
+    """
+
+    def __init__(
+        self,
+        admission: Admission,
+        sessions: Sessions,
+        rooms: Rooms,
+        reconciler: Reconciler,
+        run: Path,
+    ) -> None:
+        self._admission = admission
+        self._sessions = sessions
+        self._rooms = rooms
+        self._reconciler = reconciler
+        self._run = run
+
+    async def serve(self, websocket: WebSocket, session_id: str) -> None:
+        """One socket, from its handshake to its end."""
+        try:
+            entry = await self._admission.socket(websocket, session_id, "media")
+            upstream = await self._dial(entry)
+        except PlatformError as error:
+            await deny_socket(websocket, error)
+            return
+        offered = websocket.scope.get("subprotocols", [])
+        async with upstream:
+            await websocket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
+            await self._relay(websocket, upstream, self._rooms.enter(session_id))
+
+    async def _relay(self, websocket: WebSocket, upstream: ClientConnection, room: Room) -> None:
+        async with anyio.create_task_group() as tasks, self._counted(room, tasks.cancel_scope):
+            tasks.start_soon(self._up, websocket, upstream, tasks.cancel_scope)
+            await self._down(websocket, upstream)
+            tasks.cancel_scope.cancel()
+        code, reason = upstream.close_code or 1000, upstream.close_reason or "ended"
+        if code in NEVER_SENT:
+            code, reason = LATER, "streamer-gone"
+        with anyio.CancelScope(shield=True), anyio.move_on_after(LEAVE_S):
+            await _close(websocket, code, reason)
+
+    async def _dial(self, entry: Entry) -> ClientConnection:
+        """The streamer's own socket, as the manager names it, never the streamer."""
+        if entry.session.life.state in ("ending", "ended"):
+            raise Conflict("The session has ended.")
+        named = await self._reconciler.media_socket(entry.session)
+        if named is None:
+            raise Unavailable("The session has no picture yet.", retry_after_s=1)
+        path = Path(named)
+        if not await anyio.to_thread.run_sync(self._is_ours, path):
+            log.error("media.path_refused", session_id=entry.session.id, path=named)
+            raise Unavailable("The session has no picture that could be reached.")
+        peer = f"{entry.seat.id}.{new_id('m')}"
+        query = urlencode({"peer": peer, "role": entry.seat.role})
+        try:
+            return await unix_connect(
+                str(path),
+                uri=f"ws://streamer/media?{query}",
+                max_size=MAX_TO_BROWSER,
+                max_queue=AHEAD,
+                compression=None,
+                ping_interval=None,
+                open_timeout=CONNECT_S,
+                close_timeout=1,
+                user_agent_header=None,
+            )
+        except (OSError, WebSocketException, TimeoutError) as error:
+            raise Unavailable("The streamer does not answer yet.", retry_after_s=1) from error
+
+    def _is_ours(self, path: Path) -> bool:
+        return path.is_absolute() and path.resolve().is_relative_to(self._run.resolve())
+
+    @asynccontextmanager
+    async def _counted(self, room: Room, scope: anyio.CancelScope) -> AsyncGenerator[None]:
+        """While this is open the session has a viewer more."""
+        relay = new_id("m")
+        room.open_media(relay, scope.cancel)
+        await self._sessions.apply(room.session_id, lambda: ViewersChanged(room.count))
+        try:
+            yield
+        finally:
+            room.close_media(relay)
+            self._rooms.tidy(room)
+            with anyio.CancelScope(shield=True), anyio.move_on_after(LEAVE_S):
+                await self._sessions.apply(room.session_id, lambda: ViewersChanged(room.count))
+
+    async def _down(self, websocket: WebSocket, upstream: ClientConnection) -> None:
+        """To the browser, until one side ends."""
+        try:
+            async for message in upstream:
+                if isinstance(message, str):
+                    await websocket.send({"type": "websocket.send", "text": message})
+                else:
+                    await websocket.send({"type": "websocket.send", "bytes": message})
+        except (ConnectionClosed, WebSocketDisconnect, RuntimeError):
+            return
+
+    async def _up(
+        self, websocket: WebSocket, upstream: ClientConnection, scope: anyio.CancelScope
+    ) -> None:
+        """To the streamer, until the browser goes."""
+        while True:
+            try:
+                message = await websocket.receive()
+                if message["type"] == "websocket.disconnect":
+                    break
+                text = message.get("text")
+                await upstream.send(text if text is not None else message["bytes"])
+            except ConnectionClosed:
+                return  # the other direction knows why
+            except RuntimeError:
+                break
+        scope.cancel()
+
+
+async def _close(websocket: WebSocket, code: int, reason: str) -> None:
+    try:
+        await websocket.close(code, reason)
+    except (WebSocketDisconnect, RuntimeError):
+        return  # it is closed

@@ -1,0 +1,114 @@
+"""The region that this gateway serves: its agent's paths as methods, its errors as ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+
+from downstage.contracts.manager import (
+    ApplicationPage,
+    InstanceCreate,
+    InstanceView,
+)
+from downstage.kernel.errors import (
+    InvalidField,
+    NoCapacity,
+    NotFound,
+    PlatformError,
+    Unavailable,
+)
+from downstage.services.client import AsyncClient
+from downstage.services.errors import BaseServiceError, ServiceNotFoundError
+
+__all__ = ["HEALTH_S", "Region", "is_refusal"]
+
+HEALTH_S = 2.0
+"""How long a health check waits for the manager behind the agent."""
+
+
+class Region:
+    """Calls one agent.
+
+    Args:
+        name: of the region, as callers give it.
+        client: of its agent.
+    """
+
+    def __init__(self, name: str, client: AsyncClient) -> None:
+        self.name = name
+        self._client = client
+
+    async def applications(self) -> ApplicationPage:
+        """What can be started here."""
+        return ApplicationPage.model_validate(await _ask(self._client.v1.applications.get()))
+
+    async def create(self, wanted: InstanceCreate) -> InstanceView:
+        """Start an instance; it is ``starting`` when this returns.
+
+        Raises:
+            NotFound, InvalidField, NoCapacity: refused, nothing was started (`is_refusal`).
+            Unavailable: no clear answer; it may have been started.
+        """
+        answer = await _ask(self._client.v1.instances.post(wanted))
+        return InstanceView.model_validate(answer)
+
+    async def instance(self, instance_id: str) -> InstanceView | None:
+        """The instance as it stands; None where the manager knows none of that id."""
+        try:
+            answer = await self._client.v1.instances[instance_id].get()
+        except ServiceNotFoundError:
+            return None
+        except BaseServiceError as error:
+            raise _translate(error) from error
+        return InstanceView.model_validate(answer)
+
+    async def stop(self, instance_id: str) -> InstanceView | None:
+        """Ask for its end; safe to repeat."""
+        try:
+            answer = await self._client.v1.instances[instance_id].delete()
+        except ServiceNotFoundError:
+            return None
+        except BaseServiceError as error:
+            raise _translate(error) from error
+        return InstanceView.model_validate(answer)
+
+    async def check_health(self) -> None:
+        """Return if the manager answers in time.
+
+        Raises:
+            Unavailable: it does not; the detail says why.
+        """
+        try:
+            with anyio.fail_after(HEALTH_S):
+                await _ask(self._client.v1.health.get())
+        except TimeoutError as error:
+            raise Unavailable(f"The manager did not answer within {HEALTH_S:g} s.") from error
+
+
+def is_refusal(error: PlatformError) -> bool:
+    """Whether *error* says for certain that nothing was started."""
+    return isinstance(error, NoCapacity) or 400 <= error.status < 500  # noqa: PLR2004 - HTTP
+
+
+async def _ask(call: Any) -> Any:
+    try:
+        return await call
+    except BaseServiceError as error:
+        raise _translate(error) from error
+
+
+def _translate(error: BaseServiceError) -> PlatformError:
+    match error.status:
+        case 404:
+            return NotFound(error.detail)
+        case 422:
+            field = (error.problem or {}).get("field")
+            return InvalidField(str(field or "body"), error.detail)
+        case 503 if error.code == NoCapacity.code:
+            return NoCapacity(error.detail, retry_after_s=error.retry_after or 5)
+        case _:
+            return Unavailable(
+                f"The manager of this region does not answer: {error.detail}",
+                retry_after_s=error.retry_after or 2,
+            )

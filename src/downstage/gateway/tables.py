@@ -1,0 +1,110 @@
+"""Tables of the gateway. Times are UTC; every row says whose it is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+__all__ = ["idempotency", "metadata", "seats", "sessions"]
+
+metadata = MetaData()
+
+
+class Utc(TypeDecorator[datetime]):
+    """An aware UTC time, also where the database keeps no offsets."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To UTC before it is stored."""
+        del dialect
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Aware again, whatever came back."""
+        del dialect
+        if value is None or value.tzinfo is not None:
+            return value
+        return value.replace(tzinfo=UTC)
+
+
+def _lease(prefix: str) -> list[Column[Any]]:
+    """A lease's end on the wall's clock, on the machine's, and the boot that clock belongs to."""
+    return [
+        Column(f"{prefix}_kind", String(16)),
+        Column(f"{prefix}_ends_at", Utc),
+        Column(f"{prefix}_ends_monotonic", Float),
+        Column(f"{prefix}_boot_id", String(64)),
+    ]
+
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("owner", String(128), nullable=False),
+    Column("username", String(128), nullable=False),
+    Column("application", String(512), nullable=False),
+    Column("stage", Text),
+    Column("region", String(128), nullable=False),
+    Column("home", String(512), nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("fps", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("instance_id", String(64), nullable=False),
+    Column("outcome", String(16)),
+    Column("reason", String(128)),
+    Column("detail", Text),
+    Column("progress", String(64)),
+    *_lease("lease"),
+    *_lease("maximum"),
+    Column("encoder", String(512)),
+    Column("spec", JSON, nullable=False),
+    Column("warnings", JSON, nullable=False),
+    Column("sealed_token", Text),
+    Column("revision", Integer, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("updated_at", Utc, nullable=False),
+    Index("sessions_by_owner", "tenant", "owner", "created_at"),
+    Index("sessions_by_state", "state"),
+)
+
+seats = Table(
+    "seats",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("session_id", String(36), nullable=False, index=True),
+    Column("tenant", String(64), nullable=False),
+    Column("owner", String(128), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("created_at", Utc, nullable=False),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("owner", String(128), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("body_hash", String(64), nullable=False),
+    Column("session_id", String(36), nullable=False, index=True),
+    Column("created_at", Utc, nullable=False),
+)
