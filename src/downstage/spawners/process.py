@@ -11,23 +11,20 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import signal
 import sys
-from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import anyio
 import anyio.to_thread
-from anyio.abc import SocketStream
-from anyio.streams.buffered import BufferedByteReceiveStream
 
 from downstage.contracts.streamer import StreamerConfig
 from downstage.kernel.errors import SetupError
 from downstage.kernel.logging import get_logger
-from downstage.spawners import probe
-from downstage.spawners.keeper import display, linux
+from downstage.spawners import leftovers, probe
+from downstage.spawners.handle import KeeperHandle, connect
+from downstage.spawners.keeper import linux
 from downstage.spawners.plan import Plan, Report, read_json, write_private
 from downstage.spawners.spawner import InstanceSpec, SpawnFailed
 
@@ -35,8 +32,6 @@ __all__ = ["KeeperHandle", "ProcessSettings", "ProcessSpawner", "run_folder"]
 
 READY_S = 10.0
 ANSWER_S = 5.0
-CLEAN_S = 5.0
-MAX_REPORT = 1024 * 1024
 LONGEST_FOLDER = 57
 """Of the run folder: what lies in it is up to 50 longer, and a socket's path has 107 at most."""
 
@@ -87,58 +82,6 @@ def run_folder(data: Path) -> Path:
     return short
 
 
-class KeeperHandle:
-    """The connection to one instance's keeper."""
-
-    def __init__(self, folder: Path, stream: SocketStream) -> None:
-        self._folder, self._stream = folder, stream
-        self._lines = BufferedByteReceiveStream(stream)
-
-    @property
-    def media_socket(self) -> str:
-        """Path of the socket on which its streamer serves media."""
-        return str(self._folder / "media.sock")
-
-    async def reports(self) -> AsyncGenerator[Report]:
-        """How it stands, now and at every change."""
-        try:
-            while True:
-                line = await self._lines.receive_until(b"\n", MAX_REPORT)
-                report = _report(line)
-                yield report
-                if report.phase == "ended":
-                    return
-        except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
-            return
-        except anyio.ClosedResourceError:
-            return
-
-    async def stop(self, reason: str) -> None:
-        """Ask for an orderly end."""
-        await self._send({"do": "stop", "reason": reason})
-
-    async def kill(self) -> None:
-        """End it at once."""
-        await self._send({"do": "kill"})
-
-    async def close(self) -> None:
-        """Let go of it."""
-        await self._stream.aclose()
-
-    async def attach(self) -> None:
-        """Ask to be told."""
-        await self._send({"do": "attach"})
-
-    async def _send(self, request: Mapping[str, str]) -> None:
-        import json
-
-        try:
-            with anyio.fail_after(ANSWER_S):
-                await self._stream.send(json.dumps(request).encode() + b"\n")
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, TimeoutError):
-            log.info("keeper.unreachable", folder=self._folder.name)
-
-
 class ProcessSpawner:
     """Starts a keeper for each instance; see the module."""
 
@@ -175,21 +118,18 @@ class ProcessSpawner:
         try:
             await anyio.to_thread.run_sync(self._write, folder, plan, spec)
             await self._start_keeper(folder, spec.instance_id)
-            handle = await self._connect(folder)
+            handle = await connect(folder)
         except (OSError, TimeoutError) as error:
             await self.clean(spec.instance_id)
             raise SpawnFailed(f"The instance's keeper did not start: {error}.") from error
-        if handle is None:
-            await self.clean(spec.instance_id)
-            raise SpawnFailed("The instance's keeper ended at once; see its keeper.log.")
         return handle
 
     async def attach(self, instance_id: str) -> KeeperHandle | None:
         """Find a living keeper by its socket."""
         folder = self._folder(instance_id)
         try:
-            handle = await self._connect(folder)
             report = await anyio.to_thread.run_sync(read_json, folder / "report.json", Report)
+            handle = await connect(folder)
         except (OSError, ValueError, TimeoutError):
             return None
         pid, started = report.pids.get("keeper", (0, 0))
@@ -204,14 +144,8 @@ class ProcessSpawner:
             report = await anyio.to_thread.run_sync(read_json, folder / "report.json", Report)
         except (OSError, ValueError):
             report = None
-        with anyio.move_on_after(CLEAN_S) as scope:
-            await self._kill_left(instance_id, folder, report)
-        if scope.cancelled_caught:
-            log.error("instance.survived", instance_id=instance_id)
-        if report is not None and report.display is not None:
-            pid = report.pids["keeper"][0]
-            await anyio.to_thread.run_sync(display.clean_display, report.display, pid)
-        await anyio.to_thread.run_sync(_remove_secrets, folder)
+        await leftovers.kill_left(instance_id, report)
+        await anyio.to_thread.run_sync(leftovers.clear, folder, report)
         await self._reap(instance_id)
         return report
 
@@ -318,12 +252,6 @@ class ProcessSpawner:
             if write >= 0:
                 os.close(write)
 
-    async def _connect(self, folder: Path) -> KeeperHandle | None:
-        with anyio.fail_after(ANSWER_S):
-            handle = KeeperHandle(folder, await anyio.connect_unix(folder / "keeper.sock"))
-            await handle.attach()
-        return handle
-
     # How one goes
 
     async def _reap(self, instance_id: str) -> None:
@@ -332,42 +260,21 @@ class ProcessSpawner:
         if pid is None:
             return
         with anyio.move_on_after(ANSWER_S) as scope:
-            await _gone(pid)
+            await leftovers.gone(pid)
         if scope.cancelled_caught and linux.start_time(pid) == started:
             log.error("keeper.stuck", instance_id=instance_id)
-            _kill(pid)
-            await _gone(pid)
+            leftovers.kill(pid)
+            await leftovers.gone(pid)
         try:
             os.waitpid(pid, 0)  # noqa: ASYNC222 - it has ended
         except ChildProcessError:
             return
-
-    async def _kill_left(self, instance_id: str, folder: Path, report: Report | None) -> None:
-        known = list((report.pids if report else {}).values())
-        living = [pid for pid, started in known if linux.start_time(pid) == started]
-        while True:
-            living += await anyio.to_thread.run_sync(_marked, instance_id)
-            living = [pid for pid in dict.fromkeys(living) if linux.start_time(pid) is not None]
-            if not living:
-                return
-            log.warning("instance.left_processes", instance_id=instance_id, count=len(living))
-            for pid in living:
-                _kill(pid)
-            for pid in living:
-                await _gone(pid)
-            living = []
 
     def _prune(self) -> None:
         ended = [path for path in self._runs.iterdir() if not (path / "keeper.sock").exists()]
         ended.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         for path in ended[KEPT_FOLDERS:]:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _report(line: bytes) -> Report:
-    import json
-
-    return Report(**json.loads(line))
 
 
 def _keeper_environment() -> dict[str, str]:
@@ -381,47 +288,3 @@ def _streamer_environment(instance_id: str) -> dict[str, str]:
         if key in INHERITED or key.startswith(INHERITED_GROUPS)
     }
     return {**found, "DOWNSTAGE_INSTANCE": instance_id}
-
-
-def _marked(instance_id: str) -> list[int]:
-    """Processes that carry this instance's mark in their environment."""
-    mark = b"DOWNSTAGE_INSTANCE=" + instance_id.encode()
-    found = list[int]()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                variables = (entry / "environ").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if mark in variables:
-                found.append(int(entry.name))
-    return found
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-async def _gone(pid: int) -> None:
-    """Return once *pid* has ended; it need not be our child."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        await anyio.wait_readable(handle)
-    finally:
-        os.close(handle)
-
-
-def _remove_secrets(folder: Path) -> None:
-    for name in ("app", "wayland", "pulse", "etc"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for name in ("streamer.json", "xauthority", "media.sock", "keeper.sock"):
-        try:
-            (folder / name).unlink()
-        except OSError:
-            continue

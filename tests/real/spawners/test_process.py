@@ -52,7 +52,7 @@ async def test_an_instance_starts_and_stops(launch: Launch, data: Path, isolatio
     await gone(spec.instance_id, 2)
     assert_returned(last)
     left = {path.name for path in (run_folder(data) / spec.instance_id).iterdir()}
-    assert left == {"plan.json", "report.json", "keeper.log", "app.log", "streamer.log"}
+    assert left == {"report.json", "keeper.log", "app.log", "streamer.log"}
 
 
 async def test_a_wayland_application_finds_its_socket(launch: Launch) -> None:

@@ -12,27 +12,24 @@ together; display and sound go when both are gone; whatever else is left below u
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import resource
-import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
-from downstage.spawners.keeper import display, linux, sandbox, sound
+from downstage.spawners.keeper import folder, linux, sandbox
 from downstage.spawners.keeper.children import Child, Children
 from downstage.spawners.keeper.control import Control
-from downstage.spawners.keeper.loop import Lines, Loop, Timer
+from downstage.spawners.keeper.loop import Deadlines, Loop
 from downstage.spawners.keeper.output import Output
+from downstage.spawners.keeper.servers import DisplayServer, SoundServer
 from downstage.spawners.plan import Plan, Report, Stage, write_private
 
 __all__ = ["Life"]
 
-DISPLAY_S = 10.0
-SOUND_S = 3.0
 STREAMER_S = 20.0
 RESTARTS = 5
 RESTART_WINDOW_S = 60.0
@@ -49,25 +46,24 @@ MAX_DETAIL = 2000
 class Life:
     """Everything that the keeper knows and does; its folder is the working folder."""
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
-        self._folder, self._plan = folder, plan
+    def __init__(self, path: Path, plan: Plan) -> None:
+        self._folder, self._plan = path, plan
         self._loop = Loop()
         self._control = Control(self._loop, self._requested, self._attachment)
         self._children = Children(self._loop, self._exited)
         self._report = Report(plan.instance_id, isolated=plan.isolation != "none")
         self._report.pids["keeper"] = [os.getpid(), linux.start_time(os.getpid()) or 0]
         self._shares_memory = False
-        self._is_sound_settled = False
-        self._pulse: Path | None = None
-        self._is_display_ready = plan.display_kind != "x11"
-        self._deadlines: dict[str, Timer] = {}
+        self._deadlines = Deadlines(self._loop)
         self._restarts = 0
         self._sweeps = 0
-        self._is_over = False
-        self._log = Output(folder / "keeper.log", [])
-        secrets = [_read(folder / "app" / "token"), _instance_token(folder)]
-        self._app_log = Output(folder / "app.log", secrets)
-        self._streamer_log = Output(folder / "streamer.log", secrets)
+        self._is_over = self._are_servers_told = False
+        self._log = Output(path / "keeper.log", [])
+        parts = (self._loop, self._deadlines, self._spawn, self._log.write)
+        self._display, self._sound = DisplayServer(*parts), SoundServer(*parts)
+        secrets = folder.secrets_of(path)
+        self._app_log = Output(path / "app.log", secrets)
+        self._streamer_log = Output(path / "streamer.log", secrets)
         self._loop.on_signal(signal.SIGTERM, lambda: self._end("stopped", "It was told to end."))
         self._attachment(False)
 
@@ -84,144 +80,35 @@ class Life:
     def _start(self) -> None:
         try:
             linux.become_subreaper()
-            self._shares_memory = self._leave_shared_memory()
-            self._prepare_folders()
+            folder.prepare(self._folder, self._plan)
         except OSError as error:
             self._end("start-failed", f"The instance's folder cannot be prepared: {error}.")
             return
-        self._start_sound()
-        if self._plan.display_kind == "x11":
-            self._start_display()
-        else:
-            self._start_streamer_if_ready()
-
-    def _leave_shared_memory(self) -> bool:
-        """One IPC namespace for this instance: X pictures go by shared memory, others' do not."""
-        if self._plan.isolation == "none":
-            return False
-        uid, gid = os.getuid(), os.getgid()
-        try:
-            if uid == 0:
-                linux.unshare(linux.CLONE_NEWIPC)
-            else:
-                linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWIPC)
-                Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-                Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
-                Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
-        except OSError as error:
-            self._log.write(f"shared memory stays off: {error}")
-            return False
-        return True
-
-    def _prepare_folders(self) -> None:
-        app = self._folder / "app"
-        for name in ("app", "wayland", "pulse"):
-            (self._folder / name).mkdir(mode=0o700, exist_ok=True)
-        if self._plan.isolation == "none":
-            (app / "home").mkdir(mode=0o700, exist_ok=True)
-        else:
-            sandbox.write_accounts(self._folder / "etc", self._plan.uid, self._plan.gid)
-        if self._plan.display_kind == "x11":
-            display.write_cookie([self._folder / "xauthority", app / "xauthority"])
-        if self._plan.isolation == "drop":
-            for path in (app, *app.iterdir()):
-                os.chown(path, self._plan.uid, self._plan.gid, follow_symlinks=False)
-
-    def _start_sound(self) -> None:
-        if not self._plan.audio:
-            self._sound_settled("Sound is switched off (media.audio).")
-            return
-        if shutil.which("pulseaudio") is None:
-            self._sound_settled("PulseAudio is not installed: apt install pulseaudio")
-            return
-        folder = self._folder / "pulse"
-        try:
-            watch = linux.watch_for_new_files(folder)
-            self._spawn(
-                "sound",
-                sound.command(sound.write_script(folder)),
-                sound.environment(folder, os.environ.get("PATH", os.defpath)),
-                output=self._log.write,
-            )
-        except OSError as error:
-            self._sound_settled(f"PulseAudio did not start: {error.strerror}.")
-            return
-
-        def look() -> None:
-            with contextlib.suppress(BlockingIOError):
-                os.read(watch, 4096)
-            if (folder / "native").exists():
-                self._loop.forget(watch)
-                os.close(watch)
-                self._pulse = folder / "native"
-                self._sound_settled(None)
-
-        self._loop.on_readable(watch, look)
-        self._deadline("sound", SOUND_S, lambda: self._sound_failed("PulseAudio did not come up."))
-
-    def _sound_failed(self, why: str) -> None:
-        child = self._children.get("sound")
-        if child is not None:
-            child.signal(signal.SIGKILL)
-        if not self._is_sound_settled:
-            self._sound_settled(why)
-
-    def _sound_settled(self, failure: str | None) -> None:
-        if self._is_sound_settled:
-            return
-        self._is_sound_settled = True
-        self._cancel("sound")
-        self._report.audio_reason = failure
-        if failure is not None:
-            self._log.write(f"no sound: {failure}")
-        self._start_streamer_if_ready()
-
-    def _start_display(self) -> None:
-        self._progress("display")
-        try:
-            reserved = self._report.display = display.reserve()
-        except OSError as error:
-            self._end("display-failed", f"No display can be reserved: {error.strerror}.")
-            return
-        read, write = os.pipe()
-        cookie = self._folder / "xauthority"
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
-        try:
-            self._spawn(
-                "display",
-                display.command(reserved, write, cookie, self._plan.screen),
-                environment,
-                output=self._log.write,
-                pass_fds=(write,),
-                death_signal=signal.SIGTERM,
-            )
-        except OSError as error:
-            os.close(read)
-            detail = f"Xvfb cannot be started ({error.strerror}): apt install xvfb"
-            self._end("display-failed", detail)
-            return
-        finally:
-            os.close(write)
-
-        Lines(self._loop, read, self._display_number)
-        self._deadline(
-            "display",
-            DISPLAY_S,
-            lambda: self._end("display-failed", f"Xvfb did not come up within {DISPLAY_S:.0f} s."),
+        if self._plan.isolation != "none":
+            try:
+                folder.leave_shared_memory()
+                self._shares_memory = True
+            except OSError as error:
+                self._log.write(f"shared memory stays off: {error}")
+        self._sound.start(
+            self._folder / "pulse", self._start_streamer_if_ready, is_wanted=self._plan.audio
         )
-
-    def _display_number(self, line: str) -> None:
-        if f":{line.strip()}" == self._report.display:
-            self._cancel("display")
-            self._is_display_ready = True
-            self._start_streamer_if_ready()
+        if self._plan.display_kind == "x11":
+            self._progress("display")
+            self._display.start(
+                self._folder / "xauthority",
+                self._plan.screen,
+                self._start_streamer_if_ready,
+                lambda detail: self._end("display-failed", detail),
+            )
 
     def _start_streamer_if_ready(self) -> None:
-        if not self._is_display_ready or self._report.phase != "starting":
+        report = self._report
+        report.audio_reason = self._sound.reason
+        is_x11 = self._plan.display_kind == "x11"
+        if (is_x11 and not self._display.is_ready) or report.phase != "starting":
             return
-        if self._children.get("streamer"):
-            return
-        if not self._is_sound_settled:
+        if not self._sound.is_settled:
             self._progress("audio")
             return
         try:
@@ -240,7 +127,7 @@ class Life:
         config["x_display"] = self._report.display
         is_wayland = self._plan.display_kind == "wayland"
         config["wayland_socket"] = str(self._wayland) if is_wayland else None
-        config["pulse_server"] = f"unix:{self._pulse}" if self._pulse else None
+        config["pulse_server"] = f"unix:{self._sound.socket}" if self._sound.socket else None
         config["audio_reason"] = self._report.audio_reason
         write_private(path, config)
 
@@ -253,8 +140,9 @@ class Life:
         environment["XDG_RUNTIME_DIR"] = str(self._folder / "wayland")
         if self._plan.display_kind == "x11":
             environment["XAUTHORITY"] = str(self._folder / "xauthority")
-        if self._pulse:
-            environment["PULSE_SERVER"] = f"unix:{self._pulse}"
+        if self._sound.socket is not None:
+            environment["PULSE_SERVER"] = f"unix:{self._sound.socket}"
+        (self._folder / "media.sock").unlink(missing_ok=True)
         try:
             self._spawn(
                 "streamer",
@@ -267,16 +155,16 @@ class Life:
             self._end("streamer-failed", f"The streamer cannot be started: {error}.")
             return
         detail = f"The streamer was not ready within {STREAMER_S:.0f} s."
-        self._deadline("streamer", STREAMER_S, lambda: self._end("streamer-failed", detail))
+        self._deadlines.set("streamer", STREAMER_S, lambda: self._end("streamer-failed", detail))
 
     def _streamer_said(self, line: str) -> None:
         self._streamer_log.write(line)
         if line == "DISPLAY-READY":
-            self._cancel("streamer")
+            self._deadlines.cancel("streamer")
             if self._report.phase == "starting" and not self._children.get("application"):
                 self._start_application()
         elif line == "FIRST-PICTURE" and self._report.phase == "starting":
-            self._cancel("picture")
+            self._deadlines.cancel("picture")
             self._report.phase = "running"
             self._progress("running")
 
@@ -287,7 +175,7 @@ class Life:
             display=self._report.display,
             wayland=self._wayland if plan.display_kind == "wayland" else None,
             cookie=self._folder / "xauthority" if self._report.display else None,
-            pulse=self._pulse,
+            pulse=self._sound.socket,
             shares_memory=self._shares_memory,
         )
         if plan.isolation == "drop" and seams.wayland is not None:
@@ -298,11 +186,11 @@ class Life:
             limits[resource.RLIMIT_DATA] = plan.memory_mb * 1024 * 1024
         self._progress("application")
         handle: int | None = None
-        command, folder = plan.application, plan.application_folder or "/"
+        command, where = plan.application, plan.application_folder or "/"
         if plan.isolation != "none":
             handle = sandbox.memory_file(sandbox.options(plan, seams, environment))
             command = sandbox.wrap(plan.isolation, plan.uid, plan.gid, handle, command)
-            environment, folder = {"PATH": os.environ.get("PATH", os.defpath)}, "/"
+            environment, where = {"PATH": os.environ.get("PATH", os.defpath)}, "/"
         try:
             self._spawn(
                 "application",
@@ -310,7 +198,7 @@ class Life:
                 environment,
                 output=self._app_log.write,
                 pass_fds=() if handle is None else (handle,),
-                folder=folder,
+                folder=where,
                 limits=limits,
             )
         except OSError as error:
@@ -319,7 +207,7 @@ class Life:
         finally:
             if handle is not None:
                 os.close(handle)
-        self._deadline("picture", plan.start_deadline_s, self._never_drew)
+        self._deadlines.set("picture", plan.start_deadline_s, self._never_drew)
 
     def _never_drew(self) -> None:
         detail = f"The application drew nothing within {self._plan.start_deadline_s:g} s."
@@ -337,9 +225,11 @@ class Life:
         elif child.name == "streamer":
             self._streamer_exited(code)
         elif child.name == "display":
-            self._end("display-died", f"The display server ended with {code}.")
+            reason = "display-died" if self._display.is_ready else "display-failed"
+            detail = f"The display server ended with {code}."
+            self._end(reason, self._with_output(detail, self._log))
         elif child.name == "sound":
-            self._sound_settled(f"PulseAudio ended with {code}.")
+            self._sound.settle(f"PulseAudio ended with {code}.")
 
     def _application_exited(self, code: int) -> None:
         code = 128 - code if code < 0 else code
@@ -348,7 +238,7 @@ class Life:
         self._end("application-exited", detail, code)
 
     def _streamer_exited(self, code: int) -> None:
-        self._cancel("streamer")
+        self._deadlines.cancel("streamer")
         has_run = self._children.get("application") is not None
         if self._plan.display_kind == "wayland" or not has_run or self._restarts >= RESTARTS:
             reason = "streamer-died" if has_run else "streamer-failed"
@@ -381,13 +271,13 @@ class Life:
                 self._log.write("a request was not understood")
 
     def _attachment(self, is_attached: bool) -> None:
-        self._cancel("attach")
+        self._deadlines.cancel("attach")
         if self._report.phase == "ended":
             self._is_over = True
         elif not is_attached:
             detail = "The platform went away and did not come back in time."
             seconds = self._plan.attach_deadline_s
-            self._deadline("attach", seconds, lambda: self._end("abandoned", detail))
+            self._deadlines.set("attach", seconds, lambda: self._end("abandoned", detail))
 
     # Ending
 
@@ -397,8 +287,7 @@ class Life:
         report = self._report
         report.phase, report.reason = "ending", reason
         report.detail, report.exit_code = detail, exit_code
-        for name in list(self._deadlines):
-            self._cancel(name)
+        self._deadlines.cancel_all()
         self._publish()
         application = self._children.get("application")
         if application is not None:
@@ -410,8 +299,8 @@ class Life:
         if streamer is not None:
             streamer.signal(signal.SIGTERM)
         grace = self._plan.stop_grace_s
-        self._deadline("application", grace, lambda: self._kill("application"))
-        self._deadline("streamer", STREAMER_GRACE_S, lambda: self._kill("streamer"))
+        self._deadlines.set("application", grace, lambda: self._kill("application"))
+        self._deadlines.set("streamer", STREAMER_GRACE_S, lambda: self._kill("streamer"))
         self._end_more()
 
     def _kill(self, *names: str) -> None:
@@ -424,10 +313,11 @@ class Life:
         names = {child.name for child in self._children.living()}
         if names & {"application", "streamer"}:
             return
-        if names and "servers" not in self._deadlines:
+        if names and not self._are_servers_told:
+            self._are_servers_told = True
             for child in self._children.living():
                 child.signal(signal.SIGTERM)
-            self._deadline("servers", SERVER_GRACE_S, lambda: self._kill("display", "sound"))
+            self._deadlines.set("servers", SERVER_GRACE_S, lambda: self._kill("display", "sound"))
         elif not names:
             self._sweep()
 
@@ -436,21 +326,18 @@ class Life:
             return
         self._sweeps += 1
         if not self._children.kill_strays() and self._sweeps < MAX_SWEEPS:
-            self._deadline("sweep", SWEEP_S, self._sweep)
+            self._deadlines.set("sweep", SWEEP_S, self._sweep)
             return
+        if not self._children.has_none:
+            self._log.write("something of this instance cannot be killed")
         self._finish()
 
     def _finish(self) -> None:
-        for name in ("app", "wayland", "pulse", "etc"):
-            shutil.rmtree(self._folder / name, ignore_errors=True)
-        for name in ("streamer.json", "xauthority", "media.sock"):
-            with contextlib.suppress(OSError):
-                (self._folder / name).unlink()
-        if self._report.display is not None:
-            display.clean_display(self._report.display, os.getpid())
+        folder.clear(self._folder)
+        self._display.give_back()
         self._report.phase = "ended"
         self._publish()
-        self._deadline("last", LAST_WORD_S, self._leave)
+        self._deadlines.set("last", LAST_WORD_S, self._leave)
         if self._control.has_told:
             self._leave()
 
@@ -461,11 +348,13 @@ class Life:
 
     def _spawn(
         self, name: str, command: list[str], environment: dict[str, str], **options: Any
-    ) -> None:
+    ) -> Child:
         marked = {**environment, "DOWNSTAGE_INSTANCE": self._plan.instance_id}
         child = self._children.spawn(name, command, marked, **options)
         self._report.pids[name] = [child.pid, child.started]
+        self._report.display = self._display.name
         self._save()
+        return child
 
     def _progress(self, stage: Stage) -> None:
         self._report.stage = stage
@@ -480,27 +369,3 @@ class Life:
             write_private(self._folder / "report.json", self._report)
         except OSError as error:
             self._log.write(f"the report cannot be written: {error}")
-
-    def _deadline(self, name: str, seconds: float, call: Any) -> None:
-        self._cancel(name)
-        self._deadlines[name] = self._loop.later(seconds, call)
-
-    def _cancel(self, name: str) -> None:
-        timer = self._deadlines.pop(name, None)
-        if timer is not None:
-            timer.cancel()
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        return ""
-
-
-def _instance_token(folder: Path) -> str:
-    try:
-        config: dict[str, Any] = json.loads(_read(folder / "streamer.json"))
-    except ValueError:
-        return ""
-    return str(config.get("instance_token", ""))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-__all__ = ["Lines", "Loop", "Timer"]
+__all__ = ["Deadlines", "Lines", "Loop", "Timer"]
 
 MAX_LINE = 65536
 MAX_DRAIN = 64
@@ -104,6 +104,30 @@ class Loop:
                 call = self._on_signal.get(number)
                 if call is not None:
                     call()
+
+
+class Deadlines:
+    """Timers by name: setting one again replaces it."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._timers: dict[str, Timer] = {}
+
+    def set(self, name: str, seconds: float, call: Callable[[], None]) -> None:
+        """Call *call* after *seconds*, unless *name* is set anew or cancelled before."""
+        self.cancel(name)
+        self._timers[name] = self._loop.later(seconds, call)
+
+    def cancel(self, name: str) -> None:
+        """Forget *name*; absent is fine."""
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    def cancel_all(self) -> None:
+        """Forget all."""
+        for name in list(self._timers):
+            self.cancel(name)
 
 
 class Lines:
