@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 
 from downstage.bus import Bus, MemoryBus
@@ -140,7 +141,8 @@ class ServiceHost:
                 tasks.cancel_scope.cancel()
 
     async def _start(self, name: str, tasks: anyio.abc.TaskGroup) -> None:
-        extension = _load(name)
+        # Looking through what is installed, and imports, take longer than a loop may be held.
+        extension = (await anyio.to_thread.run_sync(_find, name))()
         crew = Crew(tasks)
         context = self._context(name, crew)
         extension.context = context
@@ -232,12 +234,11 @@ class ServiceHost:
         return await identity.v1.revocations.get()
 
 
-def _load(name: str) -> IExt:
-    found = entry_points(group=GROUP, name=name)
-    for entry in found:
-        extension = entry.load()()
-        if isinstance(extension, IExt):
-            return extension
+def _find(name: str) -> type[IExt]:
+    for entry in entry_points(group=GROUP, name=name):
+        found = entry.load()
+        if isinstance(found, type) and issubclass(found, IExt):
+            return found
     raise SetupError(
         f"No extension named {name} is installed (entry points of {GROUP}). Reinstall Downstage."
     )
