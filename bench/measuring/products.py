@@ -119,7 +119,7 @@ class Selkies:
         command += ["--use-cpu=true", "--rate-control-mode=cbr", "--video-bitrate=8"]
         command += [f"--framerate={self._cell.fps}", "--manual-resolution=true"]
         command += [f"--manual-width={self._cell.width}", f"--manual-height={self._cell.height}"]
-        # Its default STUN server cannot be reached here and would cost it 5 s: an empty list is fair.
+        # Its default STUN server would cost it 5 s where it cannot be reached: none is fair.
         empty = self._home / "rtc.json"
         empty.write_text('{"lifetimeDuration":"86400s","iceServers":[],"iceTransportPolicy":"all"}')
         return [*command, f"--rtc-config-json={empty}"]

@@ -81,6 +81,7 @@ async def run_platform(
     """
     check_binding(settings)
     data = _prepare_data(settings)
+    settings = _with_port(settings)
     tls = TlsProxy(settings, data) if settings.platform.tls == "auto" else None
     inner = open_port("127.0.0.1", 0) if tls else _open_public(settings)
     operator = open_port("127.0.0.1", settings.platform.operator_port)
@@ -150,6 +151,16 @@ def _command_of(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def _with_port(settings: Settings) -> Settings:
+    """With ``--tls auto`` Caddy opens the port, and cannot tell which free one it took."""
+    platform = settings.platform
+    if platform.tls != "auto" or platform.port:
+        return settings
+    with open_port(platform.host, 0) as probe:
+        free = probe.getsockname()[1]
+    return settings.model_copy(update={"platform": platform.model_copy(update={"port": free})})
 
 
 def _open_public(settings: Settings) -> socket.socket:
