@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
@@ -33,7 +32,6 @@ class _Included:
 
 
 _apps: dict[str, ASGIApp] = {}
-_included: WeakKeyDictionary[FastAPI, dict[tuple[int, str], _Included]] = WeakKeyDictionary()
 MAIN = ""
 """Name of the application that ``local://`` without a host means."""
 
@@ -93,7 +91,7 @@ def register_router(
     """
     target = app or get_app()
     path = clean_prefix(prefix)
-    included = _included.setdefault(target, {})
+    included = _included(target)
     key = (id(router), path)
     if key in included:
         raise Conflict(f"The router is registered already under {path or '/'}.")
@@ -108,7 +106,15 @@ def register_router(
 def deregister_router(router: APIRouter, prefix: str = "", *, app: FastAPI | None = None) -> None:
     """Stop serving *router* below *prefix*; requests in flight end as they began."""
     target = app or get_app()
-    found = _included.get(target, {}).pop((id(router), clean_prefix(prefix)), None)
+    found = _included(target).pop((id(router), clean_prefix(prefix)), None)
     gone = {id(route) for route in found.routes} if found else set[int]()
     target.router.routes[:] = [r for r in target.router.routes if id(r) not in gone]
     target.openapi_schema = None
+
+
+def _included(app: FastAPI) -> dict[tuple[int, str], _Included]:
+    """What was registered on *app*; kept with it, so that both go together."""
+    found = cast("dict[tuple[int, str], _Included] | None", getattr(app.state, "included", None))
+    if found is None:
+        found = app.state.included = dict[tuple[int, str], _Included]()
+    return found

@@ -29,7 +29,11 @@ log = get_logger(__name__)
 
 
 class Database:
-    """Short transactions on one database."""
+    """Short transactions on one database.
+
+    A transaction that has begun is not cancelled: the driver cannot stop in the middle, and
+    would leave a connection behind. Wait for nothing but the database inside one.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -39,31 +43,24 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
         """A connection whose reads all see the same moment."""
-        async with self._engine.connect() as connection, connection.begin():
-            yield connection
+        with anyio.CancelScope(shield=True):
+            async with self._engine.connect() as connection, connection.begin():
+                yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
         """A transaction that holds the write lock from its begin; commits at exit.
-
-        A cancellation rolls back; one that comes during the commit waits for its end.
 
         Raises:
             Unavailable: the lock was not to be had in time.
         """
         await self._take_turn()
         try:
-            async with self._engine.connect() as connection:
-                await connection.execution_options(writes=True)
-                transaction = await connection.begin()
-                try:
-                    yield connection
-                except BaseException:
-                    with anyio.CancelScope(shield=True):
-                        await transaction.rollback()
-                    raise
-                with anyio.CancelScope(shield=True):
-                    await transaction.commit()
+            with anyio.CancelScope(shield=True):
+                async with self._engine.connect() as connection:
+                    await connection.execution_options(writes=True)
+                    async with connection.begin():
+                        yield connection
         finally:
             self._turn.release()
 
@@ -76,7 +73,8 @@ class Database:
 
     async def close(self) -> None:
         """Give every connection back; safe to repeat."""
-        await self._engine.dispose()
+        with anyio.CancelScope(shield=True):
+            await self._engine.dispose()
 
 
 async def open_database(path: Path, *, name: str, migrations: str) -> Database:
