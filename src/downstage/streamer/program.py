@@ -65,9 +65,9 @@ class Program:
                 tasks.cancel_scope.cancel()
                 return 1
             house.use(source)
-            self._line.display_ready()
             server = MediaServer(Path(self._config.media_socket), peers.serve_socket)
             await server.open()
+            self._line.display_ready()
             self._start(tasks, house, source)
             await self._over.wait()
             with anyio.move_on_after(FAREWELL_S, shield=True):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 
 import anyio
 from anyio import to_thread
@@ -33,11 +32,6 @@ __all__ = ["X11Source"]
 
 log = get_logger(__name__)
 
-STILL_AFTER_S = 2.0
-"""Without a new picture for this long the screen stands still, and is looked at less often."""
-STILL_RATE = 0.75
-"""Share of the frame rate at which a still screen is looked at: 60 → 45 times a second."""
-STILL_FLOOR = 30.0
 _WINDOW_CHECKS_S = 0.1
 
 
@@ -70,8 +64,6 @@ class X11Source:
         self._lock = anyio.Lock()
         self._drawn = anyio.Event()
         self._picture = False
-        self._still = True
-        self._last_frame = 0.0
         self._loop = asyncio.get_running_loop()
         self._display: Display | None = None
         self._watch: DrawWatch | None = None
@@ -119,7 +111,6 @@ class X11Source:
                 capture.options = self._options(codec)
                 self._locks[codec].reset()
                 await capture.start()
-                self._keep_awake()
 
     async def unwatch(self, codec: Codec) -> None:
         """Stop the encoder of *codec*."""
@@ -142,7 +133,6 @@ class X11Source:
     def request_key(self, codec: Codec) -> None:
         """Make the next frame a key frame."""
         if (capture := self._running(codec)) is not None:
-            self._wake()
             capture.request_key()
 
     def invalidate(self, codec: Codec, frame_id: int) -> None:
@@ -217,13 +207,12 @@ class X11Source:
         return self._display is not None and bool(randr.top_windows(self._display))
 
     def _on_draw(self, _at: int) -> None:
-        # On the watching thread; the loop is only bothered where somebody waits for it.
-        if self._still or not self._picture:
+        # On the watching thread; the loop is only bothered while somebody waits for it.
+        if not self._picture:
             self._loop.call_soon_threadsafe(self._drew)
 
     def _drew(self) -> None:
         self._drawn.set()
-        self._wake()
 
     def _on_end(self) -> None:
         self._loop.call_soon_threadsafe(
@@ -231,41 +220,11 @@ class X11Source:
         )
 
     def _on_frame(self, frame: EncodedFrame) -> None:
-        self._last_frame = time.monotonic()
-        if self._still:
-            self._wake()
         if self._watch is not None:
             rate = self._locks[frame.codec].captured(frame.capture_ns, tuple(self._watch.times))
             if rate is not None:
                 self._captures[frame.codec].set_rate(rate)
         self._events.on_frame(frame)
-
-    def _wake(self) -> None:
-        """Look at the screen at full rate again."""
-        if self._still:
-            self._still = False
-            self._set_rates()
-            self._keep_awake()
-
-    def _keep_awake(self) -> None:
-        self._still = False
-        self._last_frame = time.monotonic()
-        self._loop.call_later(STILL_AFTER_S, self._doze)
-
-    def _doze(self) -> None:
-        idle = time.monotonic() - self._last_frame
-        if idle < STILL_AFTER_S:
-            self._loop.call_later(STILL_AFTER_S - idle, self._doze)
-            return
-        self._still = True
-        self._set_rates()
-
-    def _set_rates(self) -> None:
-        for codec, capture in self._captures.items():
-            if capture.running:
-                self._locks[codec].reset()
-                lazy = min(self._fps, max(STILL_FLOOR, self._fps * STILL_RATE))
-                capture.set_rate(lazy if self._still else self._fps)
 
     def _cursor_changed(self, kind: str, png: bytes, x: int, y: int) -> None:
         cursor = as_cursor(kind, bytes(png), x, y)
