@@ -68,7 +68,7 @@ async def test_a_restart_of_the_platform_interrupts_no_picture(start: Start) -> 
             await frames_beyond(browser, await frames(browser) + 20, 1.5)
         again = platform.call("GET", f"/v1/sessions/{session['id']}").body
     assert again["state"] == "active"
-    assert pid_of(platform, "downstage.streamer") == streamer
+    assert "downstage.streamer" in platform.processes().get(streamer, "gone")
 
 
 async def test_without_its_platform_an_instance_ends(
