@@ -1,0 +1,1 @@
+"""A moving picture that says when it was drawn: what Downstage is measured with."""

@@ -1,0 +1,1 @@
+"""Shows a USD stage: usd-core reads it, VTK draws it, SDL puts it on the display."""

@@ -1,0 +1,1 @@
+"""From plain arrays to pixels: VTK off screen, read back, shown by SDL."""

@@ -1,0 +1,1 @@
+"""From a USD stage to plain arrays: this folder knows USD and nothing of drawing."""
