@@ -26,8 +26,10 @@ export HOME := $(CURDIR)/.make/home
 endif
 
 UV := .venv/bin/uv
-SYNC := $(UV) sync --locked --inexact --extra demo
+# Compiled at once: applications see the packages read-only and would compile them at every start.
+SYNC := $(UV) sync --locked --inexact --compile-bytecode --extra demo
 STATIC := src/downstage/gateway/static/index.html
+SOURCES := $(shell find src/downstage -name '*.py' 2>/dev/null)
 WEB_SOURCES := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' \
   -not -path '*/e2e/*' -not -path '*/test/*' -not -name '*.md' 2>/dev/null)
 
@@ -46,10 +48,10 @@ help:
 
 # --- set-up ---------------------------------------------------------------------------------
 
-setup: system-demo .make/python $(STATIC)
+setup: system-demo .make/python .make/bytecode $(STATIC)
 	@printf '✓ Ready: make demo\n'
 
-setup-dev: system-demo system-test .make/python-dev $(STATIC)
+setup-dev: system-demo system-test .make/python-dev .make/bytecode $(STATIC)
 
 system-demo system-test: system-%:
 	@tools/system-packages $*
@@ -74,6 +76,11 @@ $(UV): tools/uv.txt tools/environment | system-demo
 	@tools/step python-docs "Installing the Python packages for the documentation" $(SYNC) --group docs
 	@touch $@
 
+.make/bytecode: $(SOURCES) | $(UV)
+	@mkdir -p .make
+	@.venv/bin/python -m compileall -q src/downstage
+	@touch $@
+
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json web/sdk/package.json | $(UV)
 	@HINT='Remove web/node_modules and try again, if a file in it is at fault.' \
 	  tools/step web-packages "Installing what the viewer is built with" tools/npm ci
@@ -85,7 +92,7 @@ $(STATIC): web/node_modules/.package-lock.json $(WEB_SOURCES)
 
 # --- run ------------------------------------------------------------------------------------
 
-demo: system-demo .make/python $(STATIC)
+demo: system-demo .make/python .make/bytecode $(STATIC)
 	@exec .venv/bin/downstage up --demo $(ARGS)
 
 bench: setup-dev
