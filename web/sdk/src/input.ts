@@ -124,7 +124,8 @@ export class Input {
       event.preventDefault();
       this.#hooks.send(messages.wheel(event, window.innerHeight));
     });
-    for (const type of ["contextmenu", "auxclick", "dragstart"]) {
+    // `mousedown`: a press must not take the focus from the field.
+    for (const type of ["mousedown", "contextmenu", "auxclick", "dragstart"]) {
       on(stage, type, (event) => {
         event.preventDefault();
       });
@@ -192,7 +193,8 @@ export class Input {
   }
 
   #onPress(event: PointerEvent): void {
-    event.preventDefault();
+    // For a mouse that would also swallow `mousedown`, and with it our hold on the focus.
+    if (event.pointerType === "touch") event.preventDefault();
     if (event.type === "pointerdown") {
       this.focus();
       this.#hooks.gesture();

@@ -55,6 +55,8 @@ export class Media {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** The streamer's name for the connection that the last offer was for. */
   #peer: string | null = null;
+  /** The connection in use has brought a picture. */
+  #isProven = false;
   #isRunning = false;
   #needsRepair = false;
 
@@ -99,8 +101,10 @@ export class Media {
     this.#peer = peer;
     if (rtc.remoteSdp !== null && (isOther || !isSameConnection(rtc.remoteSdp, sdp))) {
       rtc.close();
+      this.#hooks.lost("The picture comes anew");
       rtc = this.#makeRtc();
       this.#use(rtc);
+      this.#awaitPicture(rtc);
     }
     rtc.accept(sdp);
   }
@@ -139,7 +143,13 @@ export class Media {
     }
     const rtc = this.#prepared ?? this.#makeRtc();
     this.#prepared = null;
+    this.#isProven = false;
     this.#use(rtc);
+    this.#awaitPicture(rtc);
+  }
+
+  #awaitPicture(rtc: WebRtcTransport): void {
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       if (!(rtc.isConnected && document.hidden)) this.#onNoPath(rtc);
     }, FIRST_PICTURE_MS);
@@ -153,7 +163,7 @@ export class Media {
       const transport: Transport = new WebSocketTransport(url, ticket, hooks);
       this.#use(transport);
       this.#timer = setTimeout(() => {
-        if (!document.hidden) this.#onBroken(transport, "no picture came", true);
+        if (!document.hidden) this.#onBroken(transport, "No picture came", true);
       }, SOCKET_PICTURE_MS);
     } catch (error) {
       this.#hooks.lost(error instanceof Problem ? error.detail : String(error));
@@ -186,6 +196,7 @@ export class Media {
       firstPicture: () => {
         mine(() => {
           clearTimeout(this.#timer);
+          this.#isProven = true;
           this.#backoff.reset();
           this.#hooks.firstPicture();
         });
@@ -227,7 +238,7 @@ export class Media {
 
   #onNoPath(rtc: WebRtcTransport): void {
     if (rtc !== this.#current) return;
-    this.#hooks.lost("no UDP path to the machine");
+    this.#hooks.lost("No UDP path to the machine");
     this.#otherWay();
     this.#begin();
   }
@@ -240,7 +251,8 @@ export class Media {
       this.#repair();
       return;
     }
-    if (transport.kind === "webrtc") this.#otherWay();
+    // A path that has carried a picture gets another try.
+    if (transport.kind === "webrtc" && !this.#isProven) this.#otherWay();
     this.#again();
   }
 

@@ -269,13 +269,14 @@ export class DownstageViewer extends LitElement {
   #onState(state: ViewerState): void {
     const was = this.#state.phase;
     this.#state = state;
+    if (state.phase !== "playing") this.renderRoot?.querySelector("dialog")?.close();
+    if (state.phase === "playing") this.#pictures.keepOnly(this.#connection?.transport?.picture);
     if (state.phase === "playing" && was !== "playing") this.#onPlaying();
     this.requestUpdate();
     this.#emit<ViewerState>("downstage-state", state);
   }
 
   #onPlaying(): void {
-    this.#pictures.keepOnly(this.#connection?.transport?.picture);
     this.#bar.open();
     void this.updateComplete.then(() => {
       if (document.activeElement === document.body || document.activeElement === this) {

@@ -79,7 +79,8 @@ export class WebSocketTransport implements Transport {
       this.#onMessage(event.data);
     };
     this.#socket.onclose = (event) => {
-      this.#fail(event.reason || `socket closed (${String(event.code)})`);
+      console.info(`downstage: media socket closed: ${String(event.code)} ${event.reason}`);
+      this.#fail("The connection to the server broke");
     };
     this.#configure(LIKELY_CODEC);
     this.#ticker = setInterval(() => {
@@ -183,6 +184,7 @@ export class WebSocketTransport implements Transport {
   }
 
   #startAnew(): void {
+    console.info(`downstage: the decoder is behind by ${String(this.#queued)} frames; new start`);
     this.#decoder?.reset();
     this.#configure(this.#codec);
     this.#askForKey();
@@ -213,7 +215,7 @@ export class WebSocketTransport implements Transport {
     console.warn("downstage: decoder failed:", error.message);
     this.#faults += 1;
     this.#decoder = null;
-    if (this.#faults > MOST_FAULTS) this.#fail("this browser cannot decode the picture");
+    if (this.#faults > MOST_FAULTS) this.#fail("This browser cannot decode the picture");
     else this.#askForKey();
   }
 
@@ -255,7 +257,7 @@ export class WebSocketTransport implements Transport {
   #ping(): void {
     const now = performance.now();
     if (now - (this.#unansweredSince ?? now) > SILENT_MS) {
-      this.#fail("the socket is silent");
+      this.#fail("The server is silent");
       return;
     }
     this.#unansweredSince ??= now;

@@ -158,14 +158,27 @@ export class WebRtcTransport implements Transport {
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#silence);
+    this.#keepPicture();
     this.#pc.onconnectionstatechange = null;
     this.#pc.close();
     this.#audio.pause();
   }
 
+  /** A video whose track has ended goes black: leave a copy of its last picture instead. */
+  #keepPicture(): void {
+    const { videoWidth, videoHeight } = this.#video;
+    if (!this.#hasPicture || !this.picture.isConnected || videoWidth === 0) return;
+    const still = document.createElement("canvas");
+    [still.width, still.height] = [videoWidth, videoHeight];
+    still.getContext("2d", { alpha: false })?.drawImage(this.#video, 0, 0);
+    this.#video.replaceWith(still);
+  }
+
   #queue(step: () => Promise<void>): void {
     this.#work = this.#work.then(step).catch((error: unknown) => {
-      if (!this.#isClosed) this.#hooks.broken(`negotiation failed: ${String(error)}`, true);
+      if (this.#isClosed) return;
+      console.warn("downstage: negotiation failed:", String(error));
+      this.#hooks.broken("The connection could not be made", true);
     });
   }
 
@@ -199,6 +212,9 @@ export class WebRtcTransport implements Transport {
       if (message) this.#hooks.control(message);
     };
     if (channel.label !== "input") return;
+    channel.onclose = () => {
+      if (!this.#isClosed) this.#hooks.broken("The machine closed the connection", true);
+    };
     if (channel.readyState === "open") this.#hooks.ready();
     else channel.onopen = () => {
       this.#hooks.ready();
@@ -221,15 +237,16 @@ export class WebRtcTransport implements Transport {
       this.#isBroken = false;
       this.#hooks.recovered();
     } else if (state === "failed") {
-      this.#break("ice failed");
+      this.#break("The network path failed");
     } else if (state === "disconnected") {
       this.#silence = setTimeout(() => {
-        this.#break("path silent");
+        this.#break("The network path is silent");
       }, SILENT_MS);
     }
   }
 
   #break(reason: string): void {
+    if (this.#isBroken) return;
     this.#isBroken = true;
     this.#hooks.broken(reason, false);
   }
