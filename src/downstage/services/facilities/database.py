@@ -25,6 +25,8 @@ __all__ = ["Database", "open_database"]
 
 TURN_S = 15.0
 """How long a writer waits for those before it."""
+CLOSE_S = 3.0
+"""How long the closing waits for transactions that are open."""
 log = get_logger(__name__)
 
 
@@ -39,13 +41,15 @@ class Database:
         self._engine = engine
         self._turn = anyio.Lock()
         """Writers of this process take turns here: SQLite's own waiting polls, and is not fair."""
+        self._closed = False
+        self._in_use = 0
+        self._idle = anyio.Event()
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
         """A connection whose reads all see the same moment."""
-        with anyio.CancelScope(shield=True):
-            async with self._engine.connect() as connection, connection.begin():
-                yield connection
+        async with self._open() as connection, connection.begin():
+            yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
@@ -56,11 +60,10 @@ class Database:
         """
         await self._take_turn()
         try:
-            with anyio.CancelScope(shield=True):
-                async with self._engine.connect() as connection:
-                    await connection.execution_options(writes=True)
-                    async with connection.begin():
-                        yield connection
+            async with self._open() as connection:
+                await connection.execution_options(writes=True)
+                async with connection.begin():
+                    yield connection
         finally:
             self._turn.release()
 
@@ -72,9 +75,28 @@ class Database:
             raise Unavailable("The database is busy.") from error
 
     async def close(self) -> None:
-        """Give every connection back; safe to repeat."""
+        """Let transactions end, refuse further ones, give all connections back; safe to repeat."""
+        self._closed = True
         with anyio.CancelScope(shield=True):
+            if self._in_use:
+                # A connection that comes back after the disposal would never be closed.
+                with anyio.move_on_after(CLOSE_S):
+                    await self._idle.wait()
             await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncGenerator[AsyncConnection]:
+        if self._closed:
+            raise Unavailable("The database is closed.")
+        self._in_use += 1
+        try:
+            with anyio.CancelScope(shield=True):
+                async with self._engine.connect() as connection:
+                    yield connection
+        finally:
+            self._in_use -= 1
+            if self._closed and not self._in_use:
+                self._idle.set()
 
 
 async def open_database(path: Path, *, name: str, migrations: str) -> Database:
