@@ -47,7 +47,15 @@ def policy_of(settings: GatewaySettings) -> Policy:
 
 
 class Extension(IExt):
-    """Opens the database, wires the parts, serves the routes."""
+    """Opens the database, wires the parts, serves the routes.
+
+    Attributes:
+        sessions, seats, reconciler: as they run, for tests in the same process.
+    """
+
+    sessions: Sessions
+    seats: Seats
+    reconciler: Reconciler
 
     _database: Database | None = None
     _rooms: Rooms | None = None
@@ -106,6 +114,7 @@ class Extension(IExt):
         context.internal(link_router(Links(sessions, rooms, reconciler, clock, rate)))
         context.start(self._work, (reconciler.run, sessions.leases.run), name="work")
         self._rooms, self._admission = rooms, admission
+        self.sessions, self.seats, self.reconciler = sessions, seats, reconciler
 
     async def _work(self, jobs: tuple[Callable[[], Coroutine[Any, Any, None]], ...]) -> None:
         """Run *jobs* until the shutdown: none of them may use the database after it."""

@@ -112,6 +112,7 @@ class MediaRelay:
                 user_agent_header=None,
             )
         except (OSError, WebSocketException, TimeoutError) as error:
+            self._reconciler.forget(entry.session.life.instance_id)
             raise Unavailable("The streamer does not answer yet.", retry_after_s=1) from error
 
     def _is_ours(self, path: Path) -> bool:

@@ -62,6 +62,10 @@ class Reconciler:
                 return instance.media_socket
         return known
 
+    def forget(self, instance_id: str) -> None:
+        """Ask the manager again where this instance serves its media."""
+        self._media_sockets.pop(instance_id, None)
+
     async def run(self) -> None:
         """Work for ever."""
         async with anyio.create_task_group() as tasks:
@@ -133,4 +137,4 @@ class Reconciler:
         if Effect.STOP_INSTANCE in effects and session.id not in self._sessions.placing:
             self.mark(session.id)
         if session.life.state == "ended":
-            self._media_sockets.pop(session.life.instance_id, None)
+            self.forget(session.life.instance_id)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from downstage.kernel.clock import Clock
 from downstage.kernel.errors import BadMessage, PlatformError, TooLarge, TooMany, problem
@@ -73,24 +74,25 @@ class Wire:
     def __init__(self, websocket: WebSocket, bucket: Bucket) -> None:
         self._websocket = websocket
         self._bucket = bucket
-        self._sender, self._queue = anyio.create_memory_object_stream[str](BACKLOG)
+        self._queue: deque[str] = deque()
+        self._changed = anyio.Event()
         self._closed: _Close | None = None
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Queue *message*; a reader who does not keep up is closed instead."""
         if self._closed is not None:
             return
-        try:
-            self._sender.send_nowait(json.dumps(message, separators=(",", ":")))
-        except anyio.WouldBlock:
-            self._closed = _Close(LATER, "slow")
-            self._sender.close()
+        if len(self._queue) >= BACKLOG:
+            self.close(LATER, "slow")
+            return
+        self._queue.append(json.dumps(message, separators=(",", ":")))
+        self._changed.set()
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close once all that was sent has left."""
         if self._closed is None:
             self._closed = _Close(code, reason)
-            self._sender.close()
+            self._changed.set()
 
     def refuse(self, refusal: Refusal) -> None:
         """Say why, then close."""
@@ -99,19 +101,22 @@ class Wire:
 
     async def pump(self) -> None:
         """Send what is queued until the socket is closed; run it beside the reader."""
-        with self._queue:
-            try:
-                await self._send_all()
-            except (WebSocketDisconnect, RuntimeError, TimeoutError):
-                self._closed = self._closed or _Close(1006, "gone")
-
-    async def _send_all(self) -> None:
-        async for text in self._queue:
+        try:
+            end = await self._send_all()
             with anyio.fail_after(SEND_S):
-                await self._websocket.send_text(text)
-        end = self._closed or _Close(1000, "")
-        with anyio.fail_after(SEND_S):
-            await self._websocket.close(end.code, end.reason[:120])
+                await self._websocket.close(end.code, end.reason[:120])
+        except (WebSocketDisconnect, RuntimeError, TimeoutError):
+            self._closed = self._closed or _Close(1006, "gone")
+
+    async def _send_all(self) -> _Close:
+        while True:
+            while self._queue:
+                with anyio.fail_after(SEND_S):
+                    await self._websocket.send_text(self._queue.popleft())
+            if self._closed is not None:
+                return self._closed
+            self._changed = anyio.Event()
+            await self._changed.wait()
 
     async def messages(self) -> AsyncIterator[str]:
         """Text messages until the other side goes.
@@ -134,13 +139,6 @@ class Wire:
             if len(text) > MAX_SIGNALLING:
                 raise Refusal(TOO_BIG, TooLarge(f"Messages have at most {MAX_SIGNALLING} bytes."))
             yield text
-
-    @property
-    def is_open(self) -> bool:
-        """Whether something sent now may still arrive."""
-        return (
-            self._closed is None and self._websocket.application_state is WebSocketState.CONNECTED
-        )
 
 
 async def deny_socket(websocket: WebSocket, error: PlatformError) -> None:
