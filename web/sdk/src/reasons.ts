@@ -31,6 +31,31 @@ const REASONS: Readonly<Record<string, Words>> = {
     "It started but never showed a picture within its time.",
     "Check that it opens a window on the display it is given, then start it again.",
   ],
+  "capture-failed": [
+    "The picture was lost",
+    "The display could not be captured any more.",
+    "Start a new session; “downstage doctor” on the machine says what is missing.",
+  ],
+  "display-died": [
+    "The display was lost",
+    "The display that the application drew on has crashed.",
+    "Start a new session. What the application had not saved is lost.",
+  ],
+  "instance-lost": [
+    "The session was lost",
+    "The machine does not know its application any more.",
+    "Start a new session; if it happens again, ask the operator to read the log.",
+  ],
+  "abandoned": [
+    "The session was lost",
+    "The platform went away and did not come back in time.",
+    "Start a new session when it is back.",
+  ],
+  "not-placed": [
+    "Nothing is free right now",
+    "No machine could take the session.",
+    "Wait until a session ends, then start again.",
+  ],
   "never-drew": [
     "The application drew nothing",
     "It started but never showed a picture within its time.",
@@ -114,7 +139,9 @@ const SAME: Readonly<Record<string, string>> = {
   "start-lease": "start-timeout",
   "never-draws": "never-drew",
   "no-picture": "never-drew",
-  "streamer-failed": "streamer-died",
+  "streamer-failed": "display-failed",
+  "start-failed": "spawn-failed",
+  "instance-ended": "instance-lost",
 };
 
 const OUTCOMES: Readonly<Record<string, Words>> = {
