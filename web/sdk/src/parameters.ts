@@ -79,7 +79,6 @@ export function parseParameters(url: URL): Parameters {
 /** *url* without anything that opens a session: what may stay in the address bar. */
 export function withoutSecrets(url: URL): string {
   const clean = new URL(url);
-  clean.hash = "";
   for (const name of [...clean.searchParams.keys()]) {
     if (name.toLowerCase() === "accesstoken") clean.searchParams.delete(name);
   }
