@@ -19,7 +19,7 @@ from downstage.spawners.plan import Isolation, Plan
 
 __all__ = ["Fact", "IsolationFound", "facts", "find_isolation", "python_folders"]
 
-PROBE_S = 10.0
+PROBE_S = 20.0
 UID = 61184
 MAX_SHOWN = 300
 

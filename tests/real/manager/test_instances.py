@@ -162,7 +162,7 @@ async def test_an_instance_that_ended_while_nobody_looked_tells_why(run: Run, da
 
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_a_shutdown_ends_everything_within_three_seconds(run: Run, cancelled: bool) -> None:
-    async with run(stop_grace_s=2.0) as manager:
+    async with run(stop_grace_s=9.0) as manager:
         ids = [
             (await manager.instances.create(request_of(f"s-{habit}", habit))).id
             for habit in ("draw", "stubborn", "daemon")

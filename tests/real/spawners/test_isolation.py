@@ -136,3 +136,64 @@ async def test_each_instance_has_its_own_user_id(launch: Launch, data: Path) -> 
         ids.add(seen(data, spec.instance_id)["uid"])
     assert len(ids) == 2
     assert 0 not in ids
+
+
+@pytest.mark.parametrize("isolation", ["auto", "userns"])
+async def test_shared_memory_is_the_displays_and_nobody_elses(
+    launch: Launch, data: Path, isolation: str
+) -> None:
+    handle, spec = await launch("look", spawner=spawner_of(data, isolation))
+    report = (await reports_until(handle, "running"))[-1]
+    inside = seen(data, spec.instance_id)["ipc"]
+    assert inside == str(Path(f"/proc/{report.pids['display'][0]}/ns/ipc").readlink())
+    assert inside != str(Path("/proc/self/ns/ipc").readlink())
+
+
+async def test_limits_are_set(launch: Launch, data: Path) -> None:
+    handle, spec = await launch("look", memory_mb=700)
+    await reports_until(handle, "running")
+    found = seen(data, spec.instance_id)
+    assert found["data_limit"] == 700 * 1024 * 1024
+    assert found["core_limit"] == 0
+
+
+@KINDS
+async def test_an_application_has_sound_of_its_own(
+    launch: Launch, data: Path, isolation: str
+) -> None:
+    """The card is the null sink, and nobody can load another module."""
+    handle, spec = await launch(
+        command=("/usr/bin/pactl", "info"), spawner=spawner_of(data, isolation, audio=True)
+    )
+    last = (await reports_until(handle, "ended"))[-1]
+    log = (run_folder(data) / spec.instance_id / "app.log").read_text()
+    assert (last.reason, last.exit_code, last.audio_reason) == ("application-exited", 0, None)
+    assert "Default Sink: downstage\n" in log
+    assert "Default Source: downstage.monitor\n" in log
+
+
+async def test_without_a_sound_server_there_is_a_picture_and_a_reason(
+    launch: Launch, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = data / "tools"
+    tools.mkdir()
+    for name in ("Xvfb", "bwrap", "setpriv", "xkbcomp"):
+        (tools / name).symlink_to(f"/usr/bin/{name}")
+    monkeypatch.setenv("PATH", str(tools))
+    handle, _ = await launch("draw", spawner=make_spawner(data, audio=True))
+    last = (await reports_until(handle, "running"))[-1]
+    assert "apt install pulseaudio" in (last.audio_reason or "")
+
+
+async def test_a_sound_server_that_hangs_is_given_up(
+    launch: Launch, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = data / "tools"
+    tools.mkdir()
+    (tools / "pulseaudio").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tools / "pulseaudio").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    handle, _ = await launch("draw", spawner=make_spawner(data, audio=True))
+    last = (await reports_until(handle, "running"))[-1]
+    assert "did not come up within 3 s" in (last.audio_reason or "")
+    assert "sound" not in last.pids

@@ -112,6 +112,11 @@ def test_s01_stages_that_are_not_to_be_opened(tmp_path: Path, stage: str) -> Non
     assert error.value.field == "stage"
 
 
+def test_s01_a_stage_is_never_an_option() -> None:
+    with pytest.raises(InvalidField, match="dash"):
+        find_stage(declared(opens_stage=True), "--exec=/bin/sh", [])
+
+
 def test_a_local_stage_must_lie_in_an_allowed_folder(tmp_path: Path) -> None:
     application = declared(opens_stage=True)
     (tmp_path / "open").mkdir()

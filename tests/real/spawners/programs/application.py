@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -65,6 +66,9 @@ def look(arguments):
     token = os.environ.get("DOWNSTAGE_TOKEN_FILE")
     return {
         "uid": os.getuid(),
+        "ipc": str(Path("/proc/self/ns/ipc").readlink()),
+        "data_limit": resource.getrlimit(resource.RLIMIT_DATA)[0],
+        "core_limit": resource.getrlimit(resource.RLIMIT_CORE)[0],
         "environment": dict(os.environ),
         "arguments": arguments,
         "handed": Path(token).read_text() if token else None,
