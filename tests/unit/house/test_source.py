@@ -56,7 +56,7 @@ def test_every_module_says_what_it_is(trees: dict[Path, ast.Module]) -> None:
 def test_every_module_says_what_it_offers(trees: dict[Path, ast.Module]) -> None:
     silent = list[str]()
     for path, tree in trees.items():
-        if path.name == "__main__.py" or "migrations" in path.parts or is_only_prose(tree):
+        if path.name == "__main__.py" or "migrations" in path.parts or offers_nothing(tree):
             continue
         targets = [t for node in tree.body for t in assigned(node)]
         if "__all__" not in targets:
@@ -64,11 +64,12 @@ def test_every_module_says_what_it_offers(trees: dict[Path, ast.Module]) -> None
     assert silent == []
 
 
-def is_only_prose(tree: ast.Module) -> bool:
-    """A package's page with nothing but a docstring."""
-    return all(
-        isinstance(node, ast.Expr)
-        or (isinstance(node, ast.ImportFrom) and node.module == "__future__")
+def offers_nothing(tree: ast.Module) -> bool:
+    """A package's page: it defines nothing and passes nothing on."""
+    return not any(
+        isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        or (isinstance(node, ast.ImportFrom) and node.module != "__future__")
+        or assigned(node)
         for node in tree.body
     )
 
