@@ -44,10 +44,12 @@ def webcodecs_name(data: memoryview | bytes, codec: Codec) -> str | None:
 
 def first_codec(answer: str) -> Codec | None:
     """The codec that an SDP answer puts first in its video section, of those that we encode."""
-    section = re.search(r"^m=video \d+ \S+ ([\d ]+)(.*?)(?=^m=|\Z)", answer, re.M | re.S)
+    section = re.search(
+        r"^m=video \d+ \S+ ([\d ]+)(.*?)(?=^m=|\Z)", answer, re.MULTILINE | re.DOTALL
+    )
     if section is None:
         return None
-    names = dict(re.findall(r"^a=rtpmap:(\d+) ([^/\s]+)/", section[2], re.M))
+    names = dict(re.findall(r"^a=rtpmap:(\d+) ([^/\s]+)/", section[2], re.MULTILINE))
     for payload in section[1].split():
         name = names.get(payload, "").lower()
         if name == "h264":

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
+import pixelflux
+
 from downstage.kernel.errors import InvalidField
 
 __all__ = ["EncoderChoice", "EncoderInfo", "as_choice", "probe_encoders", "read_info"]
@@ -61,8 +63,6 @@ def read_info(stream_info: dict[str, Any] | None, choice: EncoderChoice) -> Enco
 
 def probe_encoders() -> dict[str, list[str]]:
     """Codecs that a GPU of this machine encodes, for the doctor; blocking, a second at most."""
-    import pixelflux  # noqa: PLC0415  the only place besides capture that asks the library
-
     return {
         "hardware": sorted(pixelflux.hardware_encoders()),
         "software": sorted(pixelflux.SOFTWARE_ENCODERS),

@@ -13,19 +13,21 @@ from downstage.kernel.logging import configure
 from downstage.kernel.settings import Log
 from downstage.streamer.process import KeeperLine, end_with_parent, return_memory
 
+ARGUMENTS = 2
+
 
 def main() -> None:
     """Run one streamer and leave with its status."""
     return_memory()
     line = KeeperLine()
     configure(Log())
-    if len(sys.argv) != 2:
+    if len(sys.argv) != ARGUMENTS:
         sys.stderr.write("usage: python -m downstage.streamer CONFIG.json\n")
         sys.exit(2)
     if not end_with_parent():
         sys.exit(0)
     # Imported after the line is made: these libraries print to standard output.
-    from downstage.streamer.program import Program, leave, load_config, report  # noqa: PLC0415
+    from downstage.streamer.program import Program, leave, load_config, report
 
     try:
         config = load_config(Path(sys.argv[1]))

@@ -96,9 +96,7 @@ class House:
         """Show *source* from now on."""
         self._source = source
 
-    def admit(
-        self, peer: str, role: Role, on_misbehaved: Callable[[Viewer, str], None]
-    ) -> Viewer:
+    def admit(self, peer: str, role: Role, on_misbehaved: Callable[[Viewer, str], None]) -> Viewer:
         """A new viewer; one of the same peer that is still there leaves first."""
         self.dismiss(self._viewers.get(peer))
         viewer = Viewer(

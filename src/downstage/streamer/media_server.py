@@ -70,9 +70,7 @@ class MediaServer:
         return socket
 
 
-async def read_messages(
-    socket: web.WebSocketResponse, take: Callable[[str | bytes], None]
-) -> None:
+async def read_messages(socket: web.WebSocketResponse, take: Callable[[str | bytes], None]) -> None:
     """Give every text message of *socket* to *take*, until it ends."""
     async for message in socket:
         if message.type is WSMsgType.TEXT:

@@ -40,7 +40,7 @@ class _Open(BaseModel):
     role: Role = "spectator"
     width: int | None = Field(default=None, ge=1, le=65535)
     height: int | None = Field(default=None, ge=1, le=65535)
-    ice_servers: list[dict[str, str]] = Field(default_factory=list, max_length=8)
+    ice_servers: list[dict[str, str]] = Field(default_factory=list[dict[str, str]], max_length=8)
 
 
 class _Signal(BaseModel):
@@ -93,7 +93,9 @@ class Peers:
                 case _:
                     pass
         except ValidationError as error:
-            log.warning("link.message_refused", kind=str(message.get("type")), errors=len(error.errors()))
+            log.warning(
+                "link.message_refused", kind=str(message.get("type")), errors=len(error.errors())
+            )
 
     async def serve_socket(self, peer: str, role: str, socket: web.WebSocketResponse) -> None:
         """Serve one relayed WebSocket until it ends."""
@@ -142,7 +144,7 @@ class Peers:
         old = self._rtc.pop(wish.peer, None)
         options = PeerOptions(
             ceiling_kbps=self._config.bitrate_kbps,
-            ice_servers=tuple([*self._config.ice_servers, *wish.ice_servers]),
+            ice_servers=(*self._config.ice_servers, *wish.ice_servers),
             udp_ports=self._config.udp_ports,
             public_ip=self._config.public_ip,
             audio=self._config.pulse_server is not None,

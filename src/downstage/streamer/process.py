@@ -24,7 +24,7 @@ class KeeperLine:
     def __init__(self) -> None:
         sys.stdout.flush()
         self._out = os.dup(1)
-        os.set_inheritable(self._out, False)  # noqa: FBT003  the standard library's own form
+        os.set_inheritable(self._out, False)
         os.dup2(2, 1)
         self._said: set[str] = set()
 

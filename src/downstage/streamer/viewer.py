@@ -119,12 +119,10 @@ class Viewer:
 
     def _act(self, event: events.Event, now: float) -> None:
         try:
+            self._hands.apply(event, self.size)
             if isinstance(event, events.Resize):
-                if self.role != "controller":
-                    raise NotController("This seat only watches.")
                 self._events.on_resize(Size(event.width, event.height))
             else:
-                self._hands.apply(event, self.size)
                 self._events.on_input()
         except NotController as error:
             if now - self._noticed_at >= NOTICE_S:

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from anyio.abc import Process
 
 __all__ = ["GatewayEnd", "Streamer", "XDisplay", "run_program", "run_streamer"]
 
-TOKEN = "instance-token-of-a-test"
+TOKEN = "instance-token-of-a-test"  # noqa: S105 - no secret
 LINE_DEADLINE_S = 15.0
 STOP_DEADLINE_S = 5.0
 
@@ -38,10 +38,10 @@ class XDisplay:
 
     @classmethod
     @asynccontextmanager
-    async def start(cls, screen: str = "4096x2304x24") -> AsyncIterator[XDisplay]:
+    async def start(cls, screen: str = "4096x2304x24") -> AsyncGenerator[XDisplay]:
         """Start one; it is gone when the block ends."""
         reader, writer = os.pipe()
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
             ["Xvfb", "-displayfd", str(writer), "-screen", "0", screen, "-nolisten", "tcp"],
             pass_fds=[writer],
             stderr=subprocess.DEVNULL,
@@ -59,9 +59,9 @@ class XDisplay:
 @asynccontextmanager
 async def run_program(
     command: Sequence[str], environment: Mapping[str, str]
-) -> AsyncIterator[subprocess.Popen[bytes]]:
+) -> AsyncGenerator[subprocess.Popen[bytes]]:
     """Run an application on a display; it is gone when the block ends."""
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
         list(command), env={**os.environ, **environment}, stdout=subprocess.DEVNULL
     )
     try:
@@ -170,11 +170,13 @@ class GatewayEnd:
         connector = UnixConnector(str(self.folder / "media.sock"))
         async with ClientSession(connector=connector) as session:
             url = f"http://streamer/media?peer=socket-{self._count}&role={role}"
-            async with session.ws_connect(url, max_msg_size=8 * 2**20, compress=0) as there:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(_copy, there, here)
-                    await _copy(here, there)
-                    tasks.cancel_scope.cancel()
+            async with (
+                session.ws_connect(url, max_msg_size=8 * 2**20, compress=0) as there,
+                anyio.create_task_group() as tasks,
+            ):
+                tasks.start_soon(_copy, there, here)
+                await _copy(here, there)
+                tasks.cancel_scope.cancel()
         return here
 
     async def _page(self, _request: web.Request) -> web.StreamResponse:
@@ -219,7 +221,8 @@ class Streamer:
 
     async def line(self, wanted: str) -> None:
         """Wait for a line on its standard output."""
-        assert self.process.stdout is not None
+        if self.process.stdout is None:
+            raise RuntimeError("its standard output is not ours")
         with anyio.fail_after(LINE_DEADLINE_S):
             while wanted not in self.lines:
                 self._rest += await self.process.stdout.receive()
@@ -237,7 +240,7 @@ async def run_streamer(
     fps: int = 60,
     environment: Mapping[str, str] | None = None,
     **config: object,
-) -> AsyncIterator[Streamer]:
+) -> AsyncGenerator[Streamer]:
     """Start a streamer and wait until its display takes clients; stopped when the block ends.
 
     Args:

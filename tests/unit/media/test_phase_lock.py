@@ -36,9 +36,7 @@ def simulate(
 
 @given(st.floats(0.01, 16.6))
 def test_the_tick_settles_just_behind_the_drawing(phase_ms: float) -> None:
-    waits, rates = simulate(
-        PhaseLock(60), drawn_every_ms=1000 / 60, phase_ms=phase_ms, seconds=6
-    )
+    waits, rates = simulate(PhaseLock(60), drawn_every_ms=1000 / 60, phase_ms=phase_ms, seconds=6)
     settled = sorted(waits[-60:])
     assert 0.7 <= settled[len(settled) // 2] <= 5.1
     assert len(rates) <= 2

@@ -84,7 +84,7 @@ def test_a_controller_acts() -> None:
     viewer, _, deeds, asked = make("controller")
     viewer.message('["k", "KeyA", 1]')
     viewer.message('["z", 801, 600]')
-    assert deeds.done == ["key", "flush"]
+    assert deeds.done == ["key", "flush", "flush"]
     assert asked == ["input", Size(801, 600)]
 
 

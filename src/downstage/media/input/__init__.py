@@ -7,4 +7,4 @@ from downstage.media.input.injector import Injector
 from downstage.media.input.limiter import InputLimiter
 from downstage.media.input.seat import Hands, NotController, acts
 
-__all__ = ["Event", "Hands", "InputLimiter", "Injector", "NotController", "acts", "parse"]
+__all__ = ["Event", "Hands", "Injector", "InputLimiter", "NotController", "acts", "parse"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -40,6 +41,7 @@ MAX_WAY = 4096.0
 MAX_TEXT = 1024
 MAX_FINGERS = 16
 MAX_SIDE = 65535
+_UNTYPABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _PHASES: tuple[TouchPhase, ...] = ("start", "move", "end")
 
 
@@ -170,12 +172,11 @@ def parse(message: str | bytes) -> Event:
         raw: object = json.loads(message)
     except (ValueError, RecursionError) as error:
         raise BadMessage("an input message must be JSON") from error
-    match raw:
-        case [str(name), *rest]:
-            read = _READERS.get(name)
-            if read is not None:
-                return read(cast("list[object]", rest))
-    raise BadMessage("an input message is an array that begins with its kind")
+    items = cast("list[object]", raw) if isinstance(raw, list) else []
+    read = _READERS.get(items[0]) if items and isinstance(items[0], str) else None
+    if read is None:
+        raise BadMessage("an input message is an array that begins with its kind")
+    return read(items[1:])
 
 
 def _number(value: object) -> float:
@@ -245,7 +246,7 @@ def _text(rest: list[object]) -> Event:
     if not isinstance(text, str) or not 1 <= len(text) <= MAX_TEXT:
         raise BadMessage("typed text is 1 to 1024 characters")
     # Line breaks and tabs are keys; other control characters have no place in text.
-    if any(ord(c) < 0x20 and c not in "\n\t" or 0xD800 <= ord(c) < 0xE000 for c in text):
+    if _UNTYPABLE.search(text):
         raise BadMessage("typed text holds no control characters")
     return Text(text)
 

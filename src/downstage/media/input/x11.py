@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from typing import Any
 
@@ -15,6 +16,9 @@ from downstage.media.input.injector import TouchPhase
 __all__ = ["X11Injector"]
 
 _EVDEV_OFFSET = 8
+_LAST_KEYCODE = 255
+_LATIN_1 = re.compile("[ -~\xa0-\xff]")
+"""Characters whose keysym is their code."""
 _BUTTONS = {0: 1, 1: 2, 2: 3, 3: 8, 4: 9}
 _UP, _DOWN, _LEFT, _RIGHT = 4, 5, 6, 7
 WHEEL_STEP = 100.0
@@ -65,7 +69,7 @@ class X11Injector:
     def key(self, code: int, *, down: bool) -> None:
         """Press or release a key."""
         keycode = code + _EVDEV_OFFSET
-        if keycode <= 255:
+        if keycode <= _LAST_KEYCODE:
             self._fake(X.KeyPress if down else X.KeyRelease, keycode)
 
     def text(self, text: str) -> None:
@@ -137,7 +141,7 @@ def _keysym(character: str) -> int:
     if character == "\t":
         return int(XK.XK_Tab)
     point = ord(character)
-    return point if 0x20 <= point <= 0x7E or 0xA0 <= point <= 0xFF else _UNICODE | point
+    return point if _LATIN_1.fullmatch(character) else _UNICODE | point
 
 
 def _spare_keycodes(display: Display) -> list[int]:

@@ -27,7 +27,7 @@ __all__ = ["Capture", "CaptureOptions"]
 log = get_logger(__name__)
 
 REFERENCES = 4
-"""Pictures that the encoder keeps to predict from; the level's own number costs 25 MB more at 720p."""
+"""Pictures kept to predict from; the level's own number costs 25 MB more at 720p."""
 MAX_CROSSING = 16
 """Frames on their way to the loop; more means that the loop stands still."""
 

@@ -71,7 +71,7 @@ class DrawWatch:
 
     def _read(self) -> None:
         sock = self._socket()
-        sock.setblocking(True)  # noqa: FBT003  the standard library's own form
+        sock.setblocking(True)
         opcode = int(self._display.display.get_extension_major("DAMAGE"))
         acknowledge = _SUBTRACT.pack(opcode, _DAMAGE_SUBTRACT, 4, self._damage, 0, 0)
         try:

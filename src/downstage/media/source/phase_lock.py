@@ -5,7 +5,7 @@ we are told when the application drew, the tick can be moved: for some ticks the
 lower, until the tick falls just behind the drawing; then it is the nominal one again. Every change
 of the rate makes the encoder begin anew (a key frame of its own), so the tick is moved in one go,
 seldom, and left alone while it is nearly right; it is never moved by a higher rate, which would
-need a higher level of the codec. This module is the controller alone: times go in, a rate comes out.
+need a higher level of the codec. This module is the controller alone: times in, a rate out.
 """
 
 from __future__ import annotations

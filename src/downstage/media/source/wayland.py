@@ -56,7 +56,8 @@ class WaylandSource:
     ) -> None:
         self._socket, self._fps = socket, fps
         self._size = clamp(size.width, size.height)
-        self._bitrate, self._encoder, self._events = bitrate_kbps, encoder, events
+        self._bitrate, self._events = bitrate_kbps, events
+        self._encoder: EncoderChoice = encoder
         self._captures: dict[Codec, Capture] = {}
         self._lock = anyio.Lock()
         self._framed = anyio.Event()

@@ -58,7 +58,8 @@ class X11Source:
         events: SourceEvents,
     ) -> None:
         self._name, self._size, self._fps = name, size, fps
-        self._bitrate, self._encoder, self._events = bitrate_kbps, encoder, events
+        self._bitrate, self._events = bitrate_kbps, events
+        self._encoder: EncoderChoice = encoder
         self._captures: dict[Codec, Capture] = {}
         self._locks: dict[Codec, PhaseLock] = {}
         self._lock = anyio.Lock()

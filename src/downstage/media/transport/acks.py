@@ -11,6 +11,7 @@ from collections import deque
 __all__ = ["AckWindow"]
 
 REMEMBERED = 1024
+HALF = 1 << 31
 
 
 class AckWindow:
@@ -54,4 +55,4 @@ class AckWindow:
 
 
 def _not_after(sequence: int, limit: int) -> bool:
-    return (limit - sequence) & 0xFFFFFFFF < 0x80000000
+    return (limit - sequence) & 0xFFFFFFFF < HALF

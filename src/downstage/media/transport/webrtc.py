@@ -33,6 +33,7 @@ from selkies.webrtc import (
 )
 from selkies.webrtc.codecs.base import EncodedPacket
 from selkies.webrtc.exceptions import InvalidStateError
+from selkies.webrtc.rtcicetransport import candidate_to_aioice
 
 from downstage.kernel.errors import BadMessage
 from downstage.kernel.logging import get_logger
@@ -51,6 +52,7 @@ _AUDIO_CLOCK = fractions.Fraction(1, 48_000)
 _MIME: dict[Codec, str] = {"h264": "video/H264", "vp8": "video/VP8"}
 _AUDIO_DEPTH = 8
 CONTROL_BYTES = 1024 * 1024
+EARLY_CONTROL = 32
 RELAY_DEADLINE_S = 1.0
 STUN_DEADLINE_S = 5.0
 CLOSE_DEADLINE_S = 1.0
@@ -198,7 +200,7 @@ class WebRtcTransport:
             if mid is None and index is None:
                 candidate.sdpMLineIndex = 0
             self._candidate_seen.set()
-            await self._ice.add_remote_candidate(_to_ice(candidate))
+            await self._ice.add_remote_candidate(candidate_to_aioice(candidate))
         except (ValueError, KeyError, IndexError) as error:
             raise BadMessage("the candidate cannot be read") from error
 
@@ -232,7 +234,7 @@ class WebRtcTransport:
         if self._input.readyState == "open":
             if self._input.bufferedAmount < CONTROL_BYTES:
                 self._input.send(message)
-        elif len(self._waiting_control) < 32:
+        elif len(self._waiting_control) < EARLY_CONTROL:
             self._waiting_control.append(message)
 
     def acknowledge(self, sequence: int) -> None:
@@ -339,12 +341,6 @@ def _video_preferences() -> list[Any]:
         # 4:4:4 is never encoded here.
         and not str((codec.parameters or {}).get("profile-level-id", "")).startswith("f4")
     ]
-
-
-def _to_ice(candidate: Any) -> Any:
-    from selkies.webrtc.rtcicetransport import candidate_to_aioice  # noqa: PLC0415
-
-    return candidate_to_aioice(candidate)
 
 
 def _first_server(servers: tuple[dict[str, str], ...], scheme: str) -> tuple[str, int] | None:

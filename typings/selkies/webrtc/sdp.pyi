@@ -1,0 +1,3 @@
+from selkies.webrtc.rtcicetransport import RTCIceCandidate
+
+def candidate_from_sdp(sdp: str) -> RTCIceCandidate: ...
