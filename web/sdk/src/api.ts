@@ -13,6 +13,12 @@ import type {
 
 const DEADLINE_MS = 10_000;
 
+interface CallOptions {
+  readonly headers?: Record<string, string>;
+  /** Another bearer token than the person's; null sends none. */
+  readonly bearer?: string | null;
+}
+
 export class Api {
   readonly #base: URL;
   readonly #token: () => string | null;
@@ -29,9 +35,10 @@ export class Api {
     return this.#call("POST", `/v1/sessions/${encodeURIComponent(session)}/seat`, body);
   }
 
-  /** The seat that the cookie holds; each answer brings fresh tickets. */
+  /** The seat that the cookie holds, and the cookie alone; each answer brings fresh tickets. */
   seat(session: string): Promise<SeatAnswer> {
-    return this.#call("GET", `/v1/sessions/${encodeURIComponent(session)}/seat`);
+    const path = `/v1/sessions/${encodeURIComponent(session)}/seat`;
+    return this.#call("GET", path, undefined, { bearer: null });
   }
 
   ticket(session: string, use: "signalling" | "media"): Promise<{ ticket: string }> {
@@ -51,7 +58,7 @@ export class Api {
   }
 
   create(body: SessionCreate, key: string): Promise<SessionCreated> {
-    return this.#call("POST", "/v1/sessions", body, { "Idempotency-Key": key });
+    return this.#call("POST", "/v1/sessions", body, { headers: { "Idempotency-Key": key } });
   }
 
   async end(session: string): Promise<void> {
@@ -80,10 +87,10 @@ export class Api {
   }
 
   async #call<T>(
-    method: string, path: string, body?: unknown, headers: Record<string, string> = {},
+    method: string, path: string, body?: unknown, more: CallOptions = {},
   ): Promise<T> {
-    const token = this.#token();
-    const all: Record<string, string> = { Accept: "application/json", ...headers };
+    const token = more.bearer === undefined ? this.#token() : more.bearer;
+    const all: Record<string, string> = { Accept: "application/json", ...more.headers };
     if (token !== null) all["Authorization"] = `Bearer ${token}`;
     if (body !== undefined) all["Content-Type"] = "application/json";
     const init: RequestInit = {

@@ -151,7 +151,7 @@ export class Connection {
     let seat: SeatAnswer | null = await this.#untilAnswered(() => this.#seat.first());
     while (seat && !this.#stop.signal.aborted) {
       this.#adopt(seat);
-      if (isOver(seat.session.state) && seat.session.state === "ended") return;
+      if (this.#isEnded()) return;
       const opened = performance.now();
       const url = this.#api.socketUrl(this.#options.session, "signalling");
       await this.#signalling.run(url, seat.signalling_ticket, {
@@ -243,10 +243,11 @@ export class Connection {
   #onSession(session: SessionView): void {
     if (session.revision < (this.#session?.revision ?? 0)) return;
     this.#session = session;
-    if (this.#isEnded()) {
+    if (isOver(session.state)) {
       this.#hasPicture = false;
       this.#media.stop();
-      this.#signalling.close();
+      // Until the very end, which brings the reason.
+      if (this.#isEnded()) this.#signalling.close();
     } else {
       this.#startMedia();
     }
