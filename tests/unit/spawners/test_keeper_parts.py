@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import struct
 import subprocess
@@ -153,6 +154,35 @@ def test_displays_are_reserved_by_their_lock_and_given_back() -> None:
         for name in (one, other):
             display.clean_display(name, os.getpid())
     assert not Path(f"/tmp/.X{one[1:]}-lock").exists()
+
+
+def test_a_lock_of_the_dead_is_taken_over_and_one_of_the_living_is_not() -> None:
+    name = display.reserve()
+    lock = Path(f"/tmp/.X{name[1:]}-lock")
+    other = ""
+    try:
+        other = display.reserve()
+        assert other != name
+        lock.chmod(0o644)
+        lock.write_text(f"{2**22 + 1:10d}\n")
+        assert display._reclaim(name)
+        assert not lock.exists()
+        assert not display._reclaim(other)
+    finally:
+        for taken in (name, other):
+            display.clean_display(taken, os.getpid())
+
+
+def test_a_display_that_answers_is_passed_over() -> None:
+    name = display.reserve()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(display.socket_of(name)))
+        server.listen()
+        display._lock(name).unlink()
+        other = display.reserve()
+    display.socket_of(name).unlink()
+    display.clean_display(other, os.getpid())
+    assert other != name
 
 
 def test_start_time_tells_processes_apart() -> None:

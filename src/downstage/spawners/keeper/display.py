@@ -10,6 +10,8 @@ import socket
 import struct
 from pathlib import Path
 
+from downstage.spawners.keeper import linux
+
 __all__ = ["clean_display", "command", "reserve", "socket_of", "write_cookie"]
 
 FAMILY_WILD = 65535
@@ -23,23 +25,71 @@ def reserve() -> str:
     """Take a display that nobody has, by the lock file that every X server honours.
 
     Xvfb's own ``-displayfd`` search makes no lock, and takes the socket of a server that does
-    without an abstract one; so the number is ours to find. Locks of the dead are passed over.
+    without an abstract one; so the number is ours to find. A lock that a dead process left is
+    taken over, unless somebody answers on that display.
 
     Raises:
         OSError: the place of locks cannot be written, or every number is taken.
     """
     for number in range(FIRST, LAST):
-        if socket_of(f":{number}").exists():
-            continue
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            handle = os.open(_lock(f":{number}"), flags, 0o444)
-        except FileExistsError:
-            continue
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(f"{os.getpid():10d}\n")
-        return f":{number}"
+        name = f":{number}"
+        if not _answers(name) and (_take(name) or (_reclaim(name) and _take(name))):
+            return name
     raise OSError(errno.EADDRINUSE, "every display number is taken")
+
+
+def _take(display: str) -> bool:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    try:
+        handle = os.open(_lock(display), flags, 0o444)
+    except FileExistsError:
+        return False
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(f"{os.getpid():10d}\n")
+    try:
+        socket_of(display).unlink(missing_ok=True)
+    except PermissionError:  # a dead socket of another user stays in the way
+        _lock(display).unlink()
+        return False
+    return True
+
+
+def _reclaim(display: str) -> bool:
+    """Remove the lock of a dead process; of several that try at once, one succeeds."""
+    lock = _lock(display)
+    mine = lock.with_name(f"{lock.name}.{os.getpid()}")
+    if _is_held(lock):
+        return False
+    try:
+        lock.rename(mine)
+    except OSError:
+        return False  # another user's, or somebody was quicker
+    is_held = _is_held(mine)
+    if is_held:  # a living one took it between the look and the move: give it back
+        with contextlib.suppress(FileExistsError):
+            lock.hardlink_to(mine)
+    mine.unlink(missing_ok=True)
+    return not is_held
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether the process that *lock* names lives; one that cannot be read counts as held."""
+    try:
+        return linux.start_time(int(lock.read_text(encoding="ascii"))) is not None
+    except (OSError, ValueError):
+        return True
+
+
+def _answers(display: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(socket_of(display)))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:
+            return True
+    return True
 
 
 def command(display: str, number_fd: int, cookie_file: Path, screen: tuple[int, int]) -> list[str]:
