@@ -105,7 +105,8 @@ class PictureReady(Answer):
     type: Literal["ready"]
     width: int = Field(ge=1, le=65535)
     height: int = Field(ge=1, le=65535)
-    encoder: Text
+    encoder: Text | None = None
+    """None: the display works and nothing is encoded just now."""
     audio: bool
     encoder_reason: Text | None = None
     audio_reason: Text | None = None

@@ -13,14 +13,15 @@ import anyio
 
 from downstage.contracts.streamer import MAX_TO_SERVER, StreamerConfig
 from downstage.kernel.logging import get_logger
+from downstage.streamer.message import Message
 
-__all__ = ["Link", "LinkHandler", "Message"]
+__all__ = ["Link", "LinkHandler"]
 
 log = get_logger(__name__)
 
-Message = dict[str, Any]
-
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 1.0
+LASTING_S = 2.0
+"""A line that broke sooner was refused: the next attempt waits longer."""
 DIAL_DEADLINE_S = 5.0
 HEARTBEAT_S = 10.0
 MAX_QUEUED = 512
@@ -69,13 +70,15 @@ class Link:
         """Dial, talk, dial again."""
         wait = FIRST_WAIT_S
         while True:
+            began = anyio.current_time()
             try:
                 await self._talk()
-                wait = FIRST_WAIT_S
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 log.debug("link.failed", error=type(error).__name__)
             self.connected = False
             self._outgoing.clear()
+            if anyio.current_time() - began > LASTING_S:
+                wait = FIRST_WAIT_S
             await self._pause(wait * random.uniform(0.8, 1.0))  # noqa: S311  no secret
             wait = min(LONGEST_WAIT_S, wait * 2)
 
