@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 from rich.console import Console
 
@@ -16,6 +17,7 @@ from downstage.cli.access import find_platform
 from downstage.kernel.errors import SetupError
 from downstage.kernel.settings import Settings
 from downstage.services.server import open_port
+from downstage.spawners import probe
 
 __all__ = ["Finding", "examine"]
 
@@ -38,10 +40,8 @@ async def examine(settings: Settings) -> bool:
     healthy = True
     for check in (
         _python,
-        _display,
         _gl,
-        _isolation,
-        _sound,
+        _instances,
         _encoder,
         _ports,
         _udp,
@@ -69,19 +69,6 @@ def _python(_: Settings) -> list[Finding]:
     return [Finding("python", sys.version.split()[0])]
 
 
-def _from_path(
-    name: str, program: str, package: str, why: str, *, is_hint: bool = False
-) -> Finding:
-    path = shutil.which(program)
-    if path:
-        return Finding(name, path)
-    return Finding(name, f"{program} is not installed: {why}", f"apt install {package}", is_hint)
-
-
-def _display(_: Settings) -> list[Finding]:
-    return [_from_path("display", "Xvfb", "xvfb", "X11 applications cannot run")]
-
-
 def _gl(_: Settings) -> list[Finding]:
     folders = [Path("/usr/lib"), Path("/usr/lib64")]
     drivers = [p for f in folders if f.exists() for p in f.glob("*/dri/swrast_dri.so")]
@@ -92,33 +79,24 @@ def _gl(_: Settings) -> list[Finding]:
     return [Finding("gl", f"{card}; no Mesa driver", "apt install libgl1-mesa-dri libgl1 libegl1")]
 
 
-def _isolation(_: Settings) -> list[Finding]:
-    program = shutil.which("bwrap")
-    if program is None:
-        fix = "apt install bubblewrap"
-        return [
-            Finding("isolation", "bubblewrap is not installed: plain processes", fix, is_hint=True)
-        ]
-    command = [program, "--ro-bind", "/", "/", "--unshare-all", "--die-with-parent", "true"]
-    works = subprocess.run(command, capture_output=True, timeout=10, check=False).returncode == 0
-    if works:
-        return [Finding("isolation", f"{program} works")]
-    fix = "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1)"
+def _instances(_: Settings) -> list[Finding]:
+    """Isolation, display and sound, as the spawner itself finds them."""
+    found = anyio.run(probe.facts)
+    soft = ("isolation", "sound", "user")
     return [
         Finding(
-            "isolation", f"{program} cannot make namespaces: plain processes", fix, is_hint=True
+            fact.name,
+            fact.detail,
+            "" if fact.is_ok else fact.fix or "see the log",
+            fact.name in soft,
         )
+        for fact in found
     ]
-
-
-def _sound(_: Settings) -> list[Finding]:
-    why = "sessions have pictures, no sound"
-    return [_from_path("sound", "pulseaudio", "pulseaudio", why, is_hint=True)]
 
 
 def _encoder(settings: Settings) -> list[Finding]:
     """Encode one frame in a process of its own: a broken driver must not take us with it."""
-    command = [sys.executable, "-m", "downstage.media.encoder", settings.media.encoder]
+    command = [sys.executable, "-m", "downstage.media.probe", settings.media.encoder]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired:

@@ -51,6 +51,8 @@ class Serving(Common):
     """auto, nvenc, vaapi or software."""
     capacity: int | None = None
     """Sessions that may run at once."""
+    stage_folder: Annotated[tuple[Path, ...], Parameter(negative="")] = ()
+    """Folder whose files may be opened as stages; may be repeated."""
     app_folder: Annotated[tuple[Path, ...], Parameter(negative="")] = ()
     """Further folder with */application.toml; may be repeated."""
 
@@ -80,6 +82,7 @@ def serving_settings(serving: Serving | None, **more: object) -> Settings:
         "media.encoder": serving.encoder,
         "manager.capacity": serving.capacity,
         "manager.applications": list(serving.app_folder) or None,
+        "manager.stages": [path.absolute() for path in serving.stage_folder] or None,
         **_tls(serving.tls),
         **{key.replace("__", "."): value for key, value in more.items()},
     }
