@@ -8,10 +8,14 @@ from pathlib import Path
 
 import anyio
 
-from downstage.kernel.errors import PlatformError
-from downstage.kernel.logging import configure
-from downstage.kernel.settings import Log
-from downstage.streamer.process import KeeperLine, end_with_parent, return_memory
+# structlog draws tracebacks with rich where it finds it; ours are JSON lines, and rich costs each
+# session 10 MB and a tenth of a second.
+sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+
+from downstage.kernel.errors import PlatformError  # noqa: E402
+from downstage.kernel.logging import configure  # noqa: E402
+from downstage.kernel.settings import Log  # noqa: E402
+from downstage.streamer.process import KeeperLine, end_with_parent, return_memory  # noqa: E402
 
 ARGUMENTS = 2
 

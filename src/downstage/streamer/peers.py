@@ -14,16 +14,13 @@ from downstage.contracts.streamer import StreamerConfig
 from downstage.kernel.errors import BadMessage
 from downstage.kernel.logging import get_logger
 from downstage.media.frame import Size
-from downstage.media.transport import (
-    PeerOptions,
-    TransportEvents,
-    WebRtcTransport,
-    WebSocketTransport,
-)
+from downstage.media.transport import TransportEvents
+from downstage.media.transport.webrtc import PeerOptions, WebRtcTransport
+from downstage.media.transport.websocket import WebSocketTransport
 from downstage.streamer import control
 from downstage.streamer.house import House
-from downstage.streamer.link import Message
 from downstage.streamer.media_server import read_messages
+from downstage.streamer.message import Message
 from downstage.streamer.viewer import Role, Viewer
 
 __all__ = ["Peers"]

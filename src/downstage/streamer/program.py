@@ -5,23 +5,29 @@ from __future__ import annotations
 import os
 import signal
 import time
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
+from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from downstage.contracts.streamer import StreamerConfig
 from downstage.kernel.errors import PlatformError, SetupError
 from downstage.kernel.logging import get_logger
-from downstage.media.audio import AudioCapture
 from downstage.media.encoder import as_choice
 from downstage.media.frame import Size
 from downstage.media.source import FrameSource, SourceEvents, WaylandSource, X11Source
 from downstage.streamer.house import House
-from downstage.streamer.link import Link, Message
-from downstage.streamer.media_server import MediaServer
-from downstage.streamer.peers import Peers
+from downstage.streamer.message import Message
 from downstage.streamer.process import KeeperLine
+
+if TYPE_CHECKING:
+    from downstage.media.audio import AudioCapture
+    from downstage.streamer.link import Link
+    from downstage.streamer.media_server import MediaServer
+    from downstage.streamer.peers import Peers
 
 __all__ = ["Program"]
 
@@ -49,14 +55,13 @@ class Program:
         self._house: House | None = None
         self._peers: Peers | None = None
         self._audio: AudioCapture | None = None
-        self._link = Link(config, self)
+        self._link: Link | None = None
 
     async def run(self) -> int:
         """Serve until told to stop; returns the exit status."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch_signals)
             house = self._house = House(self._config, tasks)
-            peers = self._peers = Peers(self._config, house, self._link.send)
             source = self._make_source(house)
             try:
                 await source.open()
@@ -65,9 +70,8 @@ class Program:
                 tasks.cancel_scope.cancel()
                 return 1
             house.use(source)
-            server = MediaServer(Path(self._config.media_socket), peers.serve_socket)
-            await server.open()
             self._line.display_ready()
+            peers, server = await self._open_doors(house)
             self._start(tasks, house, source)
             await self._over.wait()
             with anyio.move_on_after(FAREWELL_S, shield=True):
@@ -76,6 +80,20 @@ class Program:
                 await source.close()
             tasks.cancel_scope.cancel()
         return self._exit
+
+    async def _open_doors(self, house: House) -> tuple[Peers, MediaServer]:
+        """Load what serves viewers, while the application is starting already."""
+        for name in ("peers", "link", "media_server"):
+            await to_thread.run_sync(import_module, f"downstage.streamer.{name}")
+        from downstage.streamer.link import Link
+        from downstage.streamer.media_server import MediaServer
+        from downstage.streamer.peers import Peers
+
+        self._link = Link(self._config, self)
+        self._peers = Peers(self._config, house, self._say)
+        server = MediaServer(Path(self._config.media_socket), self._peers.serve_socket)
+        await server.open()
+        return self._peers, server
 
     def greeting(self) -> list[Message]:
         """What a new line hears first."""
@@ -102,7 +120,8 @@ class Program:
 
     def _start(self, tasks: TaskGroup, house: House, source: FrameSource) -> None:
         tasks.start_soon(self._keep_house, house)
-        tasks.start_soon(self._link.run)
+        if self._link is not None:
+            tasks.start_soon(self._link.run)
         tasks.start_soon(self._await_picture, house, source)
         tasks.start_soon(self._open_sound, house)
         tasks.start_soon(self._report, house)
@@ -141,7 +160,7 @@ class Program:
         house.encoder = await source.info()
         self._line.first_picture()
         self._ready = True
-        self._link.send(self._ready_message())
+        self._say(self._ready_message())
         log.info("picture.first", encoder=house.encoder.name if house.encoder else None)
         house.settle()
 
@@ -165,6 +184,9 @@ class Program:
         if self._config.pulse_server is None:
             house.set_sound(self._config.audio_reason or "this host has no sound server")
             return
+        await to_thread.run_sync(import_module, "downstage.media.audio")
+        from downstage.media.audio import AudioCapture
+
         self._audio = AudioCapture(self._config.pulse_server, house.packet)
         reason = await self._audio.open()
         if reason is not None:
@@ -196,16 +218,20 @@ class Program:
             idle_only = {**status, "last_input_s": self._status.get("last_input_s")}
             if acted or idle_only != self._status:
                 self._status = status
-                self._link.send(status)
+                self._say(status)
 
     async def _watch_signals(self) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for _ in signals:
                 self._end("stopped")
 
+    def _say(self, message: Message) -> None:
+        if self._link is not None:
+            self._link.send(message)
+
     def _fault(self, code: str, detail: str) -> None:
         log.warning("display.fault", error_code=code, detail=detail)
-        self._link.send({"type": "fault", "code": code, "detail": detail})
+        self._say({"type": "fault", "code": code, "detail": detail})
         self._exit = 1
         self._end(code)
 

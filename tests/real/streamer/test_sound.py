@@ -8,6 +8,7 @@ import struct
 import subprocess
 import wave
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -57,6 +58,18 @@ def write_tone(path: Path, *, hertz: int, seconds: float) -> None:
         out.writeframes(b"".join(struct.pack("<h", sample) for sample in samples))
 
 
+@asynccontextmanager
+async def watch(gateway: GatewayEnd) -> AsyncIterator[ClientWebSocketResponse]:
+    """Open the media socket as soon as the streamer serves it."""
+    await gateway.hear("hello")
+    connector = UnixConnector(str(gateway.folder / "media.sock"))
+    async with (
+        ClientSession(connector=connector) as session,
+        session.ws_connect("http://streamer/media?peer=p&role=controller", compress=0) as viewer,
+    ):
+        yield viewer
+
+
 async def quiet(viewer: ClientWebSocketResponse) -> bool:
     """Whether half a second passes without a message."""
     with anyio.move_on_after(0.5) as scope:
@@ -68,12 +81,7 @@ async def test_a_tone_becomes_packets_and_silence_none(
     display: XDisplay, gateway: GatewayEnd, data: Path, pulse: str
 ) -> None:
     write_tone(data / "tone.wav", hertz=440, seconds=2)
-    async with (
-        run_streamer(data, display=display, pulse_server=pulse),
-        ClientSession(connector=UnixConnector(str(data / "media.sock"))) as session,
-        session.ws_connect("http://streamer/media?peer=p&role=controller", compress=0) as viewer,
-    ):
-        await gateway.hear("hello")
+    async with run_streamer(data, display=display, pulse_server=pulse), watch(gateway) as viewer:
         facts: dict[str, object] = {}
         with anyio.fail_after(10):
             while not facts.get("audio"):
@@ -107,8 +115,7 @@ async def test_pictures_run_without_a_sound_server_and_say_why(
         async with (
             streaming as streamer,
             run_program(["xterm"], streamer.environment),
-            ClientSession(connector=UnixConnector(str(data / "media.sock"))) as session,
-            session.ws_connect("http://streamer/media?peer=p&role=controller") as viewer,
+            watch(gateway) as viewer,
         ):
             pictures, reason = 0, None
             with anyio.fail_after(15):

@@ -220,13 +220,13 @@ async def test_a_still_screen_costs_nothing_and_nobody_watching_costs_less(
 async def test_a_second_viewer_shares_the_encoder(
     display: XDisplay, gateway: GatewayEnd, data: Path
 ) -> None:
-    async with (
-        run_streamer(data, display=display) as streamer,
-        card(streamer),
-        watch(data, peer="p1") as first,
-        watch(data, "spectator", peer="p2") as second,
-    ):
+    async with run_streamer(data, display=display) as streamer, card(streamer):
         await gateway.hear("ready")
+        await _both_see_the_same(data)
+
+
+async def _both_see_the_same(data: Path) -> None:
+    async with watch(data, peer="p1") as first, watch(data, "spectator", peer="p2") as second:
         await first.picture(key=True)
         await second.picture(key=True)
         same = {await first.picture() for _ in range(60)} & {
@@ -250,13 +250,13 @@ async def test_m06_a_spectator_cannot_act(
 async def test_m06_garbage_ends_one_viewer_and_no_other(
     display: XDisplay, gateway: GatewayEnd, data: Path
 ) -> None:
-    async with (
-        run_streamer(data, display=display) as streamer,
-        card(streamer),
-        watch(data, peer="honest") as honest,
-        watch(data, peer="hostile") as hostile,
-    ):
+    async with run_streamer(data, display=display) as streamer, card(streamer):
         await gateway.hear("ready")
+        await _one_is_put_out(data)
+
+
+async def _one_is_put_out(data: Path) -> None:
+    async with watch(data, peer="honest") as honest, watch(data, peer="hostile") as hostile:
         await honest.picture(key=True)
         for _ in range(200):
             await hostile.socket.send_str("][" * 100)

@@ -1,16 +1,11 @@
-"""How pictures reach a viewer: one Protocol, WebRTC first, a WebSocket where UDP does not pass."""
+"""How pictures reach a viewer: one Protocol, WebRTC first, a WebSocket where UDP does not pass.
+
+The transports themselves are `webrtc` and `websocket`; they are not imported here, since both bring
+libraries that take a third of a second to load, and a display is ready before that.
+"""
 
 from __future__ import annotations
 
 from downstage.media.transport.protocol import Transport, TransportEvents, TransportStats
-from downstage.media.transport.webrtc import PeerOptions, WebRtcTransport
-from downstage.media.transport.websocket import WebSocketTransport
 
-__all__ = [
-    "PeerOptions",
-    "Transport",
-    "TransportEvents",
-    "TransportStats",
-    "WebRtcTransport",
-    "WebSocketTransport",
-]
+__all__ = ["Transport", "TransportEvents", "TransportStats"]
