@@ -122,9 +122,7 @@ async def test_a_streamer_started_anew_opens_peers_anew(house: Any) -> None:
             assert await closing(streamer.socket) == (4000, "replaced")
             fresh = (await reborn.hear("peer.open"))["peer"]
             assert fresh != peer
-            await reborn.say(
-                type="peer.signal", peer=fresh, payload={"type": "offer", "sdp": SDP}
-            )
+            await reborn.say(type="peer.signal", peer=fresh, payload={"type": "offer", "sdp": SDP})
             assert (await viewer.hear("offer"))["peer"] == fresh
             await house.wait(session_id, "disconnected")
 

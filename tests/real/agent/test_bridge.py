@@ -1,0 +1,136 @@
+"""The agent carries calls to its manager and its answers back, whatever they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+from fastapi import FastAPI
+from starlette.requests import HTTPConnection
+
+from downstage.agent.bridge import Bridge
+from downstage.agent.routes import create_router
+from downstage.auth.principal import Principal
+from downstage.bus import MemoryBus
+from downstage.contracts.agent import ANY_INSTANCE_CHANGED
+from downstage.contracts.manager import INSTANCE_CHANGED
+from downstage.kernel.errors import InvalidField, NoCapacity, NotFound, PlatformError
+from downstage.services import AsyncClient, BaseServiceError
+from downstage.services.facilities.principal import Require
+from downstage.services.registry import create_app
+
+pytestmark = [pytest.mark.real, pytest.mark.anyio]
+
+WANTED = {
+    "session_id": "s",
+    "owner": "anna",
+    "application": "test-card",
+    "instance_token": "t",
+    "link_url": "unix:///nowhere",
+}
+
+
+class Manager:
+    """A manager that answers what it is told to: `fail` is raised, `hangs` waits."""
+
+    def __init__(self) -> None:
+        self.fail: PlatformError | None = None
+        self.hangs: anyio.Event | None = None
+        self.bodies: list[Any] = []
+        self.app = create_app("manager double")
+        self.app.add_api_route("/v1/instances", self.create, methods=["POST"], status_code=201)
+        self.app.add_api_route("/v1/health", self.health, methods=["GET"])
+
+    async def create(self, body: dict[str, Any]) -> dict[str, Any]:
+        if self.fail is not None:
+            raise self.fail
+        self.bodies.append(body)
+        return {"id": "i-1", **body}
+
+    async def health(self) -> dict[str, Any]:
+        if self.hangs is not None:
+            await self.hangs.wait()
+        return {"ok": True, "capacity": 4, "running": 0}
+
+
+class Agent:
+    """An agent on a manager double, called as a gateway does."""
+
+    def __init__(self) -> None:
+        self.manager = Manager()
+        self.bus = MemoryBus()
+        self.bridge = Bridge("west", AsyncClient("local://m", app=self.manager.app), self.bus)
+        self.app: FastAPI = create_app("agent")
+        self.app.include_router(create_router(self.bridge))
+        self.client = AsyncClient("local://a", app=self.app)
+
+
+@pytest.fixture
+async def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
+    """Without identity: who may call is tested with the whole platform."""
+
+    async def gateway(self: Any, connection: HTTPConnection) -> Principal:
+        del self, connection
+        return Principal("service:gateway", "gateway", "service")
+
+    monkeypatch.setattr(Require, "__call__", gateway)
+    return Agent()
+
+
+async def test_a_call_goes_through(agent: Agent) -> None:
+    answer = await agent.client.v1.instances.post(**WANTED, access_token="secret")
+    assert answer["id"] == "i-1"
+    assert agent.manager.bodies[0]["access_token"] == "secret"
+    assert agent.manager.bodies[0]["instance_token"] == "t"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (NotFound("There is no application x."), 404),
+        (InvalidField("environment.PATH", "environment.PATH: not allowed."), 422),
+        (NoCapacity("Every place is taken.", retry_after_s=9), 503),
+    ],
+)
+async def test_errors_come_through_as_they_were(
+    agent: Agent, error: PlatformError, status: int
+) -> None:
+    agent.manager.fail = error
+    with pytest.raises(BaseServiceError) as caught:
+        await agent.client.v1.instances.post(**WANTED)
+    assert caught.value.status == status
+    assert caught.value.code == error.code
+    assert caught.value.detail == error.detail
+    assert caught.value.retry_after == getattr(error, "retry_after_s", None)
+    assert (caught.value.problem or {}).get("field") == error.context.get("field")
+
+
+async def test_no_manager_is_503(agent: Agent) -> None:
+    agent.bridge._manager = AsyncClient("local://nobody")
+    with pytest.raises(BaseServiceError) as caught:
+        await agent.client.v1.instances.post(**WANTED)
+    assert caught.value.status == 503
+    assert caught.value.retry_after
+
+
+async def test_health_answers_within_two_seconds(agent: Agent) -> None:
+    assert (await agent.client.v1.health.get())["region"] == "west"
+    agent.manager.hangs = anyio.Event()
+    with anyio.fail_after(2.5), pytest.raises(BaseServiceError) as caught:
+        await agent.client.v1.health.get()
+    assert caught.value.status == 503
+    agent.manager.hangs.set()
+
+
+async def test_hints_are_repeated_under_the_region_s_name(agent: Agent) -> None:
+    payload = {"instance_id": "i-1", "session_id": "s", "revision": 3}
+    async with anyio.create_task_group() as tasks, agent.bus.subscribe(ANY_INSTANCE_CHANGED) as h:
+        tasks.start_soon(agent.bridge.relay_hints)
+        await anyio.sleep(0)
+        agent.bus.publish(INSTANCE_CHANGED, payload)
+        with anyio.fail_after(2):
+            hint = await anext(h)
+        assert hint.subject == "agent.west.instance.changed"
+        assert dict(hint.payload) == payload
+        tasks.cancel_scope.cancel()
