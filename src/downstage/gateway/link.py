@@ -164,7 +164,10 @@ class Links:
             encoder = f"{encoder} ({message.encoder_reason})"
         silence = None if message.audio else f"No sound: {message.audio_reason or 'unknown'}"
         facts = Facts(
-            width=message.width, height=message.height, encoder=encoder[:500] if encoder else None, warning=silence
+            width=message.width,
+            height=message.height,
+            encoder=encoder[:500] if encoder else None,
+            warning=silence,
         )
         # Somebody may have been connected before the gateway heard of the picture.
         await self._sessions.apply(
