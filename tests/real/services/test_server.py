@@ -73,6 +73,17 @@ async def test_a_port_of_our_choice_or_a_free_one(app: FastAPI) -> None:
         assert await client.status.get() == "OK"
 
 
+async def test_no_answer_waits_for_nagle() -> None:
+    """Without the option, calls over kept connections took 43 ms instead of 0.5."""
+    listening = open_port("127.0.0.1", 0)
+    with socket.create_connection(listening.getsockname()), listening:
+        await anyio.wait_readable(listening)
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+            assert accepted.proto == socket.IPPROTO_TCP
+
+
 async def test_ipv6(app: FastAPI) -> None:
     sock = open_port("::1", 0)
     async with serving(app, sock):
