@@ -13,6 +13,7 @@ from pathlib import Path
 
 import anyio
 from rich.console import Console
+from rich.status import Status
 from rich.text import Text
 
 from downstage.cli.access import write_operator_token
@@ -65,23 +66,17 @@ async def up(settings: Settings, plan: Plan) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_watch_signals, scope, console)
             with console.status("Starting the platform …", spinner="dots") as status:
-                await _serve(settings, plan, console, status.update)
+                await _serve(settings, plan, console, status)
 
 
-async def _serve(settings: Settings, plan: Plan, console: Console, say: object) -> None:
-    assert callable(say)  # noqa: S101 - rich's own
+async def _serve(settings: Settings, plan: Plan, console: Console, status: Status) -> None:
     async with run_platform(settings) as platform:
         ready = await _prepare(platform, settings)
-        if plan.application:
-            ready = await _open_session(platform, plan, ready, say)
-        say("")
-        if plan.as_json:
-            _print_json(ready)
+        if plan.application is None:
+            _tell(ready, plan, console, settings)
         else:
-            _print_words(console, ready, settings)
-        stop = getattr(say, "__self__", None)
-        if stop is not None:
-            stop.stop()
+            await _show(platform, plan, ready, console, status)
+        status.stop()
         await anyio.sleep_forever()
 
 
@@ -105,21 +100,26 @@ async def _prepare(platform: RunningPlatform, settings: Settings) -> Ready:
     return Ready(url, None, operator, None, None, f"{url}/#setup={code}" if code else None)
 
 
-async def _open_session(platform: RunningPlatform, plan: Plan, ready: Ready, say: object) -> Ready:
-    """Create the session and wait until its first picture is there."""
-    assert callable(say)  # noqa: S101 - rich's own
+async def _show(
+    platform: RunningPlatform, plan: Plan, ready: Ready, console: Console, status: Status
+) -> None:
+    """Create the session and tell its link.
+
+    A person gets it at once: the page shows how far the start has come. A program gets it when
+    the first picture is there.
+    """
     client = AsyncClient("local://gateway", token=ready.token, timeout_s=30)
-    body: dict[str, object] = {"application": plan.application}
-    if plan.stage:
-        body["stage"] = plan.stage
-    if plan.display:
-        body["display"] = plan.display.model_dump()
+    settings = platform.host.settings
     async with platform.host.bus.subscribe(SESSION_CHANGED) as changes:
-        created = await client.v1.sessions.post(**body)
+        created = await client.v1.sessions.post(**_wish(plan))
+        ready = replace(ready, join_url=created["join_url"])
+        if not plan.as_json:
+            _tell(ready, plan, console, settings)
         session = created
         with anyio.move_on_after(READY_S):
             while session["state"] in ("queued", "starting"):
-                say(f"Starting {session['application']}: {session.get('progress') or 'placing'} …")
+                progress = session.get("progress") or "placed"
+                status.update(f"Starting {session['application']}: {progress} …")
                 await anext(changes)
                 session = await client.v1.sessions[created["id"]].get()
     if session["state"] not in ("ready", "active", "disconnected"):
@@ -127,7 +127,25 @@ async def _open_session(platform: RunningPlatform, plan: Plan, ready: Ready, say
             f"The application {plan.application} did not start: "
             f"{session.get('detail') or session.get('reason') or session['state']}"
         )
-    return replace(ready, join_url=created["join_url"])
+    if plan.as_json:
+        _tell(ready, plan, console, settings)
+
+
+def _wish(plan: Plan) -> dict[str, object]:
+    """The body of the request for a session."""
+    body: dict[str, object] = {"application": plan.application}
+    if plan.stage:
+        body["stage"] = plan.stage
+    if plan.display:
+        body["display"] = plan.display.model_dump()
+    return body
+
+
+def _tell(ready: Ready, plan: Plan, console: Console, settings: Settings) -> None:
+    if plan.as_json:
+        _print_json(ready)
+    else:
+        _print_words(console, ready, settings)
 
 
 def _print_json(ready: Ready) -> None:
@@ -186,9 +204,15 @@ def program_application(command: list[str], *, display: str, network: bool) -> t
         f"display = {json.dumps(display)}",
         "opens_stage = false",
         f"network = {json.dumps(network)}",
-        f"read_only = {json.dumps([str(Path.cwd()), str(Path(program).resolve().parent)])}",
+        f"read_only = {json.dumps(_needed(program))}",
     ]
     text = "\n".join(lines) + "\n"
     tomllib.loads(text)
     (folder / name / "application.toml").write_text(text, encoding="utf-8")
     return folder, name
+
+
+def _needed(program: str) -> list[str]:
+    """Folders that the program must be able to read: its own, and the one it was called in."""
+    folders = {str(Path(program).resolve().parent), str(Path.cwd())}
+    return sorted(folders - {"/", "/usr/bin", "/bin"})

@@ -36,7 +36,7 @@ def downstage(*arguments: str, text: str | None = None) -> subprocess.CompletedP
         (("--encoder", "magic"), "encoder"),
     ],
 )
-def test_s09_a_start_that_would_be_wrong_is_refused(
+def test_S09_a_start_that_would_be_wrong_is_refused(
     data: Path, arguments: tuple[str, ...], words: str
 ) -> None:
     refused = downstage("up", "--data", str(data / "d"), "--port", "0", *arguments)
