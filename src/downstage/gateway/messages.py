@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from downstage.contracts.wire import Answer, Request
 from downstage.kernel.errors import BadMessage
@@ -37,7 +37,8 @@ MAX_CANDIDATES = 64
 
 Sdp = Annotated[str, Field(min_length=8, max_length=60_000, pattern=r"^v=0\r?\n")]
 PeerId = Annotated[str, Field(min_length=1, max_length=128)]
-Text = Annotated[str, Field(max_length=512)]
+Text = Annotated[str, BeforeValidator(lambda text: text[:512] if isinstance(text, str) else text)]
+"""Words for people: cut, never a reason to hang up."""
 
 
 class Want(Request):

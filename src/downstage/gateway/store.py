@@ -35,10 +35,16 @@ class Filter:
 
 
 class Store:
-    """The only place that knows the tables."""
+    """The only place that knows the tables.
+
+    Sessions that have not ended are kept in memory too, with their seats: this gateway is the
+    one that writes them, each write is a compare-and-set, and every step asks for them.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._live: dict[str, Session] = {}
+        self._seats: dict[str, dict[str, Seat]] = {}
 
     async def insert(self, session: Session, key: Key | None) -> None:
         """A new session, with the key that it was asked for by."""
@@ -50,6 +56,7 @@ class Store:
                 )
                 await connection.execute(insert(idempotency).values(_key_row(key, session)))
             await connection.execute(insert(sessions).values(_row(session)))
+        self._keep(session)
 
     async def find_key(self, key: Key, now: datetime) -> str | None:
         """The session that *key* made already, if it did.
@@ -79,9 +86,12 @@ class Store:
             )
             await connection.execute(delete(seats).where(seats.c.session_id == session_id))
             await connection.execute(delete(sessions).where(sessions.c.id == session_id))
+        self._drop(session_id)
 
     async def get(self, session_id: str) -> Session | None:
         """One session."""
+        if session_id in self._live:
+            return self._live[session_id]
         async with self._database.read() as connection:
             row = (
                 await connection.execute(select(sessions).where(sessions.c.id == session_id))
@@ -98,12 +108,17 @@ class Store:
                 .where(sessions.c.id == session.id, sessions.c.revision == revision)
                 .values(values)
             )
-            return done.rowcount == 1
+        if done.rowcount != 1:
+            self._drop(session.id)
+            return False
+        self._keep(session)
+        return True
 
     async def not_ended(self) -> list[Session]:
         """All that may still have something running."""
         query = select(sessions).where(sessions.c.state != "ended")
-        return await self._sessions(query.order_by(sessions.c.created_at))
+        found = await self._sessions(query.order_by(sessions.c.created_at))
+        return [self._live.get(session.id, session) for session in found]
 
     async def page(
         self, wanted: Filter, *, limit: int, after: str | None
@@ -163,15 +178,30 @@ class Store:
                     created_at=seat.created_at,
                 )
             )
+        if seat.session_id in self._live:
+            self._seats.setdefault(seat.session_id, {})[seat.id] = seat
 
     async def seat(self, session_id: str, seat_id: str) -> Seat | None:
         """One seat of one session."""
+        known = self._seats.get(session_id, {}).get(seat_id)
+        if known is not None:
+            return known
         query = select(seats).where(seats.c.id == seat_id, seats.c.session_id == session_id)
         async with self._database.read() as connection:
             row = (await connection.execute(query)).first()
         if row is None:
             return None
         return Seat(row.id, row.session_id, row.tenant, row.owner, row.role, row.created_at)
+
+    def _keep(self, session: Session) -> None:
+        if session.life.state == "ended":
+            self._drop(session.id)
+        else:
+            self._live[session.id] = session
+
+    def _drop(self, session_id: str) -> None:
+        self._live.pop(session_id, None)
+        self._seats.pop(session_id, None)
 
     async def _sessions(self, query: Select[Any]) -> list[Session]:
         async with self._database.read() as connection:
