@@ -14,6 +14,8 @@ __all__ = ["Orbit"]
 _STEEPEST = 89.0
 _DEGREES_PER_HEIGHT = 220.0
 _ZOOM = 1.14
+_AIR = 1.12
+"""Room left around what is framed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +34,26 @@ class Orbit:
     """Radius of what is looked at: bounds the zoom."""
 
     @classmethod
-    def framing(
-        cls,
-        centre: NDArray[np.float64],
-        radius: float,
-        up: tuple[float, float, float],
-        *,
-        azimuth: float = 30.0,
-        elevation: float = 18.0,
-        view_angle: float = 35.0,
-        fit: float = 1.0,
-    ) -> Orbit:
-        """Stand so far away that a ball fills the picture."""
-        distance = fit * radius / np.sin(np.radians(view_angle) / 2)
+    def framing(cls, corners: NDArray[np.float64], up: tuple[float, float, float]) -> Orbit:
+        """Look at all *corners* (n, 3) from a good angle; see `fitted` for the distance."""
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        radius = max(float(np.linalg.norm(high - low)) / 2, 1e-6)
+        return cls((0.0, 0.0, 0.0), 1.0, 30.0, 18.0, up, reach=radius).fitted(corners, 1.0)
+
+    def fitted(self, corners: NDArray[np.float64], aspect: float) -> Orbit:
+        """Look at all *corners* in the same direction, as near as shows them.
+
+        Args:
+            corners: (n, 3), in world space.
+            aspect: width of the picture by its height.
+        """
+        centre = (corners.min(axis=0) + corners.max(axis=0)) / 2
+        right, upward, back = self.view() @ (corners - centre).T
+        half = np.tan(np.radians(self.view_angle) / 2)
+        needed = back + np.maximum(np.abs(upward), np.abs(right) / aspect) / half
+        distance = max(float(needed.max()) * _AIR, self.reach / 500)
         target = float(centre[0]), float(centre[1]), float(centre[2])
-        return cls(target, float(distance), azimuth, elevation, up, view_angle, radius)
+        return replace(self, target=target, distance=distance)
 
     @classmethod
     def from_shot(cls, shot: Shot, up: tuple[float, float, float], reach: float) -> Orbit:

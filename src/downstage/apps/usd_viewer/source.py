@@ -150,7 +150,7 @@ def _download(
     request = urllib.request.Request(url, headers={"User-Agent": "downstage-usd-viewer"})  # noqa: S310 parse_source
     _sign(request, url)
     opener = urllib.request.build_opener(_NoTokenElsewhere)
-    with opener.open(request, timeout=min(15.0, until - time.monotonic())) as answer:
+    with opener.open(request, timeout=_patience(until)) as answer:
         body = cast(HTTPResponse, answer)
         if int(body.headers.get("Content-Length") or 0) > limit:
             raise ValueError(f"it is larger than {limit >> 20} MiB")
@@ -160,10 +160,17 @@ def _download(
                 count += len(chunk)
                 if count > limit:
                     raise ValueError(f"it is larger than {limit >> 20} MiB")
-                if time.monotonic() > until:
-                    raise ValueError("it took too long")
                 file.write(chunk)
+                _patience(until)
                 progress(count)
+
+
+def _patience(until: float) -> float:
+    """Seconds that one step of a download may take."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise ValueError("it took too long")
+    return min(15.0, left)
 
 
 def _from_path(path: Path) -> StageSource:

@@ -228,19 +228,11 @@ class Viewer:
         if self._scene is None:
             return
         parts = None if self._selected is None else [self._scene.parts[self._selected]]
-        centre, radius = self._scene.bounds(parts)
-        orbit = self._orbit
-        self._look(
-            Orbit.framing(
-                centre,
-                radius,
-                orbit.up,
-                azimuth=orbit.azimuth,
-                elevation=orbit.elevation,
-                view_angle=orbit.view_angle,
-                fit=1.15 if parts else 0.8,
-            )
-        )
+        self._look(self._orbit.fitted(self._scene.corners(parts), self._aspect()))
+
+    def _aspect(self) -> float:
+        width, height = self._screen.size
+        return width / height
 
     def _next_camera(self) -> None:
         if self._scene is None:
@@ -270,6 +262,8 @@ class Viewer:
         self._dirty = True
         self._problem = result.problem
         scene = result.scene
+        told = result.problem.title if result.problem else scene.info.name if scene else ""
+        pygame.display.set_caption(f"{told} - Downstage USD viewer")
         if scene is None:
             return
         if self._painter is None:
@@ -280,9 +274,9 @@ class Viewer:
         self._status = Status(info.name)
         self._playback = Playback(info.start, info.end, info.codes_per_second)
         self._playback.toggle()
-        centre, radius = scene.bounds()
-        self._home = Orbit.framing(centre, radius, info.up, fit=0.8)
+        corners = scene.corners()
+        self._home = Orbit.framing(corners, info.up).fitted(corners, self._aspect())
         if info.cameras:
             shot = scene.shot(0, info.start)
-            self._home = Orbit.from_shot(shot, info.up, radius)
+            self._home = Orbit.from_shot(shot, info.up, self._home.reach)
         self._orbit = self._home

@@ -24,7 +24,8 @@ from downstage.apps.usd_viewer.scene.reader import Scene
 __all__ = ["Renderer"]
 
 _GLOW = (1.0, 0.66, 0.18)
-_OUTLINE = 0.0035
+_OUTLINE = 0.002
+"""Width of the glowing edge in heights of the picture, beside one pixel and a bit."""
 _UNSEEN = 0.2
 """An edge that is so much too wide or too narrow may stay."""
 
@@ -56,6 +57,7 @@ class Renderer:
         self._drawn: list[Drawn] = []
         self._by_part: dict[int, Drawn] = {}
         self._outline: tuple[int, Any, float] | None = None
+        self._seams: NDArray[np.int64] | None = None
 
     @property
     def name(self) -> str:
@@ -121,6 +123,7 @@ class Renderer:
 
     def select(self, part: int | None) -> None:
         """Draw a glowing edge around one part, or around none."""
+        self._seams = None
         if self._outline:
             self._layer.RemoveActor(self._outline[1])
             self._outline = None
@@ -163,11 +166,12 @@ class Renderer:
         index, actor, before = self._outline
         part = self._scene.parts[index]
         centre, _ = self._scene.bounds([part])
-        wide = _OUTLINE * float(np.linalg.norm(centre - eye)) * np.tan(np.radians(view_angle) / 2)
-        if before and abs(wide * 2 / before - 1) < _UNSEEN:
+        tall = 2 * float(np.linalg.norm(centre - eye)) * np.tan(np.radians(view_angle) / 2)
+        wide = tall * (1.3 / self._size[1] + _OUTLINE)
+        if before and abs(wide / before - 1) < _UNSEEN:
             return
-        self._outline = (index, actor, wide * 2)
-        self._grow(actor, index, wide * 2)
+        self._outline = (index, actor, wide)
+        self._grow(actor, index, wide)
 
     def _grow(self, actor: Any, index: int, wide: float) -> None:
         """A copy of the part, a little fatter; only its far side shows, as an edge."""
@@ -179,10 +183,14 @@ class Renderer:
         poly.ShallowCopy(source)
         poly.GetPointData().SetScalars(None)
         normals = vtk_to_numpy(source.GetPointData().GetNormals())
+        points = vtk_to_numpy(source.GetPoints().GetData())
+        if self._seams is None or len(self._seams) != len(points):
+            self._seams = _find_seams(points)
+        normals = _rounded(normals, self._seams)
         scale = wide
         if part.is_moving:
             scale = wide / max(float(np.cbrt(abs(np.linalg.det(part.matrix[:3, :3])))), 1e-9)
-        rows = vtk_to_numpy(source.GetPoints().GetData()) + normals * np.float32(scale)
+        rows = points + normals * np.float32(scale)
         from_numpy = Data.vtkPoints()
         from_numpy.SetData(_array(rows))
         poly.SetPoints(from_numpy)
@@ -197,6 +205,21 @@ class Renderer:
             actor.SetUserMatrix(to_matrix(change.matrix))
         if change.geometry is not None and wide:
             self._grow(actor, index, wide)
+
+
+def _find_seams(points: NDArray[np.float32]) -> NDArray[np.int64]:
+    """A number for each point, the same for points in one place."""
+    grain = max(float(np.ptp(points, axis=0).max()), 1e-9) * 1e-5
+    cells = np.round(points / grain).astype(np.int64)
+    return np.unique(cells, axis=0, return_inverse=True)[1].ravel()
+
+
+def _rounded(normals: NDArray[np.float32], seams: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Normals that agree where points meet, so that a fatter copy does not tear open."""
+    sums = np.zeros((int(seams.max()) + 1, 3), dtype=np.float32)
+    np.add.at(sums, seams, normals)
+    sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
+    return sums[seams]
 
 
 def _array(rows: NDArray[np.float32]) -> Any:

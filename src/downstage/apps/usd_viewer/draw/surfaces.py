@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from downstage.apps.usd_viewer.draw.shading import ROUGHNESS_SCALE, encode
 from downstage.apps.usd_viewer.draw.vtk_modules import IO, Core, Data, numpy_to_vtk
 from downstage.apps.usd_viewer.scene.meshes import smooth_normals
-from downstage.apps.usd_viewer.scene.model import Geometry, Material, Part
+from downstage.apps.usd_viewer.scene.model import Geometry, Material, Part, Picture
 
 __all__ = ["Drawn", "Group", "build_groups", "draw_group", "poly_data", "to_matrix", "update_poly"]
 
@@ -219,19 +219,22 @@ def _actor(poly: Any, material: Material, shader: Any) -> Any:
         look.SetAmbientColor(*material.emission)
         look.SetOpacity(material.opacity)
     if material.picture is not None and poly.GetPointData().GetTCoords():
-        texture = _texture(str(material.picture))
+        texture = _texture(material.picture)
         if texture is not None:
             actor.SetTexture(texture)
     return actor
 
 
-def _texture(path: str) -> Any:
-    reader = IO.vtkImageReader2Factory.CreateImageReader2(path)
-    if reader is None:
+def _texture(picture: Picture) -> Any:
+    is_png = picture.data.startswith(b"\x89PNG")
+    reader = IO.vtkPNGReader() if is_png else IO.vtkJPEGReader()
+    reader.SetMemoryBuffer(picture.data)
+    reader.SetMemoryBufferLength(len(picture.data))
+    reader.Update()
+    if not reader.GetOutput().GetNumberOfPoints():
         return None
-    reader.SetFileName(path)
     texture = Core.vtkTexture()
-    texture.SetInputConnection(reader.GetOutputPort())
+    texture.SetInputData(reader.GetOutput())
     texture.InterpolateOn()
     texture.MipmapOn()
     texture.RepeatOn()

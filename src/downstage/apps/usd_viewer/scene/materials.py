@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from downstage.apps.usd_viewer.scene.model import Material
-from downstage.apps.usd_viewer.scene.pxr import UsdGeom, UsdShade
+from downstage.apps.usd_viewer.scene.model import Material, Picture
+from downstage.apps.usd_viewer.scene.pxr import Ar, UsdGeom, UsdShade
 
 __all__ = ["Materials"]
 
-_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+_PICTURES = (".png", ".jpg", ".jpeg")
+_LARGEST = 64 * 1024 * 1024
 
 
 class Materials:
@@ -59,7 +58,7 @@ def _read(material: Any) -> Material:
     )
 
 
-def _colour_without(picture: Path | None) -> tuple[float, float, float]:
+def _colour_without(picture: Picture | None) -> tuple[float, float, float]:
     """A picture is shown as it is; a surface that says nothing has USD's own grey."""
     return (1.0, 1.0, 1.0) if picture else (0.18, 0.18, 0.18)
 
@@ -69,7 +68,7 @@ def _number(surface: Any, name: str, default: float) -> float:
     return float(value) if isinstance(value, int | float) else default
 
 
-def _input(surface: Any, name: str) -> tuple[Any, Path | None, bool]:
+def _input(surface: Any, name: str) -> tuple[Any, Picture | None, bool]:
     """Value of an input, the picture that feeds it, and whether a primvar does."""
     attribute = surface.GetInput(name)
     if not attribute:
@@ -91,12 +90,15 @@ def _input(surface: Any, name: str) -> tuple[Any, Path | None, bool]:
     return attribute.Get(), None, False
 
 
-def _picture(asset: Any) -> Path | None:
-    """A picture file on disk; pictures inside a usdz package stay out."""
-    where = cast(str, getattr(asset, "resolvedPath", "")) or ""
-    path = Path(where)
-    readable = where and path.suffix.lower() in _PICTURES and os.access(path, os.R_OK)
-    return path if readable else None
+def _picture(asset: Any) -> Picture | None:
+    """A picture, as a file or inside a usdz package; None where it is not to be had."""
+    where = str(getattr(asset, "resolvedPath", ""))
+    if not where.rstrip("]").lower().endswith(_PICTURES):
+        return None
+    opened = Ar.GetResolver().OpenAsset(Ar.ResolvedPath(where))
+    if opened is None or not 0 < opened.GetSize() <= _LARGEST:
+        return None
+    return Picture(where, bytes(opened.GetBuffer()))
 
 
 def _triple(value: Any) -> tuple[float, float, float]:

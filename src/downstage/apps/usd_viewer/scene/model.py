@@ -4,16 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Change", "Floats", "Geometry", "Ints", "Material", "Part", "Shot", "StageInfo"]
+__all__ = [
+    "Change",
+    "Floats",
+    "Geometry",
+    "Ints",
+    "Material",
+    "Part",
+    "Picture",
+    "Shot",
+    "StageInfo",
+]
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture file that covers a surface, read into memory (it may lie in a package)."""
+
+    name: str
+    data: bytes = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +42,7 @@ class Material:
     metallic: float = 0.0
     roughness: float = 0.5
     opacity: float = 1.0
-    picture: Path | None = None
+    picture: Picture | None = None
     uses_colours: bool = False
     """The colour comes from the geometry (``displayColor``), not from `colour`."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Gf", "Sdf", "Tf", "Usd", "UsdGeom", "UsdShade"]
+__all__ = ["Ar", "Gf", "Sdf", "Tf", "Usd", "UsdGeom", "UsdShade"]
 
+Ar: Any = import_module("pxr.Ar")
 Gf: Any = import_module("pxr.Gf")
 Sdf: Any = import_module("pxr.Sdf")
 Tf: Any = import_module("pxr.Tf")

@@ -34,7 +34,7 @@ def open_scene(path: Path, name: str) -> Scene:
     except Tf.ErrorException as error:
         raise StageProblem(
             "This stage cannot be opened",
-            _first_line(str(error)),
+            _reason(error, path),
             "Check that the file is whole: usdchecker tells more.",
         ) from error
     scene = Scene(stage, name)
@@ -87,6 +87,12 @@ class Scene:
 
     def bounds(self, parts: list[Part] | None = None) -> tuple[NDArray[np.float64], float]:
         """Centre and radius of a ball around *parts* (all of them by default)."""
+        every = self.corners(parts)
+        low, high = every.min(axis=0), every.max(axis=0)
+        return (low + high) / 2, max(float(np.linalg.norm(high - low)) / 2, 1e-6)
+
+    def corners(self, parts: list[Part] | None = None) -> NDArray[np.float64]:
+        """(n, 3): corners of the boxes around *parts* (all of them by default), in the world."""
         corners: list[NDArray[np.float64]] = []
         for part in self.parts if parts is None else parts:
             points = part.geometry.points
@@ -95,11 +101,7 @@ class Scene:
                 picks = np.array(np.meshgrid([0, 1], [0, 1], [0, 1])).T.reshape(-1, 3)
                 edge = np.take_along_axis(box, picks, axis=0)
                 corners.append(edge @ part.matrix[:3, :3].T + part.matrix[:3, 3])
-        if not corners:
-            return np.zeros(3), 1.0
-        every = np.concatenate(corners)
-        low, high = every.min(axis=0), every.max(axis=0)
-        return (low + high) / 2, max(float(np.linalg.norm(high - low)) / 2, 1e-6)
+        return np.concatenate(corners) if corners else np.zeros((1, 3))
 
     def _depth_from(self, eye: NDArray[np.float64], ahead: NDArray[np.float64]) -> float:
         centre, radius = self.bounds()
@@ -246,7 +248,8 @@ def _tuple(row: NDArray[np.float64]) -> tuple[float, float, float]:
     return float(row[0]), float(row[1]), float(row[2])
 
 
-def _first_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    told = next((line for line in lines if "Error in" in line or "Failed" in line), "")
-    return (told or (lines[0] if lines else "usd-core gave no reason"))[:300]
+def _reason(error: Any, path: Path) -> str:
+    """What usd-core says is wrong, without the places in its own source."""
+    told = [str(one.commentary).strip() for one in error.args]
+    first = next((line for line in told if line), "usd-core gave no reason")
+    return first.replace(str(path), path.name)[:300]
