@@ -42,7 +42,17 @@ class XDisplay:
         """Start one; it is gone when the block ends."""
         reader, writer = os.pipe()
         process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
-            ["Xvfb", "-displayfd", str(writer), "-screen", "0", screen, "-nolisten", "tcp"],
+            [
+                "Xvfb",
+                "-displayfd",
+                str(writer),
+                "-screen",
+                "0",
+                screen,
+                "-nolisten",
+                "tcp",
+                "-noreset",
+            ],
             pass_fds=[writer],
             stderr=subprocess.DEVNULL,
         )

@@ -7,6 +7,8 @@ nobody wakes, while the screen stands still.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import struct
 import threading
 import time
@@ -63,8 +65,11 @@ class DrawWatch:
     def close(self) -> None:
         """Stop; the thread ends with its connection."""
         self._closing = True
-        self._socket().shutdown(2)
-        self._thread.join(1.0)
+        with contextlib.suppress(OSError):
+            self._socket().shutdown(socket.SHUT_RDWR)
+        if self._thread.ident is not None:
+            self._thread.join(1.0)
+        self._socket().close()
 
     def _socket(self) -> Any:
         return self._display.display.socket
