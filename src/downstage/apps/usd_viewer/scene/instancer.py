@@ -86,5 +86,11 @@ def melt(part: Part, inner: NDArray[np.float64], copies: NDArray[np.float64]) ->
 
 def _normal_matrices(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     """Cofactors: right for normals, and defined where a copy is scaled to nothing."""
-    a, b, c = (matrices[:, :3, column] for column in range(3))
-    return np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=2)
+    m = matrices
+    found = np.empty((len(m), 3, 3))
+    for row in range(3):
+        p, q = (row + 1) % 3, (row + 2) % 3
+        for column in range(3):
+            s, t = (column + 1) % 3, (column + 2) % 3
+            found[:, row, column] = m[:, p, s] * m[:, q, t] - m[:, p, t] * m[:, q, s]
+    return found
