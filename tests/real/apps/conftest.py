@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -101,6 +102,17 @@ class Desk:
         """Processor time that the application has used."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def wakes(self) -> int:
+        """How often the application's main thread has gone to sleep so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+    def rests(self) -> bool:
+        """It neither used the processor nor woke up in half a second."""
+        before = self.cpu_s(), self.wakes()
+        time.sleep(0.5)
+        return (self.cpu_s(), self.wakes()) == before
 
 
 OpenDesk: TypeAlias = Callable[..., AbstractAsyncContextManager[Desk]]

@@ -55,7 +55,7 @@ async def test_it_moves_and_follows_the_display(desk) -> None:
 async def test_a_still_card_sleeps_and_wakes_at_once(desk) -> None:
     async with desk("test_card", "--still") as card:
         await card.until(card.strip)
-        await card.until(lambda: _rests(card))
+        await card.until(card.rests)
         before = card.strip()
         card.press(100, 100)
         await card.until(lambda: card.strip() != before, within_s=2)
@@ -75,10 +75,3 @@ async def test_no_sound_server_is_told_and_survived(desk) -> None:
         await card.until(card.strip)
         card.type("t")
         await card.until(lambda: (seen := card.strip()) and seen.presses == 1)
-
-
-def _rests(card) -> bool:
-    """No processor time in a third of a second."""
-    before = card.cpu_s()
-    time.sleep(0.34)
-    return card.cpu_s() == before

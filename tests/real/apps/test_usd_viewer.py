@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -51,7 +50,7 @@ async def test_the_demo_plays_and_pauses_into_sleep(desk) -> None:
         first = viewer.look()[60:300]
         await viewer.until(lambda: (viewer.look()[60:300] != first).any(axis=2).mean() > 0.02)
         viewer.type("space")
-        await viewer.until(lambda: _rests(viewer), within_s=40)
+        await viewer.until(viewer.rests, within_s=40)
         still = viewer.look()
         assert (viewer.look() == still).all()
         viewer.type("Right")
@@ -61,7 +60,7 @@ async def test_the_demo_plays_and_pauses_into_sleep(desk) -> None:
 async def test_orbit_zoom_select_and_reset(desk, cube: Path) -> None:
     async with desk("usd_viewer", str(cube)) as viewer:
         await viewer.until(lambda: greens(viewer.look()) > 500, within_s=40)
-        await viewer.until(lambda: _rests(viewer), within_s=40)
+        await viewer.until(viewer.rests, within_s=40)
         home = viewer.look()
         viewer.drag((320, 180), (420, 200))
         await viewer.until(lambda: (viewer.look() != home).any(axis=2).mean() > 0.02)
@@ -102,7 +101,7 @@ async def test_a_bad_stage_is_told_on_the_picture(
     async with desk("usd_viewer", argument) as viewer:
         await viewer.until(lambda: words in viewer.title(), within_s=40)
         await viewer.until(lambda: accents(viewer.look()) > 50)
-        await viewer.until(lambda: _rests(viewer))
+        await viewer.until(viewer.rests)
 
 
 class _Content(BaseHTTPRequestHandler):
@@ -185,12 +184,6 @@ def test_a_download_that_is_too_large_or_too_slow_ends(content, tmp_path: Path) 
         fetch_stage(source, tmp_path, limit=20)
     with pytest.raises(StageProblem, match="could not be downloaded"):
         fetch_stage(source, tmp_path, deadline_s=-1)
-
-
-def _rests(viewer) -> bool:
-    before = viewer.cpu_s()
-    time.sleep(0.5)
-    return viewer.cpu_s() == before
 
 
 def _is_in_the_middle(picture: np.ndarray) -> bool:
