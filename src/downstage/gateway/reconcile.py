@@ -25,6 +25,7 @@ LONGEST_PAUSE_S = 5.0
 AT_ONCE = 16
 """Sessions looked at at the same time."""
 LOST = "The platform knows no instance of this session any more. Start a new session."
+CUT_OFF = "The platform was stopped before it had started the session. Start it again."
 BARE = "The application runs without isolation: this host has no working bubblewrap."
 log = get_logger(__name__)
 
@@ -118,7 +119,9 @@ class Reconciler:
         if instance is not None and instance.state != "ended" and session.life.state == "ending":
             instance = await self._sessions.region.stop(instance.id)
         if instance is None:
-            await self._sessions.apply(session_id, InstanceEnded("instance-lost", LOST))
+            is_new = session.life.state == "queued"
+            gone = InstanceEnded(*(("not-placed", CUT_OFF) if is_new else ("instance-lost", LOST)))
+            await self._sessions.apply(session_id, gone)
         elif instance.state == "ended":
             reason = instance.reason or "instance-ended"
             ended = InstanceEnded(reason, instance.detail, instance.exit_code)

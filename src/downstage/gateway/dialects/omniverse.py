@@ -273,7 +273,10 @@ def _renamed(error: InvalidField) -> InvalidField:
         "stage": "url",
     }
     field = f"{names.get(first, first)}{dot}{rest}"
-    return InvalidField(field, error.detail.replace(error.field, field, 1))
+    detail = error.detail
+    if detail.startswith(error.field):
+        detail = field + detail.removeprefix(error.field)
+    return InvalidField(field, detail)
 
 
 def _is_loopback(host: str) -> bool:
