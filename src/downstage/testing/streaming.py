@@ -63,7 +63,8 @@ class XDisplay:
             yield cls(f":{number}", process)
         finally:
             process.terminate()
-            await anyio.to_thread.run_sync(process.wait)
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(_wait, process)
 
 
 @asynccontextmanager
@@ -78,7 +79,16 @@ async def run_program(
         yield process
     finally:
         process.terminate()
-        await anyio.to_thread.run_sync(process.wait)
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(_wait, process)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(STOP_DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 @dataclass

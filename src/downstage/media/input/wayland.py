@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-import queue
-import threading
+from itertools import islice
 
 import pixelflux
 
-from downstage.kernel.logging import get_logger
 from downstage.media.input.injector import TouchPhase
+from downstage.media.input.keysyms import keysym_of
 
 __all__ = ["WaylandInjector"]
 
-log = get_logger(__name__)
-
 _BUTTONS = {0: 272, 1: 274, 2: 273, 3: 275, 4: 276}
+_XKB_OFFSET = 8
 WHEEL_STEP = 100.0
-_NOTCH = 15.0
-MAX_TYPING = 64
+"""CSS pixels of one wheel click in the browsers we know."""
+_NOTCH = 10.0
+"""Units of one wheel click in the compositor."""
+_SPARE = range(231, 255)
+"""Keycodes that no browser's key has; each is lent to a character that is being typed."""
 
 
 class WaylandInjector:
     """Acts on the compositor of this process.
 
-    Touch becomes the pointer, as on X11: the compositor has no touch seat for us. Text is typed
-    by a thread, since the compositor takes it through a client connection that may wait.
+    Touch becomes the pointer, as on X11: the compositor has no touch seat for us.
 
     Args:
         screen: any capture object; they share the one compositor.
-        display: the compositor's socket name.
     """
 
-    def __init__(self, screen: pixelflux.ScreenCapture, display: str) -> None:
-        self._screen, self._name = screen, display
+    def __init__(self, screen: pixelflux.ScreenCapture) -> None:
+        self._screen = screen
         self._finger: int | None = None
-        self._typing: queue.Queue[str] = queue.Queue(MAX_TYPING)
-        self._typist: threading.Thread | None = None
+        # Characters are lent keys on top of a base layout, which has to be named first.
+        screen.set_xkb_layout("us")
 
     def move(self, x: float, y: float) -> None:
         """Pointer to a place."""
@@ -50,23 +49,20 @@ class WaylandInjector:
         self._screen.inject_mouse_button(_BUTTONS[button], int(down))
 
     def wheel(self, dx: float, dy: float) -> None:
-        """Scroll; a wheel's click is 100 CSS pixels to browsers and 15 units to Wayland."""
+        """Scroll by parts of a click."""
         self._screen.inject_mouse_scroll(dx / WHEEL_STEP * _NOTCH, dy / WHEEL_STEP * _NOTCH)
 
     def key(self, code: int, *, down: bool) -> None:
         """Press or release a key."""
-        self._screen.inject_key(code, int(down))
+        self._screen.inject_key(code + _XKB_OFFSET, int(down))
 
     def text(self, text: str) -> None:
-        """Hand *text* to the typist; dropped where far too much is waiting already."""
-        try:
-            self._typing.put_nowait(text)
-        except queue.Full:
-            log.warning("input.text_dropped", length=len(text))
-            return
-        if self._typist is None:
-            self._typist = threading.Thread(target=self._type, name="typist", daemon=True)
-            self._typist.start()
+        """Type *text* on keys that are lent to its characters, a few at a time."""
+        characters = iter(text)
+        while part := list(islice(characters, len(_SPARE))):
+            lent = dict(zip(dict.fromkeys(part), _SPARE, strict=False))
+            self._screen.set_keymap_overlay([(key, keysym_of(c)) for c, key in lent.items()])
+            self._screen.inject_keys([(lent[c], state) for c in part for state in (1, 0)])
 
     def touch(self, finger: int, phase: TouchPhase, x: float, y: float) -> None:
         """The first finger is the left button."""
@@ -82,11 +78,3 @@ class WaylandInjector:
 
     def flush(self) -> None:
         """Nothing is gathered here."""
-
-    def _type(self) -> None:
-        while True:
-            text = self._typing.get()
-            try:
-                self._screen.type_text_wayland(self._name, text)
-            except (pixelflux.VirtualKeyboardUnavailable, RuntimeError, OSError) as error:
-                log.warning("input.text_failed", error=str(error))

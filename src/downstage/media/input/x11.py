@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from typing import Any
 
-from Xlib import XK, X
+from Xlib import X
 from Xlib.display import Display
 from Xlib.error import DisplayError
 from Xlib.ext import xtest
 
 from downstage.media.input.injector import TouchPhase
+from downstage.media.input.keysyms import keysym_of
 
 __all__ = ["X11Injector"]
 
 _EVDEV_OFFSET = 8
 _LAST_KEYCODE = 255
-_LATIN_1 = re.compile("[ -~\xa0-\xff]")
-"""Characters whose keysym is their code."""
 _BUTTONS = {0: 1, 1: 2, 2: 3, 3: 8, 4: 9}
 _UP, _DOWN, _LEFT, _RIGHT = 4, 5, 6, 7
 WHEEL_STEP = 100.0
 """CSS pixels of one wheel click in the browsers we know."""
 MAX_CLICKS = 40
-_UNICODE = 0x01000000
 _SPARE = 16
 _SHIFT = 42 + _EVDEV_OFFSET
 
@@ -75,7 +72,7 @@ class X11Injector:
     def text(self, text: str) -> None:
         """Type each character: by its own key where the layout has it, else by a spare key."""
         for character in text:
-            keysym = _keysym(character)
+            keysym = keysym_of(character)
             keycode, shifted = self._find(keysym)
             if shifted:
                 self._fake(X.KeyPress, _SHIFT)
@@ -133,15 +130,6 @@ class X11Injector:
         self._display.change_keyboard_mapping(keycode, [(keysym, keysym)])
         self._typed[keysym] = keycode
         return keycode
-
-
-def _keysym(character: str) -> int:
-    if character == "\n":
-        return int(XK.XK_Return)
-    if character == "\t":
-        return int(XK.XK_Tab)
-    point = ord(character)
-    return point if _LATIN_1.fullmatch(character) else _UNICODE | point
 
 
 def _spare_keycodes(display: Display) -> list[int]:

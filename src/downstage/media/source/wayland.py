@@ -91,7 +91,7 @@ class WaylandSource:
         self._name = str(name)
         place_socket(Path(os.environ["XDG_RUNTIME_DIR"]) / self._name, self._socket)
         self._control.set_cursor_callback(self._cursor_changed)
-        self._injector = WaylandInjector(self._control, self._name)
+        self._injector = WaylandInjector(self._control)
         # An output without a capture sends no frame callbacks: the application would not draw.
         await self.watch("h264")
 
