@@ -96,5 +96,5 @@ class AudioCapture:
         settings.use_vbr = True
         settings.use_silence_gate = True
         settings.omit_audio_header = True
-        settings.latency_ms = 10
+        settings.latency_ms = 20  # a packet; half of it would double every wake-up
         return settings

@@ -17,6 +17,8 @@ from downstage.kernel.limits import MAX_SIGNALLING
 __all__ = ["Server", "open_port", "open_unix"]
 
 BACKLOG = 512
+UNSENT = 128 * 1024
+"""Bytes that wait in the kernel before a writer must wait: about 150 ms of a 6 Mbit/s picture."""
 
 
 class _Quiet(uvicorn.Server):
@@ -98,6 +100,8 @@ def open_port(host: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Else the kernel takes megabytes for a viewer who reads slowly, and pictures grow old there.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         sock.bind((host, port))
         sock.listen(BACKLOG)
         sock.setblocking(False)
