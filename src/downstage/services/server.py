@@ -100,7 +100,7 @@ def open_port(host: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Else the kernel takes megabytes for a viewer who reads slowly, and pictures grow old there.
+        # Else the kernel takes megabytes for a viewer who reads slowly: pictures grow old there.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         sock.bind((host, port))
         sock.listen(BACKLOG)
