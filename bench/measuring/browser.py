@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 __all__ = ["Browser"]
 
@@ -39,11 +40,14 @@ PROBE_OBJECT = "window.downstageProbe"
 
 
 class Browser:
-    """Use as ``async with Browser(size) as browser``."""
+    """Use as ``async with Browser(size) as browser``; *flags* are further ones of Chromium's."""
 
-    def __init__(self, size: tuple[int, int], program: str = "/usr/bin/chromium") -> None:
+    def __init__(
+        self, size: tuple[int, int], program: str = "/usr/bin/chromium", flags: tuple[str, ...] = ()
+    ) -> None:
         self._size = size
         self._program = program
+        self._flags = flags
         self._home = Path(tempfile.mkdtemp(prefix="glass-"))
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -57,6 +61,7 @@ class Browser:
             [
                 self._program,
                 *FLAGS,
+                *self._flags,
                 *root,
                 f"--user-data-dir={self._home}",
                 f"--window-size={width},{height}",
@@ -83,7 +88,7 @@ class Browser:
     async def __aexit__(self, *_: object) -> None:
         try:
             await asyncio.wait_for(self.call("Browser.close"), 3)
-        except (TimeoutError, OSError, RuntimeError, asyncio.CancelledError):
+        except (TimeoutError, OSError, RuntimeError, ConnectionClosed, asyncio.CancelledError):
             self.process.kill()
         self._reader.cancel()
         try:
