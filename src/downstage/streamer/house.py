@@ -70,6 +70,7 @@ class House:
         self._streams: dict[Codec, _Stream] = {"h264": _Stream(), "vp8": _Stream()}
         self._running: set[Codec] = set()
         self._changed = anyio.Event()
+        self._framed = anyio.Event()
         self._resize_to: Size | None = None
         self._always: Codec | None = "h264"
         self._unwatched_since: dict[Codec, float] = {}
@@ -121,8 +122,14 @@ class House:
         if viewer is None or self._viewers.get(viewer.peer) is not viewer:
             return
         del self._viewers[viewer.peer]
-        viewer.leave()
+        viewer.let_go()
         self.reconsider()
+
+    def release(self, peer: str) -> None:
+        """The viewer's page is silent: let go of what it holds; the picture goes on."""
+        viewer = self._viewers.get(peer)
+        if viewer is not None:
+            viewer.let_go()
 
     def opened(self, viewer: Viewer) -> None:
         """The viewer's path is open: greet it and give it a key frame."""
@@ -144,6 +151,15 @@ class House:
     def reconsider(self) -> None:
         """Something about the viewers changed."""
         self._changed.set()
+
+    async def capture_one(self) -> EncoderInfo | None:
+        """Wait for a picture captured from now on; returns the encoder that coded it."""
+        self._framed = anyio.Event()
+        self.source.request_key("h264")
+        await self._framed.wait()
+        self.encoder = await self.source.info()
+        self._tell_facts()
+        return self.encoder
 
     def settle(self) -> None:
         """The first picture is known; from now on only what is watched is encoded."""
@@ -178,6 +194,7 @@ class House:
     def frame(self, frame: EncodedFrame) -> None:
         """A picture came out of an encoder."""
         self.tally.frames += 1
+        self._framed.set()
         if frame.key:
             self._note_stream(frame)
         for viewer in self._viewers.values():

@@ -83,6 +83,8 @@ class Peers:
                 case "peer.signal":
                     payload = _Signal.model_validate(message.get("payload"))
                     self._signal(str(message.get("peer")), payload)
+                case "peer.release":
+                    self._house.release(str(message.get("peer")))
                 case "peer.close":
                     peer, reason = str(message.get("peer")), str(message.get("reason", "closed"))
                     self._opens.pop(peer, None)
@@ -99,7 +101,7 @@ class Peers:
         if role not in get_args(Role) or len(self._house.viewers) >= MAX_VIEWERS:
             await socket.close(code=1013, message=b"full")
             return
-        self._spawn_close(peer, "moved-to-websocket")
+        self._replace(peer)
         viewer = self._house.admit(peer, cast("Role", role), self._misbehaved)
         transport = WebSocketTransport(
             socket,
@@ -138,7 +140,6 @@ class Peers:
         self._house.spawn(partial(self._run_peer, wish), f"peer {wish.peer}")
 
     async def _run_peer(self, wish: _Open) -> None:
-        old = self._rtc.pop(wish.peer, None)
         options = PeerOptions(
             ceiling_kbps=self._config.bitrate_kbps,
             ice_servers=(*self._config.ice_servers, *wish.ice_servers),
@@ -146,13 +147,12 @@ class Peers:
             public_ip=self._config.public_ip,
             audio=self._config.pulse_server is not None,
         )
+        self._replace(wish.peer)
         viewer = self._house.admit(wish.peer, wish.role, self._misbehaved)
         closed = partial(self._path_closed, wish.peer, viewer)
         transport = WebRtcTransport(options, self._events(viewer, on_closed=closed))
         viewer.attach(transport)
         self._rtc[wish.peer] = transport
-        if old is not None:
-            await old.close("restarted")
         if wish.role == "controller" and wish.width and wish.height:
             self._house.resize(Size(wish.width, wish.height))
         try:
@@ -221,6 +221,13 @@ class Peers:
 
     def _misbehaved(self, viewer: Viewer, reason: str) -> None:
         self._house.spawn(partial(viewer.transport.close, reason), "close")
+
+    def _replace(self, peer: str) -> None:
+        """A peer has one path: the one it had is closed when it opens another."""
+        self._rtc.pop(peer, None)
+        for viewer in self._house.viewers:
+            if viewer.peer == peer:
+                self._house.spawn(partial(viewer.transport.close, "replaced"), "close")
 
     def _spawn_close(self, peer: str, reason: str) -> None:
         transport = self._rtc.get(peer)

@@ -35,6 +35,8 @@ log = get_logger(__name__)
 
 STATUS_S = 1.0
 FAREWELL_S = 0.8
+CAPTURE_S = 10.0
+"""From the first drawing to its encoded picture: a GPU's encoder may take seconds to open."""
 
 
 class Program:
@@ -157,7 +159,12 @@ class Program:
 
     async def _await_picture(self, house: House, source: FrameSource) -> None:
         await source.wait_for_picture()
-        house.encoder = await source.info()
+        try:
+            with anyio.fail_after(CAPTURE_S):
+                await house.capture_one()
+        except TimeoutError:
+            self._fault("capture-silent", "The display is drawn on, but no picture comes of it.")
+            return
         self._line.first_picture()
         self._ready = True
         self._say(self._ready_message())

@@ -113,8 +113,8 @@ class Viewer:
         else:
             self._serve(event, now)
 
-    def leave(self) -> None:
-        """Let go of everything held."""
+    def let_go(self) -> None:
+        """Release every key, button and finger it holds."""
         self._hands.release()
 
     def _act(self, event: events.Event, now: float) -> None:

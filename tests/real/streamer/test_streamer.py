@@ -235,6 +235,39 @@ async def _both_see_the_same(data: Path) -> None:
         assert len(same) > 30
 
 
+async def test_every_joiner_gets_a_picture_however_close_they_come(
+    gateway: GatewayEnd, data: Path
+) -> None:
+    async with run_streamer(data) as streamer, card(streamer):
+        await gateway.hear("ready")
+
+        async def join(peer: str) -> None:
+            async with watch(data, "spectator", peer) as viewer:
+                assert is_key(await viewer.picture(), "h264")
+
+        for spread in (0, 0.002, 0.005, 0.011):
+            async with anyio.create_task_group() as tasks:
+                for number in range(6):
+                    tasks.start_soon(join, f"p{number}")
+                    await anyio.sleep(spread)
+
+
+async def test_a_peer_that_opens_another_path_loses_the_one_it_had(
+    display: XDisplay, gateway: GatewayEnd, data: Path
+) -> None:
+    async with run_streamer(data, display=display) as streamer, card(streamer):
+        await gateway.hear("ready")
+        async with watch(data, peer="p1") as old:
+            await old.picture()
+            async with watch(data, peer="p1") as new:
+                assert is_key(await new.picture(), "h264")
+                with anyio.fail_after(DEADLINE_S):
+                    async for _ in old.socket:
+                        pass
+                for _ in range(10):
+                    await new.picture()
+
+
 async def test_m06_a_spectator_cannot_act(
     display: XDisplay, gateway: GatewayEnd, data: Path
 ) -> None:

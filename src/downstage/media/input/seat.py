@@ -119,4 +119,5 @@ class Hands:
 
 
 def _place(x: float, y: float, size: Size) -> tuple[float, float]:
-    return x * (size.width - 1), y * (size.height - 1)
+    """The page divides by the whole width, so 1.0 is just beyond the last pixel."""
+    return min(x * size.width, size.width - 1), min(y * size.height, size.height - 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ log = get_logger(__name__)
 
 REFERENCES = 4
 """Pictures kept to predict from; the level's own number costs 25 MB more at 720p."""
+FEW_CORES = 2
+KEY_DEADLINE_S = 0.25
+"""A key frame that was asked for and has not come by then is asked for again."""
 MAX_CROSSING = 16
 """Frames on their way to the loop; more means that the loop stands still."""
 
@@ -62,7 +66,7 @@ class Capture:
         self._run = 0
         self._crossing = 0
         self._lost: int | None = None
-        self._key_asked = 0.0
+        self._key_asked: float | None = None
         self.running = False
 
     @property
@@ -74,6 +78,8 @@ class Capture:
         """Begin, or begin anew with changed `options`; the first frame is a key frame."""
         self._run += 1
         run = self._run
+        # The first frame is a key frame.
+        self._key_asked = time.monotonic()
 
         def arrived(raw: pixelflux.StripeFrame) -> None:
             if len(raw) and run == self._run:
@@ -84,7 +90,6 @@ class Capture:
         except (RuntimeError, ValueError) as error:
             raise SetupError(f"The display cannot be captured: {error}") from error
         self.running = True
-        self._key_asked = time.monotonic()
 
     async def stop(self) -> None:
         """End; no frame arrives after this returns."""
@@ -93,9 +98,9 @@ class Capture:
         await to_thread.run_sync(self._screen.stop_capture)
 
     def request_key(self) -> None:
-        """Ask for a key frame, at most once in a frame's time."""
+        """Ask for a key frame; one that is on its way already serves all who ask meanwhile."""
         now = time.monotonic()
-        if now - self._key_asked < 1 / self.options.fps:
+        if self._key_asked is not None and now - self._key_asked < KEY_DEADLINE_S:
             return
         self._key_asked = now
         self._screen.request_idr_frame()
@@ -150,11 +155,14 @@ class Capture:
             self._screen.request_idr_frame()
         data = memoryview(raw)
         reference = raw.reference_frame_id
+        key = is_key(data, self.options.codec)
+        if key:
+            self._key_asked = None
         self._on_frame(
             EncodedFrame(
                 data=data,
                 codec=self.options.codec,
-                key=is_key(data, self.options.codec),
+                key=key,
                 frame_id=raw.frame_id,
                 reference_id=reference if reference >= 0 else None,
                 tracked=reference >= -1,
@@ -184,6 +192,8 @@ class Capture:
         settings.acknowledge_references = False
         settings.video_reference_frames = REFERENCES
         settings.encode_node_index = encode_node(wanted.encoder)
+        # On two cores there is one encoding thread in any case, and handing over to it costs.
+        settings.cpu_encode_threading = len(os.sched_getaffinity(0)) > FEW_CORES
         settings.use_cpu = wanted.encoder == "software"
         settings.auto_adjust_screen_capture_size = False
         return settings

@@ -56,11 +56,23 @@ class DrawWatch:
         self._damage: int = root.damage_create(damage.DamageReportNonEmpty)
         self._display.sync()
         self._closing = False
+        self._turn = threading.Lock()
+        self._wanted, self._owes = True, False
+        opcode = int(self._display.display.get_extension_major("DAMAGE"))
+        self._request = _SUBTRACT.pack(opcode, _DAMAGE_SUBTRACT, 4, self._damage, 0, 0)
         self._thread = threading.Thread(target=self._read, name="draw-watch", daemon=True)
 
     def start(self) -> None:
         """Begin to watch."""
         self._thread.start()
+
+    def watch(self, *, wanted: bool) -> None:
+        """Note drawing, or let it pass: then the server tells one more drawing and no other."""
+        with self._turn:
+            self._wanted = wanted
+            if wanted and self._owes:
+                self._owes = False
+                self._acknowledge()
 
     def close(self) -> None:
         """Stop; the thread ends with its connection."""
@@ -74,16 +86,21 @@ class DrawWatch:
     def _socket(self) -> Any:
         return self._display.display.socket
 
+    def _acknowledge(self) -> None:
+        self._socket().sendall(self._request)
+
     def _read(self) -> None:
         sock = self._socket()
         sock.setblocking(True)
-        opcode = int(self._display.display.get_extension_major("DAMAGE"))
-        acknowledge = _SUBTRACT.pack(opcode, _DAMAGE_SUBTRACT, 4, self._damage, 0, 0)
         try:
-            sock.sendall(acknowledge)
+            self._acknowledge()
             while sock.recv(4096):
                 now = time.monotonic_ns()
-                sock.sendall(acknowledge)
+                with self._turn:
+                    if self._wanted:
+                        self._acknowledge()
+                    else:
+                        self._owes = True
                 self.times.append(now)
                 self._on_draw(now)
         except OSError as error:

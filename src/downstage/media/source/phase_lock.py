@@ -22,6 +22,8 @@ GOAL_MS = 2.2
 NEAREST_MS, FARTHEST_MS = 0.8, 5.0
 """Nearly right: not worth a key frame."""
 SAMPLES = 24
+CALM_NS = 3_000_000_000
+"""Between two looks at a phase that was right, or was none."""
 LONGEST_STEP_MS = 2.0
 """How much longer than the nominal one a tick is made at most."""
 SPREAD = 0.25
@@ -43,13 +45,17 @@ class PhaseLock:
         self._waits: deque[float] = deque(maxlen=SAMPLES)
         self._last_draw = 0
         self._moves_until: int | None = None
-        self._rests_until = 0
+        self._rests_until = self._moved_at = 0
         self._patience = PATIENCE_NS
 
     @property
     def wait_ms(self) -> float | None:
         """Median time from drawing to capture, or None before there are enough samples."""
         return median(self._waits) if len(self._waits) == SAMPLES else None
+
+    def needs_draws(self, now_ns: int) -> bool:
+        """Whether `captured` looks at drawing times at *now_ns*; else nobody need note them."""
+        return self._moves_until is None and now_ns >= self._rests_until
 
     def captured(self, capture_ns: int, draws: Sequence[int]) -> float | None:
         """Take one capture's time and the known drawing times, ascending.
@@ -63,32 +69,32 @@ class PhaseLock:
             self._moves_until = None
             self._waits.clear()
             return self._fps
+        if capture_ns < self._rests_until:
+            return None
         at = bisect_left(draws, capture_ns)
         if at == 0 or draws[at - 1] == self._last_draw:
             return None
         self._last_draw = draws[at - 1]
         self._waits.append((capture_ns - self._last_draw) / 1e6)
-        if len(self._waits) < SAMPLES or capture_ns < self._rests_until:
-            return None
-        return self._judge(capture_ns)
+        return self._judge(capture_ns) if len(self._waits) == SAMPLES else None
 
     def reset(self) -> None:
         """Forget everything: the capture begins anew at its nominal rate."""
         self._waits.clear()
         self._moves_until = None
-        self._rests_until = 0
+        self._rests_until = self._moved_at = 0
         self._patience = PATIENCE_NS
 
     def _judge(self, now_ns: int) -> float | None:
         ordered = sorted(self._waits)
         wait = median(ordered)
         scatter = ordered[SAMPLES * 3 // 4] - ordered[SAMPLES // 4]
-        if NEAREST_MS <= wait <= FARTHEST_MS:
-            if now_ns > self._rests_until + LONGEST_PATIENCE_NS:
-                self._patience = PATIENCE_NS
-            return None
-        if scatter > self._tick_ms * SPREAD:
-            # The application's rate is not ours: there is no phase to move to.
+        if now_ns > self._moved_at + LONGEST_PATIENCE_NS:
+            self._patience = PATIENCE_NS
+        # Where the waits scatter the application's rate is not ours: there is no phase to move to.
+        if NEAREST_MS <= wait <= FARTHEST_MS or scatter > self._tick_ms * SPREAD:
+            self._waits.clear()
+            self._rests_until = now_ns + CALM_NS
             return None
         return self._move(now_ns, (GOAL_MS - wait) % self._tick_ms)
 
@@ -97,6 +103,7 @@ class PhaseLock:
         longer_ms = self._tick_ms + later_ms / ticks
         # The tick that is waited for just now is still one of the old length.
         self._moves_until = now_ns + round((ticks * longer_ms - 0.5 * self._tick_ms) * 1e6)
+        self._moved_at = now_ns
         self._rests_until = now_ns + self._patience
         self._patience = min(self._patience * 2, LONGEST_PATIENCE_NS)
         return 1000 / longer_ms

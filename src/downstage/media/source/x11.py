@@ -65,6 +65,7 @@ class X11Source:
         self._lock = anyio.Lock()
         self._drawn = anyio.Event()
         self._picture = False
+        self._watching = True
         self._loop = asyncio.get_running_loop()
         self._display: Display | None = None
         self._watch: DrawWatch | None = None
@@ -222,10 +223,23 @@ class X11Source:
 
     def _on_frame(self, frame: EncodedFrame) -> None:
         if self._watch is not None:
-            rate = self._locks[frame.codec].captured(frame.capture_ns, tuple(self._watch.times))
-            if rate is not None:
-                self._captures[frame.codec].set_rate(rate)
+            self._keep_phase(frame, self._watch)
         self._events.on_frame(frame)
+
+    def _keep_phase(self, frame: EncodedFrame, watch: DrawWatch) -> None:
+        lock = self._locks[frame.codec]
+        rate = lock.captured(frame.capture_ns, tuple(watch.times))
+        if rate is not None:
+            self._captures[frame.codec].set_rate(rate)
+        if self._picture:
+            wanted = any(
+                self._locks[codec].needs_draws(frame.capture_ns)
+                for codec, capture in self._captures.items()
+                if capture.running
+            )
+            if wanted != self._watching:
+                self._watching = wanted
+                watch.watch(wanted=wanted)
 
     def _cursor_changed(self, kind: str, png: bytes, x: int, y: int) -> None:
         cursor = as_cursor(kind, bytes(png), x, y)
