@@ -49,7 +49,7 @@ COLUMNS = (
 def main() -> None:
     """Measure, print the table, write JSON where asked."""
     options = _options()
-    console = Console(stderr=options.json == "-")
+    console = Console(stderr=options.json == "-", width=None if sys.stdout.isatty() else 190)
     cells = [
         Cell(*SIZES[size], transport, options.still)
         for size in options.cells.split(",")

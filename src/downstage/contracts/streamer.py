@@ -24,6 +24,7 @@ type                   direction    content
 ``peer.open``          to streamer  ``peer role transport=webrtc width height ice_servers``
 ``peer.signal``        both         ``peer``, ``payload``: offer | answer | candidate message
 ``peer.restart``       to streamer  ``peer``
+``peer.release``       to streamer  ``peer``: its page is gone: let go of what it holds
 ``peer.close``         both         ``peer``, ``reason``
 ``peer.connected``     to gateway   ``peer``: media flows
 ``peer.disconnected``  to gateway   ``peer``, ``reason``: the path broke; resume may follow

@@ -122,6 +122,9 @@ class Room:
         for peer in self._of(viewer.seat.id):
             if for_good or not peer.is_connected:
                 self._drop(peer, "left")
+            elif self._link is not None:
+                # A browser that died says nothing over the peer for 30 s: keys must not stay held.
+                self._link.send({"type": "peer.release", "peer": peer.id})
 
     def hear(self, viewer: Viewer, message: FromViewer) -> None:
         """One message of a viewer (`Bye` ends its socket and does not come here).

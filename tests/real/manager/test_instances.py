@@ -177,7 +177,7 @@ async def test_a_shutdown_ends_everything_within_three_seconds(run: Run, cancell
 
 
 @pytest.mark.parametrize("application", ["nope", "-v/:/host", "", "../test", "registry.example/x"])
-async def test_s01_unknown_applications_start_nothing(run: Run, application: str) -> None:
+async def test_S01_unknown_applications_start_nothing(run: Run, application: str) -> None:
     async with run() as manager:
         with pytest.raises(NotFound):
             await manager.instances.create(request_of("s-1", application=application))
@@ -194,7 +194,7 @@ async def test_s01_unknown_applications_start_nothing(run: Run, application: str
         ({"arguments": ["draw", "a\0b"]}, "arguments.1"),
     ],
 )
-async def test_s01_what_may_not_be_asked_starts_nothing(
+async def test_S01_what_may_not_be_asked_starts_nothing(
     run: Run, changes: dict[str, Any], field: str
 ) -> None:
     async with run() as manager:
@@ -212,7 +212,7 @@ async def test_an_image_starts_its_application(run: Run) -> None:
         assert placed.application == "test"
 
 
-async def test_a16_s10_no_secret_in_database_log_or_report(
+async def test_A16_s10_no_secret_in_database_log_or_report(
     run: Run, data: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     secret = "a-very-secret-access-token-0123456789"

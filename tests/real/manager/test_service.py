@@ -99,7 +99,7 @@ async def test_an_instance_by_rest(gateway: AsyncClient, host: ServiceHost) -> N
         ({"instance_id": "../../x"}, 422, "instance_id"),
     ],
 )
-async def test_s01_refusals_name_the_field(
+async def test_S01_refusals_name_the_field(
     gateway: AsyncClient, changes: dict[str, Any], status: int, field: str
 ) -> None:
     with pytest.raises(BaseServiceError) as refused:

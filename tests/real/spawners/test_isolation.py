@@ -40,7 +40,7 @@ def seen(data: Path, instance_id: str) -> dict[str, Any]:
     return json.loads((run_folder(data) / instance_id / "app.log").read_text().splitlines()[0])
 
 
-async def test_s02_an_application_reaches_nothing_of_the_platform(
+async def test_S02_an_application_reaches_nothing_of_the_platform(
     launch: Launch, data: Path, port: int
 ) -> None:
     other, other_spec = await launch("draw")
@@ -81,7 +81,7 @@ async def test_an_application_with_network_may_call_out(
 
 
 @KINDS
-async def test_a16_the_access_token_is_in_one_file_alone(
+async def test_A16_the_access_token_is_in_one_file_alone(
     launch: Launch, data: Path, isolation: str
 ) -> None:
     spawner = spawner_of(data, isolation)

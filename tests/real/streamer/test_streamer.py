@@ -103,7 +103,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def test_x11_pictures_reach_a_viewer(
+async def test_X11_pictures_reach_a_viewer(
     display: XDisplay, gateway: GatewayEnd, data: Path
 ) -> None:
     async with run_streamer(data, display=display) as streamer:
@@ -268,7 +268,7 @@ async def test_a_peer_that_opens_another_path_loses_the_one_it_had(
                     await new.picture()
 
 
-async def test_m06_a_spectator_cannot_act(
+async def test_M06_a_spectator_cannot_act(
     display: XDisplay, gateway: GatewayEnd, data: Path
 ) -> None:
     async with run_streamer(data, display=display) as streamer, card(streamer):
@@ -280,7 +280,7 @@ async def test_m06_a_spectator_cannot_act(
             assert (await viewer.told("s"))["width"] == 1280
 
 
-async def test_m06_garbage_ends_one_viewer_and_no_other(
+async def test_M06_garbage_ends_one_viewer_and_no_other(
     display: XDisplay, gateway: GatewayEnd, data: Path
 ) -> None:
     async with run_streamer(data, display=display) as streamer, card(streamer):

@@ -64,6 +64,7 @@ def test_a_peer_counts_while_it_is_connected(room: Room) -> None:
     assert room.count == 1
     room.leave(viewer)
     assert room.count == 1, "the picture goes on without the socket"
+    assert link.last("peer.release")["peer"] == opened["peer"], "but nobody holds a key"
     room.connected(opened["peer"], is_connected=False)
     assert room.count == 0
 

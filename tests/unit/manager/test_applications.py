@@ -76,7 +76,7 @@ def test_an_image_means_its_application(tmp_path: Path, image: str) -> None:
 
 
 @pytest.mark.parametrize("image", ["-v/:/host", "", "../app", "app/x", "--privileged", "x" * 999])
-def test_s01_another_image_is_not_found(tmp_path: Path, image: str) -> None:
+def test_S01_another_image_is_not_found(tmp_path: Path, image: str) -> None:
     declare(tmp_path, "app")
     with pytest.raises(NotFound, match="No application or image"):
         load([tmp_path]).find(image)

@@ -51,18 +51,18 @@ def test_a_stage_is_filled_once_and_never_read_again() -> None:
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))))
-def test_s01_arguments_stay_one_item_each(arguments: list[str]) -> None:
+def test_S01_arguments_stay_one_item_each(arguments: list[str]) -> None:
     assert vector(declared(), None, *arguments)[3:] == arguments
 
 
 @pytest.mark.parametrize("argument", ["a\0b", "x" * 40_000])
-def test_s01_impossible_arguments_are_refused_by_name(argument: str) -> None:
+def test_S01_impossible_arguments_are_refused_by_name(argument: str) -> None:
     with pytest.raises(InvalidField) as error:
         vector(declared(), None, "fine", argument)
     assert error.value.field == "arguments.1"
 
 
-def test_s01_options_outside_the_list_are_refused() -> None:
+def test_S01_options_outside_the_list_are_refused() -> None:
     application = declared(allowed_options=["--tone"])
     assert vector(application, None, "--tone", "440", "--tone=1")[3:] == [
         "--tone",
@@ -81,7 +81,7 @@ def test_s01_options_outside_the_list_are_refused() -> None:
         *("A=B", "X\0", "PERL5LIB", "GLIBC_TUNABLES", "LD_AUDIT", "BASH_FUNC_ls%%"),
     ],
 )
-def test_s01_variables_of_the_system_are_refused_by_name(name: str) -> None:
+def test_S01_variables_of_the_system_are_refused_by_name(name: str) -> None:
     with pytest.raises(InvalidField) as error:
         environment_of(declared(), {name: "x"})
     assert error.value.field.startswith("environment.")
@@ -106,13 +106,13 @@ def test_a_caller_may_change_what_is_declared() -> None:
 @pytest.mark.parametrize(
     "stage", ["-x", "--help", "a\nb", "relative.usda", "/etc/passwd", "file:///etc/passwd"]
 )
-def test_s01_stages_that_are_not_to_be_opened(tmp_path: Path, stage: str) -> None:
+def test_S01_stages_that_are_not_to_be_opened(tmp_path: Path, stage: str) -> None:
     with pytest.raises(InvalidField) as error:
         find_stage(declared(opens_stage=True), stage, [tmp_path])
     assert error.value.field == "stage"
 
 
-def test_s01_a_stage_is_never_an_option() -> None:
+def test_S01_a_stage_is_never_an_option() -> None:
     with pytest.raises(InvalidField, match="dash"):
         find_stage(declared(opens_stage=True), "--exec=/bin/sh", [])
 

@@ -17,7 +17,7 @@ from downstage.media.input.keys import KEYS
 
 pytestmark = [pytest.mark.unit]
 
-SIZE = Size(1281, 721)
+SIZE = Size(1280, 720)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -30,7 +30,7 @@ messages = st.lists(json_values, max_size=6) | st.tuples(
 
 
 @given(messages)
-def test_m06_any_message_is_read_or_refused(message: list[object]) -> None:
+def test_M06_any_message_is_read_or_refused(message: list[object]) -> None:
     try:
         event = parse(json.dumps(message))
     except BadMessage:
@@ -49,7 +49,7 @@ def test_m06_any_message_is_read_or_refused(message: list[object]) -> None:
 
 
 @given(st.text(max_size=64) | st.binary(max_size=64))
-def test_m06_any_text_is_read_or_refused(message: str | bytes) -> None:
+def test_M06_any_text_is_read_or_refused(message: str | bytes) -> None:
     try:
         parse(message)
     except BadMessage:
@@ -79,18 +79,18 @@ def test_m06_any_text_is_read_or_refused(message: str | bytes) -> None:
         pytest.param('["t", 16, 0, 0, 0]', id="seventeenth finger"),
     ],
 )
-def test_m06_malformed_input_is_refused(message: str) -> None:
+def test_M06_malformed_input_is_refused(message: str) -> None:
     with pytest.raises(BadMessage):
         parse(message)
 
 
-def test_m06_huge_places_are_clamped() -> None:
+def test_M06_huge_places_are_clamped() -> None:
     assert parse('["m", -1e30, 1e30]') == events.Move(0, 1)
     assert parse('["r", 1e9, -1e9]') == events.MoveBy(4096, -4096)
     assert parse('["z", 1e9, 0]') == events.Resize(65535, 1)
 
 
-def test_m06_a_key_flood_is_cut_but_releases_pass() -> None:
+def test_M06_a_key_flood_is_cut_but_releases_pass() -> None:
     limiter = InputLimiter(0.0)
     presses = sum(limiter.allows(events.Key(30, down=True), 1.0) for _ in range(10_000))
     assert presses == 200
@@ -141,7 +141,7 @@ def test_places_become_pixels_of_the_picture() -> None:
     hands = Hands(recorder, controls=True)
     hands.apply(events.Move(0.5, 1.0), SIZE)
     hands.apply(events.Touch(3, "start", 0, 0.5), SIZE)
-    assert recorder.did == [("move", 640, 720), ("touch", 3, "start", 0, 360)]
+    assert recorder.did == [("move", 640, 719), ("touch", 3, "start", 0, 360)]
 
 
 def test_what_is_held_is_let_go_when_the_seat_leaves() -> None:
@@ -167,7 +167,7 @@ def test_what_is_held_is_let_go_when_the_seat_leaves() -> None:
     assert len(recorder.did) == 3
 
 
-def test_m06_a_seat_that_only_watches_cannot_act() -> None:
+def test_M06_a_seat_that_only_watches_cannot_act() -> None:
     recorder = Recorder()
     with pytest.raises(NotController, match="only watches") as refused:
         Hands(recorder, controls=False).apply(events.Key(30, down=True), SIZE)

@@ -63,7 +63,7 @@ def test_a_record_of_a_newer_version_is_read(tmp_path: Path) -> None:
     assert read_json(tmp_path / "report.json", Report) == Report("i-1")
 
 
-def test_s10_secrets_are_kept_out_of_the_output(tmp_path: Path) -> None:
+def test_S10_secrets_are_kept_out_of_the_output(tmp_path: Path) -> None:
     output = Output(tmp_path / "log", ["hush-hush"])
     output.write("here is hush-hush, Authorization: Bearer abc.def and password=letmein")
     output.write("jwt eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln")

@@ -88,7 +88,7 @@ def test_a_controller_acts() -> None:
     assert asked == ["input", Size(801, 600)]
 
 
-def test_m06_a_spectator_is_told_once_and_nothing_happens() -> None:
+def test_M06_a_spectator_is_told_once_and_nothing_happens() -> None:
     viewer, path, deeds, asked = make("spectator")
     for message in ('["k", "KeyA", 1]', '["m", 0, 0]', '["z", 1, 1]', '["x", "hi"]'):
         viewer.message(message)
@@ -116,7 +116,7 @@ def test_a_hidden_page_needs_no_encoder() -> None:
     assert not viewer.need.watches
 
 
-def test_m06_garbage_puts_the_seat_out_after_a_while() -> None:
+def test_M06_garbage_puts_the_seat_out_after_a_while() -> None:
     viewer, _, deeds, asked = make("controller")
     for _ in range(MAX_BAD + 50):
         viewer.message("][")
@@ -128,7 +128,7 @@ def test_leaving_lets_go() -> None:
     viewer, _, deeds, _ = make("controller")
     viewer.message('["b", 0, 1]')
     deeds.done.clear()
-    viewer.leave()
+    viewer.let_go()
     assert deeds.done == ["button", "flush"]
 
 
