@@ -36,8 +36,8 @@ class Tier:
 TIERS = (
     Tier("unit", workers=2, deadline_s=180),
     Tier("contract", workers=2, deadline_s=180),
-    Tier("real", workers=1, deadline_s=480),
-    Tier("browser", workers=1, deadline_s=420),
+    Tier("real", workers=1, deadline_s=900),
+    Tier("browser", workers=1, deadline_s=900),
     Tier("chaos", workers=1, deadline_s=300),
 )
 

@@ -66,6 +66,7 @@ message                     meaning
                             encoder_reason kbps``; sent at start and when it changes
 ``["c", {…}]``              cursor: ``{"css": "none"|"default"}`` or
                             ``{"png": base64, "x", "y"}``
+``["n", code]``             an input was refused, for example ``not-controller``
 ``["p", n]``                pong
 ``["e", reason]``           the end
 ==========================  ===================================================================
