@@ -16,10 +16,11 @@ from anyio import to_thread
 
 from downstage.kernel.errors import SetupError
 from downstage.kernel.logging import get_logger
-from downstage.media.encoder import EncoderChoice, EncoderInfo
+from downstage.media.encoder import EncoderChoice
 from downstage.media.frame import Codec, EncodedFrame, Size
 from downstage.media.input.wayland import WaylandInjector
 from downstage.media.source.capture import Capture, CaptureOptions
+from downstage.media.source.captures import Captures
 from downstage.media.source.cursor import as_cursor
 from downstage.media.source.geometry import clamp
 from downstage.media.source.protocol import SourceEvents
@@ -32,7 +33,7 @@ PRIMARY, SECOND = 0, 1
 """Outputs: the screen itself, and a view of all of it for a second codec."""
 
 
-class WaylandSource:
+class WaylandSource(Captures):
     """Runs the compositor inside this process and captures its screen.
 
     Args:
@@ -54,12 +55,11 @@ class WaylandSource:
         encoder: EncoderChoice,
         events: SourceEvents,
     ) -> None:
+        super().__init__(bitrate_kbps)
         self._socket, self._fps = socket, fps
         self._size = clamp(size.width, size.height)
-        self._bitrate, self._events = bitrate_kbps, events
+        self._events = events
         self._encoder: EncoderChoice = encoder
-        self._captures: dict[Codec, Capture] = {}
-        self._lock = anyio.Lock()
         self._framed = anyio.Event()
         self._loop = asyncio.get_running_loop()
         self._control = pixelflux.ScreenCapture()
@@ -113,13 +113,6 @@ class WaylandSource:
             if not capture.running:
                 await self._start(codec, capture)
 
-    async def unwatch(self, codec: Codec) -> None:
-        """Stop the encoder of *codec*."""
-        async with self._lock:
-            capture = self._captures.get(codec)
-            if capture is not None and capture.running:
-                await capture.stop()
-
     async def resize(self, size: Size) -> Size:
         """Give the output another mode; the captures begin anew with it."""
         async with self._lock:
@@ -128,34 +121,6 @@ class WaylandSource:
                 if capture.running:
                     await self._start(codec, capture)
             return self._size
-
-    def request_key(self, codec: Codec) -> None:
-        """Make the next frame a key frame."""
-        if (capture := self._running(codec)) is not None:
-            capture.request_key()
-
-    def invalidate(self, codec: Codec, frame_id: int) -> None:
-        """Predict past *frame_id*."""
-        if (capture := self._running(codec)) is not None:
-            capture.invalidate(frame_id)
-
-    def acknowledge(self, codec: Codec, frame_id: int, *, held: bool) -> None:
-        """Pass on what every viewer holds."""
-        if (capture := self._running(codec)) is not None:
-            capture.acknowledge(frame_id, held=held)
-
-    def set_bitrate(self, codec: Codec, kbps: int) -> None:
-        """Change the rate of *codec*'s encoder."""
-        self._bitrate = kbps
-        if (capture := self._running(codec)) is not None:
-            capture.set_bitrate(kbps)
-
-    async def info(self) -> EncoderInfo | None:
-        """The encoder in use."""
-        for capture in self._captures.values():
-            if capture.running:
-                return await to_thread.run_sync(capture.info)
-        return None
 
     async def close(self) -> None:
         """Stop every capture; the compositor itself ends with the process."""
@@ -181,10 +146,6 @@ class WaylandSource:
             wayland=True,
             output=PRIMARY if codec == "h264" else SECOND,
         )
-
-    def _running(self, codec: Codec) -> Capture | None:
-        capture = self._captures.get(codec)
-        return capture if capture is not None and capture.running else None
 
     def _on_frame(self, frame: EncodedFrame) -> None:
         self._framed.set()

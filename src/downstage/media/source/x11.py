@@ -17,11 +17,12 @@ from Xlib.error import DisplayError, XError
 
 from downstage.kernel.errors import SetupError
 from downstage.kernel.logging import get_logger
-from downstage.media.encoder import EncoderChoice, EncoderInfo
+from downstage.media.encoder import EncoderChoice
 from downstage.media.frame import Codec, EncodedFrame, Size
 from downstage.media.input.x11 import X11Injector
 from downstage.media.source import randr
 from downstage.media.source.capture import Capture, CaptureOptions
+from downstage.media.source.captures import Captures
 from downstage.media.source.cursor import as_cursor
 from downstage.media.source.damage import DrawWatch
 from downstage.media.source.geometry import LARGEST, clamp
@@ -35,7 +36,7 @@ log = get_logger(__name__)
 _WINDOW_CHECKS_S = 0.1
 
 
-class X11Source:
+class X11Source(Captures):
     """Captures one X display; the capture's tick is locked to the application's drawing.
 
     Args:
@@ -57,12 +58,11 @@ class X11Source:
         encoder: EncoderChoice,
         events: SourceEvents,
     ) -> None:
+        super().__init__(bitrate_kbps)
         self._name, self._size, self._fps = name, size, fps
-        self._bitrate, self._events = bitrate_kbps, events
+        self._events = events
         self._encoder: EncoderChoice = encoder
-        self._captures: dict[Codec, Capture] = {}
         self._locks: dict[Codec, PhaseLock] = {}
-        self._lock = anyio.Lock()
         self._drawn = anyio.Event()
         self._picture = False
         self._watching = True
@@ -114,13 +114,6 @@ class X11Source:
                 self._locks[codec].reset()
                 await capture.start()
 
-    async def unwatch(self, codec: Codec) -> None:
-        """Stop the encoder of *codec*."""
-        async with self._lock:
-            capture = self._captures.get(codec)
-            if capture is not None and capture.running:
-                await capture.stop()
-
     async def resize(self, size: Size) -> Size:
         """Resize the screen through RandR and capture all of it."""
         async with self._lock:
@@ -131,34 +124,6 @@ class X11Source:
                     capture.set_region(self._size)
                     capture.request_key()
             return self._size
-
-    def request_key(self, codec: Codec) -> None:
-        """Make the next frame a key frame."""
-        if (capture := self._running(codec)) is not None:
-            capture.request_key()
-
-    def invalidate(self, codec: Codec, frame_id: int) -> None:
-        """Predict past *frame_id*."""
-        if (capture := self._running(codec)) is not None:
-            capture.invalidate(frame_id)
-
-    def acknowledge(self, codec: Codec, frame_id: int, *, held: bool) -> None:
-        """Pass on what every viewer holds."""
-        if (capture := self._running(codec)) is not None:
-            capture.acknowledge(frame_id, held=held)
-
-    def set_bitrate(self, codec: Codec, kbps: int) -> None:
-        """Change the rate of *codec*'s encoder."""
-        self._bitrate = kbps
-        if (capture := self._running(codec)) is not None:
-            capture.set_bitrate(kbps)
-
-    async def info(self) -> EncoderInfo | None:
-        """The encoder in use."""
-        for capture in self._captures.values():
-            if capture.running:
-                return await to_thread.run_sync(capture.info)
-        return None
 
     async def close(self) -> None:
         """Stop every capture and leave the display."""
@@ -200,10 +165,6 @@ class X11Source:
             encoder=self._encoder,
             wayland=False,
         )
-
-    def _running(self, codec: Codec) -> Capture | None:
-        capture = self._captures.get(codec)
-        return capture if capture is not None and capture.running else None
 
     def _has_window(self) -> bool:
         return self._display is not None and bool(randr.top_windows(self._display))
