@@ -93,7 +93,7 @@ def restore_backup(settings: Settings, source: Path, *, force: bool) -> None:
         _extract(source, fresh)
     except (OSError, tarfile.TarError, SetupError) as error:
         _remove(fresh)
-        detail = error.detail if isinstance(error, SetupError) else str(error)
+        detail = _why(error)
         raise SetupError(
             f"{source} could not be restored: {detail} Nothing was changed."
         ) from error
@@ -121,6 +121,13 @@ def _extract(source: Path, target: Path) -> None:
         archive.extractall(target, filter="data")
     for path in target.rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
+
+
+def _why(error: OSError | tarfile.TarError | SetupError) -> str:
+    if isinstance(error, SetupError):
+        return error.detail
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{words.lower().rstrip('.')}."
 
 
 def _remove(folder: Path) -> None:

@@ -39,7 +39,7 @@ class Serving(Common):
     """Loopback port of metrics and readiness [default: 8602]; 0 takes a free one."""
     public_url: str | None = None
     """Address by which browsers reach this platform, where host and port do not say it."""
-    tls: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = ()
+    tls: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True, negative="")] = None
     """`auto` (own certificate authority), or two files: certificate chain and key."""
     behind_proxy: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     """Network (CIDR) of a proxy that does TLS; may be repeated."""
@@ -89,9 +89,9 @@ def serving_settings(serving: Serving | None, **more: object) -> Settings:
     return settings_module.load(file=serving.config, overrides=overrides)
 
 
-def _tls(values: tuple[str, ...]) -> dict[str, object]:
+def _tls(values: tuple[str, ...] | None) -> dict[str, object]:
     match values:
-        case ():
+        case None:
             return {}
         case ("auto",):
             return {"platform.tls": "auto"}

@@ -195,11 +195,14 @@ def _servers(
             raise SetupError("--tls needs two files: the certificate chain and its key.")
         certificate = (platform.tls_certificate, platform.tls_key)
     trusted = ["127.0.0.1"] if behind_tls else platform.behind_proxy
+    names = [name for name, _ in host.running()]
+    # A service that is served alone is called by others, who need its internal routes too.
+    face = host.app(names[0]) if len(names) == 1 else host.public_app
     servers = [
-        Server(host.public_app, [public], trusted=trusted, certificate=certificate),
+        Server(face, [public], trusted=trusted, certificate=certificate),
         Server(operator_app(host), [operator]),
     ]
-    if "gateway" in {name for name, _ in host.running()}:
+    if "gateway" in names:
         servers.append(Server(host.app("gateway"), [link]))
     return servers
 

@@ -117,6 +117,8 @@ class Platform(_Section):
 class Services(_Section):
     """Where the services are: empty = in this process, else ``http(s)://host:port``."""
 
+    secret_file: Path | None = None
+    """Secret that services of several processes share, to prove themselves to identity."""
     identity: str | None = None
     """Users, tokens, keys."""
     gateway: str | None = None

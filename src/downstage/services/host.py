@@ -38,6 +38,7 @@ BUILT_IN = ("identity", "manager", "agent", "gateway")
 """Order of start; the stop is in reverse."""
 
 GROUP = "downstage.extensions"
+LEAST_SECRET = 32
 START_S = 30.0
 STOP_S = 5.0
 log = get_logger(__name__)
@@ -76,7 +77,7 @@ class ServiceHost:
         self.public_app = registry.create_app("Downstage", openapi_url=None)
         self._names = tuple(services)
         self._running: list[_Running] = []
-        self._boot_secret = new_secret()
+        self._boot_secret = _boot_secret(settings)
         self._tokens: dict[tuple[str, str | None], ServiceTokens] = {}
         self._ready: list[Callable[[], Awaitable[Any]]] = []
         self.authenticator = Authenticator(
@@ -250,3 +251,17 @@ async def _call(function: Callable[..., object], *arguments: object) -> None:
     result = function(*arguments[:takes])
     if inspect.isawaitable(result):
         await result
+
+
+def _boot_secret(settings: Settings) -> str:
+    """What services show identity: of this process alone, or the one that several share."""
+    path = settings.services.secret_file
+    if path is None:
+        return new_secret()
+    try:
+        secret = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SetupError(f"The secret file {path} cannot be read: {error}.") from error
+    if len(secret) < LEAST_SECRET:
+        raise SetupError(f"The secret in {path} needs at least {LEAST_SECRET} characters.")
+    return secret

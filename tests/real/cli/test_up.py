@@ -31,6 +31,7 @@ def downstage(*arguments: str, text: str | None = None) -> subprocess.CompletedP
         (("--host", "0.0.0.0", "--demo"), "this machine alone"),
         (("--host", "0.0.0.0", "--demo", "--tls", "auto"), "this machine alone"),
         (("--tls", "a", "b", "c"), "--tls takes"),
+        (("--tls",), "--tls takes"),
         (("--behind-proxy", "not-a-network"), "behind_proxy"),
         (("--udp-ports", "9-1"), "udp_ports"),
         (("--encoder", "magic"), "encoder"),
