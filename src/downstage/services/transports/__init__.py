@@ -1,5 +1,31 @@
 """Ways to reach a service: one file a scheme, found by `register`."""
 
-from downstage.services.transports.transport import Answer, Call, Transport, create, register
+from downstage.services.transports.transport import (
+    MAX_ANSWER,
+    Answer,
+    Body,
+    Call,
+    Socket,
+    SocketClosed,
+    Stream,
+    Transport,
+    create,
+    known_schemes,
+    register,
+    unregister,
+)
 
-__all__ = ["Answer", "Call", "Transport", "create", "register"]
+__all__ = [
+    "MAX_ANSWER",
+    "Answer",
+    "Body",
+    "Call",
+    "Socket",
+    "SocketClosed",
+    "Stream",
+    "Transport",
+    "create",
+    "known_schemes",
+    "register",
+    "unregister",
+]

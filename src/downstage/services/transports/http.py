@@ -13,7 +13,7 @@ import aiohttp
 from yarl import URL
 
 from downstage.services.errors import ServiceUnavailableError
-from downstage.services.transports.transport import MAX_ANSWER, Answer, Call, register
+from downstage.services.transports.transport import MAX_ANSWER, Answer, Call
 
 __all__ = ["HttpTransport", "close_pool"]
 
@@ -112,5 +112,4 @@ class HttpTransport:
         )
 
 
-register("http", HttpTransport)
-register("https", HttpTransport)
+TRANSPORTS = {"http": HttpTransport, "https": HttpTransport}

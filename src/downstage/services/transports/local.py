@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from downstage.kernel.logging import get_logger
 from downstage.services import registry
 from downstage.services.errors import ServiceUnavailableError
-from downstage.services.transports.transport import MAX_ANSWER, Answer, Call, register
+from downstage.services.transports.transport import MAX_ANSWER, Answer, Call
 
 __all__ = ["LocalTransport"]
 
@@ -121,4 +121,4 @@ class _Exchange:
         return Answer(self.status, self._headers, bytes(self._body))
 
 
-register("local", LocalTransport)
+TRANSPORTS = {"local": LocalTransport}
