@@ -4,20 +4,26 @@
 
     BaseServiceError                 any answer >= 400, any failure of the transport
     ├── ServiceNotFoundError         404
-    └── ServiceUnavailableError      503, refused connection, time-out
+    └── ServiceUnavailableError      503, refused connection, broken-off answer
+        └── ServiceTimeoutError      no answer in time
     TransportNotFoundError           (ValueError) unknown scheme
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import ceil
 from typing import cast
 
 __all__ = [
     "BaseServiceError",
     "ServiceNotFoundError",
+    "ServiceTimeoutError",
     "ServiceUnavailableError",
     "TransportNotFoundError",
+    "retry_after_s",
 ]
 
 
@@ -67,9 +73,22 @@ class BaseServiceError(Exception):
 
     @property
     def retry_after(self) -> int | None:
-        """Seconds of a Retry-After header, where one came as a number."""
-        value = self.headers.get("retry-after", "")
-        return int(value) if value.isdigit() else None
+        """Whole seconds of a Retry-After header, given as a number or as a date."""
+        return retry_after_s(self.headers)
+
+
+def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> int | None:
+    """Seconds until a Retry-After header of *headers* lets us ask again; None without one."""
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return int(value[:9])
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0, ceil((moment - (now or datetime.now(UTC))).total_seconds()))
 
 
 class ServiceNotFoundError(BaseServiceError):
@@ -77,7 +96,11 @@ class ServiceNotFoundError(BaseServiceError):
 
 
 class ServiceUnavailableError(BaseServiceError):
-    """503, connection refused or time-out: a later try may work."""
+    """503, connection refused, an answer that broke off: a later try may work."""
+
+
+class ServiceTimeoutError(ServiceUnavailableError):
+    """No answer came in time: the call's own deadline, or the longest silence allowed."""
 
 
 class TransportNotFoundError(ValueError):
