@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from downstage.cli.platform import RunningPlatform
 from downstage.identity.extension import Extension as IdentityExtension
 from downstage.kernel.errors import SetupError
 from downstage.kernel.settings import Settings
@@ -16,7 +17,13 @@ from downstage.services.context import PlatformUrls
 from downstage.services.host import ServiceHost
 from downstage.services.transports.http import close_pool
 
-__all__ = ["Facts", "find_platform", "identity_client", "platform_client", "write_operator_token"]
+__all__ = [
+    "Facts",
+    "find_platform",
+    "identity_client",
+    "leave_operator_token",
+    "platform_client",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +49,23 @@ def find_platform(data: Path) -> Facts | None:
     return facts if alive else None
 
 
-def write_operator_token(data: Path, token: str) -> None:
+def _write_operator_token(data: Path, token: str) -> None:
     """Leave the operator's token where only this user's commands can read it."""
     path = data.absolute() / "run" / "operator.token"
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
     path.write_text(token, encoding="ascii")
+
+
+async def leave_operator_token(platform: RunningPlatform, settings: Settings) -> str | None:
+    """Where identity runs here: its operator's token, left for this user's commands."""
+    if "identity" not in dict(platform.host.running()):
+        return None
+    identity = platform.host.extension("identity")
+    assert isinstance(identity, IdentityExtension)  # noqa: S101 - by its name
+    token = await identity.operator_token()
+    _write_operator_token(settings.platform.data, token)
+    return token
 
 
 @asynccontextmanager

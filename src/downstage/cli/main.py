@@ -187,6 +187,7 @@ def serve(
     serving: Serving | None = None,
 ) -> None:
     """Run one service alone; the others are named by [services] in the settings."""
+    from downstage.cli.access import leave_operator_token
     from downstage.cli.platform import run_platform, stop_signal
 
     settings = serving_settings(serving)
@@ -194,7 +195,8 @@ def serve(
 
     async def work() -> None:
         async with run_platform(settings, services=(service,)) as platform:
-            Console(stderr=True).print(f"{service} answers on {platform.urls.public}")
+            await leave_operator_token(platform, settings)
+            print(f"{service} answers on {platform.urls.public}", flush=True)
             await stop_signal()
 
     _run(work())

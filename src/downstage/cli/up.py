@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from downstage.cli.access import write_operator_token
+from downstage.cli.access import leave_operator_token
 from downstage.cli.platform import RunningPlatform, run_platform, stop_signal
 from downstage.contracts.gateway import SESSION_CHANGED
 from downstage.contracts.manager import Display
@@ -89,8 +89,7 @@ async def _watch_signals(scope: anyio.CancelScope, console: Console) -> None:
 async def _prepare(platform: RunningPlatform, settings: Settings) -> Ready:
     identity = platform.host.extension("identity")
     assert isinstance(identity, IdentityExtension)  # noqa: S101 - by its name
-    operator = await identity.operator_token()
-    write_operator_token(settings.platform.data, operator)
+    operator = await leave_operator_token(platform, settings)
     url = platform.urls.public
     if settings.platform.demo:
         user, password = await identity.demo_credentials()

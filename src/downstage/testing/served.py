@@ -1,0 +1,128 @@
+"""A platform whose services run each in a process of its own: what `PlatformProcess` is for one."""
+
+from __future__ import annotations
+
+import secrets
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from downstage.testing.platform import PlatformProcess
+
+__all__ = ["ORDER", "ServedPlatform"]
+
+ORDER = ("identity", "manager", "agent", "gateway")
+"""Each knows the addresses of those before it."""
+START_S = 60.0
+END_S = 10.0
+ANSWERS = " answers on "
+
+
+class ServedPlatform(PlatformProcess):
+    """``downstage serve`` four times, each with a data folder of its own below *data*.
+
+    Calls go to the gateway, with the token that identity left for its operator.
+
+    Args:
+        data: the folder of all.
+        uris: addresses that others are to use for a service in place of its own, for example
+            ``{"agent": "nats://127.0.0.1:4222/agent"}``.
+        secret: what a service proves itself with; one for all where it is not given.
+        environment: further variables for all of them.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        uris: Mapping[str, str] | None = None,
+        secret: Callable[[str], str] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(data, environment=environment)
+        shared = secrets.token_urlsafe(32)
+        self._secret = secret or (lambda _: shared)
+        self._uris = dict(uris or {})
+        self._services: dict[str, subprocess.Popen[str]] = {}
+
+    def start(self) -> None:
+        """Start all four, in order.
+
+        Raises:
+            RuntimeError: one did not; the text has the end of its output.
+        """
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shared = dict(self._environment)
+        shared |= {_variable(name): uri for name, uri in self._uris.items()}
+        for name in ORDER:
+            secret = self.data / f"{name}.secret"
+            secret.touch(mode=0o600)
+            secret.write_text(self._secret(name), encoding="ascii")
+            url = self._serve(name, {**shared, "DOWNSTAGE_SERVICES__SECRET_FILE": str(secret)})
+            shared.setdefault(_variable(name), url)
+            self.facts["url"] = url  # the last one's: the gateway's
+        token = self.data / "identity" / "run" / "operator.token"
+        self.facts["token"] = token.read_text(encoding="ascii").strip()
+
+    def _serve(self, name: str, environment: Mapping[str, str]) -> str:
+        command = [sys.executable, "-m", "downstage", "serve", name, "--port", "0"]
+        command += ["--operator-port", "0", "--data", str(self.data / name)]
+        with self._output().open("a", encoding="utf-8") as output:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                text=True,
+                env=dict(environment),
+            )
+        self._services[name] = process
+        url = _address(process)
+        if not url:
+            text = self.output()[-2000:]
+            self.kill()
+            raise RuntimeError(f"{name} did not start: {text}")
+        return url
+
+    def service_pid(self, name: str) -> int:
+        """Process id of one service."""
+        return self._services[name].pid
+
+    @property
+    def pid(self) -> int:
+        """The gateway's."""
+        return self.service_pid("gateway")
+
+    def _end(self, number: signal.Signals) -> float:
+        began = time.monotonic()
+        while self._services:
+            _, process = self._services.popitem()  # the last started first
+            process.send_signal(number)
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+        if number == signal.SIGINT:
+            self._output().unlink(missing_ok=True)
+        return time.monotonic() - began
+
+
+def _variable(service: str) -> str:
+    return f"DOWNSTAGE_SERVICES__{service.upper()}"
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    """What ``serve`` prints once it answers; "" where it ended or took too long."""
+    stdout = process.stdout
+    assert stdout is not None  # noqa: S101 - asked for a pipe
+    with selectors.DefaultSelector() as selector:
+        selector.register(stdout, selectors.EVENT_READ)
+        line = stdout.readline() if selector.select(START_S) else ""
+    return line.partition(ANSWERS)[2].strip() if ANSWERS in line else ""
