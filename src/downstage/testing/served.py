@@ -44,8 +44,7 @@ class ServedPlatform(PlatformProcess):
         environment: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(data, environment=environment)
-        shared = secrets.token_urlsafe(32)
-        self._secret = secret or (lambda _: shared)
+        self._secret = secret or _one_secret()
         self._uris = dict(uris or {})
         self._services: dict[str, subprocess.Popen[str]] = {}
 
@@ -112,6 +111,15 @@ class ServedPlatform(PlatformProcess):
         if number == signal.SIGINT:
             self._output().unlink(missing_ok=True)
         return time.monotonic() - began
+
+
+def _one_secret() -> Callable[[str], str]:
+    secret = secrets.token_urlsafe(32)
+
+    def tell(_service: str) -> str:
+        return secret
+
+    return tell
 
 
 def _variable(service: str) -> str:
