@@ -37,9 +37,9 @@ class Database:
     would leave a connection behind. Wait for nothing but the database inside one.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, single_writer: bool = True) -> None:
         self._engine = engine
-        self._turn = anyio.Lock()
+        self._turn = anyio.Lock() if single_writer else None
         """Writers of this process take turns here: SQLite's own waiting polls, and is not fair."""
         self._closed = False
         self._in_use = 0
@@ -65,9 +65,12 @@ class Database:
                 async with connection.begin():
                     yield connection
         finally:
-            self._turn.release()
+            if self._turn is not None:
+                self._turn.release()
 
     async def _take_turn(self) -> None:
+        if self._turn is None:
+            return
         try:
             with anyio.fail_after(TURN_S):
                 await self._turn.acquire()

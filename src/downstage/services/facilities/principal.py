@@ -34,6 +34,7 @@ __all__ = [
     "ServiceTokens",
     "bearer_token",
     "context_authenticator",
+    "principal_or_none",
     "require",
 ]
 
@@ -196,6 +197,13 @@ class Require(SecurityBase):
 def require(*scopes: str, kinds: Sequence[Kind] = CALLERS) -> Require:
     """A dependency for callers of *kinds* who hold all of *scopes*."""
     return Require(scopes, kinds)
+
+
+async def principal_or_none(connection: HTTPConnection) -> Principal | None:
+    """A dependency: who calls, None where nobody says so; a token that does not count is 401."""
+    if "authorization" not in connection.headers:
+        return None
+    return await require()(connection)
 
 
 def context_authenticator(connection: HTTPConnection) -> Authenticator:

@@ -16,13 +16,13 @@ BUSY_S = 10
 """How long a writer waits for another process's transaction before it fails."""
 
 
-def create_sqlite_engine(path: Path) -> AsyncEngine:
+def create_sqlite_engine(path: Path, *, pool_size: int = 4) -> AsyncEngine:
     """An engine on *path* (made with mode 0600): WAL, foreign keys, immediate writes."""
     _make_private(path)
     engine = create_async_engine(
         f"sqlite+aiosqlite:///{path}",
         connect_args={"timeout": BUSY_S},
-        pool_size=4,
+        pool_size=pool_size,
         max_overflow=4,
     )
 
