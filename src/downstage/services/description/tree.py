@@ -13,12 +13,18 @@ from downstage.services.description.template import Template, split_path
 __all__ = ["AmbiguousPath", "Description"]
 
 METHODS = ("get", "post", "put", "delete", "patch", "head", "options", "trace")
+MAX_PARAMETERS = 64
+"""Kinds of parameters in one place: each is tried for each call."""
 QUIET = frozenset({"HEAD", "OPTIONS", "TRACE"})
 """Methods that nobody means who names none."""
 
 
 class AmbiguousPath(ValueError):
     """Two paths of the description fit; the text names both."""
+
+
+_EMPTY: dict[str, Any] = {}
+"""Never written to."""
 
 
 class _Node:
@@ -39,15 +45,16 @@ class _Node:
     def __init__(self, above: _Node | None = None, part: str = "") -> None:
         self._above = above
         self._part = part
-        self.literals = dict[str, _Node]()
-        self.similar = dict[str, list[str]]()
+        # A large service has tens of thousands of nodes: what is empty is shared by all.
+        self.literals: dict[str, _Node] = _EMPTY
+        self.similar: dict[str, tuple[str, ...]] = _EMPTY
         """Attribute name → the literals that it may mean."""
-        self.parameters = list[tuple[Template, _Node]]()
-        self.named = set[str]()
+        self.parameters = tuple[tuple[Template, _Node], ...]()
+        self.named: frozenset[str] = frozenset()
         """Names of the parameters next below."""
-        self.operations = dict[str, Operation]()
+        self.operations: dict[str, Operation] = _EMPTY
         """By method in upper case."""
-        self.matches = dict[str, Match]()
+        self.matches: dict[str, Match] = _EMPTY
         """By method as callers write it, for paths without parameters."""
         self.slashed = False
         """The document writes a slash after this path."""
@@ -183,38 +190,47 @@ def _plant(root: _Node, parts: list[str], operations: list[Operation]) -> None:
     slashed = len(parts) > 0 and parts[-1] == ""
     node = root
     for part in parts[:-1] if slashed else parts:
-        node = _child(node, part)
+        below = _child(node, part)
+        if below is None:
+            return
+        node = below
     if slashed != node.slashed and node.operations:
         if slashed:
             return  # both forms are described: the plain one is meant
-        node.operations.clear()
-        node.matches.clear()
+        node.operations, node.matches = _EMPTY, _EMPTY
     node.slashed = slashed
+    node.operations = {**node.operations}
     is_plain = not any("{" in step for step in node.steps)
     for operation in operations:
         node.operations.setdefault(operation.method, operation)
     if is_plain:
         segments = (*node.steps, "") if slashed and node.steps else node.steps
-        for method, operation in node.operations.items():
-            node.matches[method] = Match(method, segments, operation)
-            node.matches[method.lower()] = node.matches[method]
+        matches = [Match(name, segments, known) for name, known in node.operations.items()]
+        node.matches = {match.method: match for match in matches}
+        node.matches |= {match.method.lower(): match for match in matches}
 
 
-def _child(node: _Node, part: str) -> _Node:
+def _child(node: _Node, part: str) -> _Node | None:
     template = Template.of(part)
     if template is None:
         if part not in node.literals:
+            name = attribute_name(part)
+            if not node.literals:
+                node.literals, node.similar = {}, {}
             node.literals[part] = _Node(node, part)
-            node.similar.setdefault(attribute_name(part), []).append(part)
+            node.similar[name] = (*node.similar.get(name, ()), part)
         return node.literals[part]
     for known, child in node.parameters:
         if known.text == part:
             return child
+    if len(node.parameters) >= MAX_PARAMETERS:
+        return None
     child = _Node(node, part)
-    node.parameters.append((template, child))
-    node.named |= {*template.names}
     # ``{name}.json`` says more than ``{name}``.
-    node.parameters.sort(key=lambda entry: -entry[0].said)
+    node.parameters = tuple(
+        sorted([*node.parameters, (template, child)], key=lambda entry: -entry[0].said)
+    )
+    node.named |= {*template.names}
     return child
 
 
