@@ -1,0 +1,5 @@
+"""An extension that speaks the public streaming API."""
+
+from .extension import StreamingApplicationExampleExtension
+
+__all__ = ["StreamingApplicationExampleExtension"]
