@@ -83,7 +83,8 @@ def write() -> None:
 
 
 def _sections() -> list[tuple[str, type[BaseModel]]]:
-    fields = Settings.model_fields.items()
+    # ``exts`` is no section: what stands there is each extension's own matter.
+    fields = [(name, field) for name, field in Settings.model_fields.items() if name != "exts"]
     return [(name, cast("type[BaseModel]", field.annotation)) for name, field in fields]
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -23,14 +23,18 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     field_validator,
 )
 
 from downstage.kernel.errors import SetupError
+from downstage.kernel.exts import VARIABLE, Exts, gather_exts, parse_assignment
 
 __all__ = [
     "Agent",
+    "Bus",
+    "Extensions",
     "Gateway",
     "Identity",
     "Log",
@@ -44,8 +48,12 @@ __all__ = [
 
 PREFIX = "DOWNSTAGE_"
 MAX_KEY = 256
-RESERVED = frozenset({"DOWNSTAGE_CONFIG", "DOWNSTAGE_TOKEN_FILE", "DOWNSTAGE_CONTENT_HOST"})
-"""Variables of ours that are no settings: the file's own path, and what applications are given."""
+EXTS = "exts"
+RESERVED = frozenset(
+    {"DOWNSTAGE_CONFIG", "DOWNSTAGE_TOKEN_FILE", "DOWNSTAGE_CONTENT_HOST", VARIABLE}
+)
+"""Variables that are no settings here: the file's own path, what applications are given, and
+what `gather_exts` reads."""
 
 
 class _Section(BaseModel):
@@ -115,7 +123,7 @@ class Platform(_Section):
 
 
 class Services(_Section):
-    """Where the services are: empty = in this process, else ``http(s)://host:port``."""
+    """Where the services are: empty = in this process, else ``http(s)://host:port`` or ``nats://``."""
 
     secret_file: Path | None = None
     """Secret that services of several processes share, to prove themselves to identity."""
@@ -127,6 +135,31 @@ class Services(_Section):
     """The bridge to one manager."""
     manager: str | None = None
     """Applications and instances."""
+
+
+class Bus(_Section):
+    """How services tell each other what changed, and how ``nats://`` addresses are reached."""
+
+    url: SecretStr | None = None
+    """NATS servers, ``nats://host:4222[,host…]`` or ``tls://…``; empty: within this process."""
+    user: str | None = None
+    """Name at the NATS server, with `password`."""
+    password: SecretStr | None = None
+    """Password of `user`."""
+    token: SecretStr | None = None
+    """Token, where the server asks for one in place of a name."""
+    nkey_file: Path | None = None
+    """File with an NKey seed."""
+    credentials_file: Path | None = None
+    """File with JWT and seed, as ``nsc`` writes it (``.creds``)."""
+    tls_ca: Path | None = None
+    """Authority that signed the server's certificate, PEM; demands TLS."""
+    tls_certificate: Path | None = None
+    """Own certificate, where the server asks for one, PEM."""
+    tls_key: Path | None = None
+    """Key of `tls_certificate`, PEM."""
+    concurrency: int = Field(default=2048, ge=1)
+    """Calls that a service takes over NATS at once; more are answered 503."""
 
 
 class Identity(_Section):
@@ -202,6 +235,23 @@ class Media(_Section):
     """Whether instances get a sound server of their own."""
 
 
+class Extensions(_Section):
+    """Extensions of your own, beside the platform's services."""
+
+    folders: list[Path] = []
+    """Folders of extensions: each is one (``config/extension.toml``), or holds some."""
+    installed: bool = True
+    """Start those that installed packages bring (entry points ``downstage.extensions``)."""
+    disabled: list[str] = []
+    """Names of extensions that are not started by themselves."""
+    reload: bool = False
+    """Start an extension anew when a file in its folder changes."""
+    omni: bool = True
+    """Let extensions that depend on ``omni.services.…`` import those names; they are ours."""
+    tokens: Path | None = None
+    """File (TOML, ``"name" = "token"``) of the tokens that extensions call services with."""
+
+
 class Log(_Section):
     """What is logged and how."""
 
@@ -216,12 +266,16 @@ class Settings(_Section):
 
     platform: Platform = Platform()
     services: Services = Services()
+    bus: Bus = Bus()
     identity: Identity = Identity()
     gateway: Gateway = Gateway()
     agent: Agent = Agent()
     manager: Manager = Manager()
     media: Media = Media()
+    extensions: Extensions = Extensions()
     log: Log = Log()
+    exts: Exts = Field(default=Exts(), exclude=True)
+    """What is given for extensions, ``exts."name".key``: each knows itself what it may be."""
 
 
 def load(
@@ -229,6 +283,7 @@ def load(
     file: Path | None = None,
     environment: Mapping[str, str] | None = None,
     overrides: Mapping[str, object] | None = None,
+    assignments: Iterable[str] = (),
 ) -> Settings:
     """Read settings from defaults, *file*, *environment* and *overrides*, each over the last.
 
@@ -237,6 +292,7 @@ def load(
         environment: variables ``DOWNSTAGE_SECTION__KEY``; None takes the process's own. A list
             or table is given as JSON.
         overrides: dotted keys, as the command line gives them: ``{"platform.port": 8700}``.
+        assignments: ``exts."name".key=value``, ``/exts/name/key=value`` or ``section.key=value``.
 
     Raises:
         SetupError: an unknown or unacceptable key; the message names it and its source.
@@ -248,10 +304,15 @@ def load(
     for name, (key, value) in _from_environment(env).items():
         _put(tree, key, value)
         sources[".".join(key)] = f"environment variable {name}"
-    for key, value in (overrides or {}).items():
+    assigned = [parse_assignment(text) for text in assignments]
+    plain = [(tuple(key.split(".")), value) for key, value in (overrides or {}).items()]
+    plain += [(tuple(key), value) for key, value in assigned if key[0] != EXTS]
+    for key, value in plain:
         if value is not None:
-            _put(tree, tuple(key.split(".")), value)
-            sources[key] = "command line"
+            _put(tree, key, value)
+            sources[".".join(key)] = "command line"
+    own = [(key[1:], value) for key, value in assigned if key[0] == EXTS]
+    tree[EXTS] = gather_exts(tree.get(EXTS), env, own)
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
@@ -271,7 +332,7 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, tuple[tuple[str, ...]
     """Variable → key and value."""
     found: dict[str, tuple[tuple[str, ...], object]] = {}
     for name, value in env.items():
-        if not name.startswith(PREFIX) or name in RESERVED:
+        if not name.startswith(PREFIX) or name in RESERVED or name.startswith(f"{VARIABLE}__"):
             continue
         section, _, key = name.removeprefix(PREFIX).lower().partition("__")
         if section not in Settings.model_fields or not key:

@@ -13,12 +13,14 @@ from downstage.bus import Bus
 from downstage.kernel.clock import Clock
 from downstage.kernel.settings import Settings
 from downstage.services.client import AsyncClient
+from downstage.services.extensions.settings import SettingsTree
+from downstage.services.facilities.injection import FacilitySet
 
 __all__ = ["ClientFactory", "PlatformUrls", "ServiceContext"]
 
 
 class ClientFactory(Protocol):
-    """Makes clients that carry this service's own token."""
+    """Makes clients that carry this service's own token; an extension's, where it was given one."""
 
     def __call__(self, service: str, *, act: str | None = None) -> AsyncClient:
         """A client of *service*; *act* names the person on whose behalf it calls."""
@@ -44,9 +46,11 @@ class ServiceContext:
     bus: Bus
     clock: Clock
     data: Path
+    """Folder for its files; an extension's own, the platform's for the platform's services."""
     app: FastAPI
     urls: PlatformUrls
     boot_secret: str
+    """What a service of the platform shows identity; empty for extensions."""
     public: Callable[[APIRouter], None]
     """Serve a router on this service's own application and on the public port."""
     internal: Callable[[APIRouter], None]
@@ -54,5 +58,14 @@ class ServiceContext:
     start: Callable[..., None]
     """``start(function, *arguments, name=…)``: a supervised task, cancelled at shutdown."""
     client: ClientFactory
+    """``client("gateway")``: a client of that service, or of an extension, by its name."""
     on_ready: Callable[[Callable[[], Awaitable[Any]]], None]
     """Call a coroutine function once every service has started."""
+    facilities: FacilitySet
+    """Metrics, database, progress, scheduler, and what the extension registers itself."""
+    exts: SettingsTree
+    """The settings of all extensions, ``/exts/name/key``."""
+    id: str = ""
+    """``name-version``: what `on_startup` is called with."""
+    folder: Path | None = None
+    """Where the extension's files are, where it came from a folder."""

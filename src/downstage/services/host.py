@@ -1,4 +1,4 @@
-"""The service host: starts extensions in order, wires them by `AsyncClient`, serves them.
+"""The service host: runs services and extensions, wires them by `AsyncClient`, serves them.
 
 Built-in services are found like any other extension, by the entry-point group
 ``downstage.extensions``; the host knows none of them by import.
@@ -6,17 +6,15 @@ Built-in services are found like any other extension, by the entry-point group
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from importlib.metadata import entry_points
-from typing import Any, cast
+import tomllib
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import copy_context
+from typing import cast
 
 import anyio
-import anyio.abc
 import anyio.to_thread
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from downstage.bus import Bus, MemoryBus
 from downstage.kernel.clock import Clock, SystemClock
@@ -25,40 +23,47 @@ from downstage.kernel.ids import new_secret
 from downstage.kernel.logging import get_logger
 from downstage.kernel.settings import Settings
 from downstage.services import registry
-from downstage.services.client import AsyncClient
-from downstage.services.context import PlatformUrls, ServiceContext
+from downstage.services.context import PlatformUrls
 from downstage.services.extension import IExt
-from downstage.services.facilities.principal import Authenticator, ServiceTokens
-from downstage.services.supervisor import Crew, supervise
+from downstage.services.extensions import discovery
+from downstage.services.extensions.lifecycle import Deadlines, Lifecycle
+from downstage.services.extensions.manifest import Manifest
+from downstage.services.extensions.settings import SettingsTree
+from downstage.services.extensions.unit import ExtensionInfo, Unit
+from downstage.services.extensions.watch import Watcher
+from downstage.services.facilities.metrics import MetricsHub
+from downstage.services.supervisor import supervise
 from downstage.services.transports.http import close_pool
+from downstage.services.wiring import Wiring, Workbench
 
 __all__ = ["BUILT_IN", "ServiceHost"]
 
 BUILT_IN = ("identity", "manager", "agent", "gateway")
 """Order of start; the stop is in reverse."""
 
-GROUP = "downstage.extensions"
 LEAST_SECRET = 32
 START_S = 30.0
 STOP_S = 5.0
+GRACE_S = 5.0
 log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
-    extension: IExt
-    context: ServiceContext
-    crew: Crew
-
-
 class ServiceHost:
-    """Runs some services in this process.
+    """Runs some services, and extensions, in this process.
 
     Args:
         settings: of the platform.
         urls: where it will be reached; sockets are open before services start.
         services: names to run here; the others are reached by `settings.services`.
+        extensions: run what `settings.extensions` names, too.
         clock, bus: for tests and simulations.
+        before_import: called with an extension's manifest before its modules are imported.
+        public_app: what is served to browsers; made where none is given.
+
+    Attributes:
+        lifecycle: starts, stops and reloads extensions.
+        exts: their settings.
+        metrics_hub: their metrics.
     """
 
     def __init__(
@@ -67,49 +72,68 @@ class ServiceHost:
         urls: PlatformUrls,
         *,
         services: Sequence[str] = BUILT_IN,
+        extensions: bool = False,
         clock: Clock | None = None,
         bus: Bus | None = None,
+        before_import: Callable[[Manifest], None] = lambda manifest: None,
+        public_app: FastAPI | None = None,
     ) -> None:
         self.settings = settings
         self.urls = urls
         self.bus = bus or MemoryBus()
         self.clock = clock or SystemClock()
-        self.public_app = registry.create_app("Downstage", openapi_url=None)
+        self.public_app = public_app or registry.create_app("Downstage", openapi_url=None)
+        self.exts = SettingsTree(settings.exts)
+        self.metrics_hub = MetricsHub()
         self._names = tuple(services)
-        self._running: list[_Running] = []
-        self._boot_secret = _boot_secret(settings)
-        self._tokens: dict[tuple[str, str | None], ServiceTokens] = {}
-        self._ready: list[Callable[[], Awaitable[Any]]] = []
-        self.authenticator = Authenticator(
-            jwks=self._jwks, revocations=self._revocations, bus=self.bus, clock=self.clock
+        self._with_extensions = extensions
+        self._wiring = Wiring(
+            settings,
+            urls,
+            bus=self.bus,
+            clock=self.clock,
+            boot_secret=_boot_secret(settings),
+            tokens=_tokens(settings),
+            public_app=self.public_app,
+            exts=self.exts,
+            metrics=self.metrics_hub,
         )
-        self.public_app.state.authenticator = self.authenticator
+        self.authenticator = self._wiring.authenticator
+        self.lifecycle = Lifecycle(
+            self.exts, self._furnish, clock=self.clock, before_import=before_import
+        )
+        self.watcher = Watcher(self.lifecycle, settings.extensions.folders)
 
     def app(self, service: str) -> FastAPI:
         """The own application of a service that runs here."""
-        for running in self._running:
-            if running.context.name == service:
-                return running.context.app
-        raise SetupError(f"The service {service} does not run in this process.")
+        return self._unit(service)[1].context.app
 
     def extension(self, service: str) -> IExt:
         """The extension of a service that runs here."""
-        for running in self._running:
-            if running.context.name == service:
-                return running.extension
-        raise SetupError(f"The service {service} does not run in this process.")
+        unit, _ = self._unit(service)
+        assert unit.actor is not None  # noqa: S101 - one that is running
+        return unit.actor.extensions[0]
 
     def running(self) -> list[tuple[str, str]]:
         """Names and states of the services of this process, in order of start."""
-        return [(item.context.name, "running") for item in self._running]
+        return [(u.name, u.state) for u in self.lifecycle.units.values() if u.is_service]
+
+    def extensions(self) -> list[ExtensionInfo]:
+        """Everything that was found, the platform's own services among it."""
+        return [unit.info() for unit in self.lifecycle.units.values()]
+
+    def unclaimed_settings(self) -> list[str]:
+        """What was set for extensions that are not here."""
+        return self.exts.unclaimed([unit.name for unit in self.lifecycle.units.values()])
 
     def metrics(self) -> list[str]:
         """Prometheus lines that services contribute (``metrics()`` of their extension)."""
         lines = list[str]()
-        for item in self._running:
-            tell = getattr(item.extension, "metrics", None)
-            if callable(tell):
-                lines += cast("list[str]", tell())
+        for unit in self.lifecycle.units.values():
+            for extension in unit.actor.extensions if unit.actor else ():
+                tell = getattr(extension, "metrics", None)
+                if callable(tell):
+                    lines += cast("list[str]", tell())
         return lines
 
     @asynccontextmanager
@@ -128,129 +152,91 @@ class ServiceHost:
     async def _run(self) -> AsyncGenerator[None]:
         self.settings.platform.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with anyio.create_task_group() as tasks:
+            self._wiring.tasks = tasks
+            deadlines = Deadlines(START_S, STOP_S, GRACE_S)
+            disabled = self.settings.extensions.disabled
+            self.lifecycle.open(tasks, copy_context(), deadlines, disabled)
             tasks.start_soon(supervise, "authenticator", self.authenticator.run)
-            try:
-                for name in self._names:
-                    await self._start(name, tasks)
-                with anyio.fail_after(START_S):
-                    for hook in self._ready:
-                        await hook()
-                yield
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await self._stop_all()
-                tasks.cancel_scope.cancel()
-
-    async def _start(self, name: str, tasks: anyio.abc.TaskGroup) -> None:
-        # Looking through what is installed, and imports, take longer than a loop may be held.
-        extension = (await anyio.to_thread.run_sync(_find, name))()
-        crew = Crew(tasks)
-        context = self._context(name, crew)
-        extension.context = context
-        registry.put_app(name, context.app)
-        self._running.append(_Running(extension, context, crew))
-        try:
-            with anyio.fail_after(START_S):
-                await _call(extension.on_startup, name)
-        except TimeoutError as error:
-            raise SetupError(f"The service {name} did not start within {START_S:g} s.") from error
-        log.info("service.started", service=name)
-
-    async def _stop_all(self) -> None:
-        while self._running:
-            running = self._running.pop()
-            name = running.context.name
-            with anyio.move_on_after(STOP_S) as scope:
-                await running.crew.stop()
+            with _as_main(self.public_app):
                 try:
-                    await _call(running.extension.on_shutdown)
-                except Exception:
-                    log.exception("service.stop_failed", service=name)
-            registry.remove_app(name)
-            log.info("service.stopped", service=name, in_time=not scope.cancelled_caught)
-        await close_pool()
+                    await self._discover()
+                    await self.lifecycle.start_all()
+                    self._set_ready(ready=True)
+                    self._tell_unclaimed()
+                    if self._with_extensions and self.settings.extensions.reload:
+                        tasks.start_soon(supervise, "extension-watch", self.watcher.run)
+                    yield
+                finally:
+                    self._set_ready(ready=False)
+                    with anyio.CancelScope(shield=True):
+                        await self.lifecycle.stop_all()
+                        await close_pool()
+                    tasks.cancel_scope.cancel()
 
-    def _context(self, name: str, crew: Crew) -> ServiceContext:
-        app = registry.create_app(f"Downstage {name}")
-        app.state.authenticator = self.authenticator
+    def _set_ready(self, *, ready: bool) -> None:
+        """What ``/ready`` of each application says."""
+        for app in (
+            self.public_app,
+            *(place.context.app for place in self._wiring.places.values()),
+        ):
+            registry.set_ready(app, ready)
 
-        def public(router: APIRouter) -> None:
-            registry.register_router(router, app=app)
-            registry.register_router(router, app=self.public_app)
+    async def _discover(self) -> None:
+        # Looking through what is installed, and imports, take longer than a loop may be held.
+        for name in self._names:
+            found = await anyio.to_thread.run_sync(discovery.service, name)
+            self.lifecycle.add([found], services=True)
+        if self._with_extensions:
+            self.lifecycle.add(await anyio.to_thread.run_sync(self._find))
 
-        def internal(router: APIRouter) -> None:
-            registry.register_router(router, app=app)
+    def _find(self) -> list[discovery.Found]:
+        wanted = self.settings.extensions
+        taken = {*self._names, *BUILT_IN}
+        found = discovery.in_folders(wanted.folders)
+        if wanted.installed:
+            found += discovery.installed(but=[*taken, *wanted.disabled])
+        return discovery.choose(found, taken=sorted(taken))
 
-        def start(function: Callable[..., Awaitable[Any]], *args: Any, name: str) -> None:
-            crew.start(f"{context.name}.{name}", function, *args)
+    def _furnish(self, unit: Unit) -> Workbench:
+        return self._wiring.furnish(unit)
 
-        def client(service: str, *, act: str | None = None) -> AsyncClient:
-            return self._client(name, service, act)
+    def _unit(self, service: str) -> tuple[Unit, Workbench]:
+        unit = self.lifecycle.units.get(service)
+        place = self._wiring.places.get(service)
+        if unit is None or place is None or unit.actor is None:
+            raise SetupError(f"The service {service} does not run in this process.")
+        return unit, place
 
-        context = ServiceContext(
-            name=name,
-            settings=self.settings,
-            bus=self.bus,
-            clock=self.clock,
-            data=self.settings.platform.data.absolute(),
-            app=app,
-            urls=self.urls,
-            boot_secret=self._boot_secret,
-            public=public,
-            internal=internal,
-            start=start,
-            client=client,
-            on_ready=self._ready.append,
-        )
-        return context
-
-    def _uri(self, service: str) -> str:
-        return getattr(self.settings.services, service, None) or f"local://{service}"
-
-    def _client(self, caller: str, service: str, act: str | None) -> AsyncClient:
-        return AsyncClient(self._uri(service), timeout_s=10, token=self._token(caller, act))
-
-    def _token(self, caller: str, act: str | None) -> Callable[[], Awaitable[str]]:
-        async def fetch() -> tuple[str, str]:
-            identity = AsyncClient(self._uri("identity"), timeout_s=10)
-            body = {"service": caller, "boot_secret": self._boot_secret, "act": act}
-            answer = await identity.v1.service_tokens.post(**body)
-            return answer["token"], answer["expires_at"]
-
-        key = (caller, act)
-        if key not in self._tokens:
-            if len(self._tokens) > 1024:  # noqa: PLR2004 - people come and go, memory stays
-                self._tokens.clear()
-            self._tokens[key] = ServiceTokens(fetch, clock=self.clock)
-        return self._tokens[key].token
-
-    async def _jwks(self) -> dict[str, Any]:
-        identity = AsyncClient(self._uri("identity"), timeout_s=5)
-        return await identity.v1[".well-known"]["jwks.json"].get()
-
-    async def _revocations(self) -> dict[str, Any]:
-        identity = AsyncClient(
-            self._uri("identity"), timeout_s=5, token=self._token("gateway", None)
-        )
-        return await identity.v1.revocations.get()
+    def _tell_unclaimed(self) -> None:
+        unclaimed = self.unclaimed_settings() if self._with_extensions else []
+        if unclaimed:
+            log.warning("extension.settings_for_nobody", given=unclaimed)
 
 
-def _find(name: str) -> type[IExt]:
-    for entry in entry_points(group=GROUP, name=name):
-        found = entry.load()
-        if isinstance(found, type) and issubclass(found, IExt):
-            return found
-    raise SetupError(
-        f"No extension named {name} is installed (entry points of {GROUP}). Reinstall Downstage."
-    )
+@contextmanager
+def _as_main(app: FastAPI) -> Generator[None]:
+    """Inside, `get_app()` is *app*: what an extension registers is served to the public."""
+    before = registry.get_app()
+    registry.put_app(registry.MAIN, app)
+    try:
+        yield
+    finally:
+        if registry.get_app() is app:
+            registry.put_app(registry.MAIN, before)
 
 
-async def _call(function: Callable[..., object], *arguments: object) -> None:
-    """Call a start or stop method: sync or async, with as many arguments as it takes."""
-    takes = len(inspect.signature(function).parameters)
-    result = function(*arguments[:takes])
-    if inspect.isawaitable(result):
-        await result
+def _tokens(settings: Settings) -> dict[str, str]:
+    """Tokens that the operator gave extensions, by name."""
+    path = settings.extensions.tokens
+    if path is None:
+        return {}
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SetupError(f"The file of tokens {path} cannot be read: {error}.") from error
+    if not all(isinstance(value, str) for value in tree.values()):
+        raise SetupError(f'{path} must hold lines of the form "extension" = "token".')
+    return cast("dict[str, str]", tree)
 
 
 def _boot_secret(settings: Settings) -> str:

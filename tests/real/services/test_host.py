@@ -35,7 +35,7 @@ class Base(IExt):
     name = ""
 
     async def on_startup(self, ext_id: str) -> None:
-        assert ext_id == self.name
+        assert ext_id == f"{self.name}-1.0"
         happened.append(f"{self.name} starts")
         open_to_all, inside = ServiceAPIRouter(), ServiceAPIRouter()
         open_to_all.add_api_route(f"/v1/{self.name}", self.tell)

@@ -1,0 +1,185 @@
+"""What the host makes for each service and extension: application, context, client, facilities."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio.abc
+from fastapi import APIRouter, FastAPI
+
+from downstage.bus import Bus
+from downstage.kernel.clock import Clock
+from downstage.kernel.settings import Settings
+from downstage.services import registry
+from downstage.services.client import AsyncClient
+from downstage.services.context import PlatformUrls, ServiceContext
+from downstage.services.extensions.settings import SettingsTree
+from downstage.services.extensions.unit import Unit
+from downstage.services.facilities.injection import FacilitySet
+from downstage.services.facilities.metrics import MetricsHub
+from downstage.services.facilities.principal import Authenticator, ServiceTokens
+from downstage.services.supervisor import Crew
+
+__all__ = ["Wiring", "Workbench"]
+
+CALL_S = 10
+MAX_TOKENS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """Where one service or extension works."""
+
+    context: ServiceContext
+    crew: Crew
+    on_clear: Callable[[str], None]
+
+    async def close(self) -> None:
+        """End its background tasks."""
+        await self.crew.stop()
+
+    async def clear(self) -> None:
+        """Close its facilities; its name is free again."""
+        await self.context.facilities.close()
+        registry.remove_app(self.context.name)
+        self.on_clear(self.context.name)
+
+
+class Wiring:
+    """Makes workbenches; a service of the platform gets rights, an extension what it was given."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        urls: PlatformUrls,
+        *,
+        bus: Bus,
+        clock: Clock,
+        boot_secret: str,
+        tokens: Mapping[str, str],
+        public_app: FastAPI,
+        exts: SettingsTree,
+        metrics: MetricsHub,
+    ) -> None:
+        self.places: dict[str, Workbench] = {}
+        self.tasks: anyio.abc.TaskGroup | None = None
+        self._settings = settings
+        self._urls = urls
+        self._bus = bus
+        self._clock = clock
+        self._boot_secret = boot_secret
+        self._given_tokens = tokens
+        self._public_app = public_app
+        self._exts = exts
+        self._metrics = metrics
+        self._tokens: dict[tuple[str, str | None], ServiceTokens] = {}
+        self.authenticator = Authenticator(
+            jwks=self._jwks, revocations=self._revocations, bus=bus, clock=clock
+        )
+        public_app.state.authenticator = self.authenticator
+        registry.set_ready(public_app, False)
+
+    def furnish(self, unit: Unit) -> Workbench:
+        """A workbench for *unit*, reachable as ``local://name``."""
+        assert self.tasks is not None  # noqa: S101 - the host runs
+        crew = Crew(self.tasks)
+        app = registry.create_app(f"Downstage {unit.name}")
+        app.state.authenticator = self.authenticator
+        registry.set_ready(app, not unit.is_service)  # a service's: when all have started
+
+        def start(function: Callable[..., Awaitable[Any]], *args: Any, name: str) -> None:
+            crew.start(f"{unit.name}.{name}", function, *args)
+
+        data = self._data_of(unit)
+        facilities = FacilitySet(
+            unit.id, clock=self._clock, data=data, metrics=self._metrics, start=start
+        )
+        app.state.facilities = facilities
+        context = self._context(unit, app, facilities, data, start)
+        bench = self.places[unit.name] = Workbench(context, crew, self._gone)
+        registry.put_app(unit.name, app)
+        return bench
+
+    def _context(
+        self,
+        unit: Unit,
+        app: FastAPI,
+        facilities: FacilitySet,
+        data: Path,
+        start: Callable[..., None],
+    ) -> ServiceContext:
+        def internal(router: APIRouter) -> None:
+            registry.register_router(router, app=app)
+
+        def public(router: APIRouter) -> None:
+            internal(router)
+            registry.register_router(router, app=self._public_app)
+
+        def client(service: str, *, act: str | None = None) -> AsyncClient:
+            return self._client(unit, service, act)
+
+        return ServiceContext(
+            name=unit.name,
+            settings=self._settings,
+            bus=self._bus,
+            clock=self._clock,
+            data=data,
+            app=app,
+            urls=self._urls,
+            boot_secret=self._boot_secret if unit.is_service else "",
+            public=public,
+            internal=internal,
+            start=start,
+            client=client,
+            on_ready=unit.ready.append,
+            facilities=facilities,
+            exts=self._exts,
+            id=unit.id,
+            folder=unit.found.folder,
+        )
+
+    def _gone(self, name: str) -> None:
+        self.places.pop(name, None)
+
+    def _data_of(self, unit: Unit) -> Path:
+        data = self._settings.platform.data.absolute()
+        return data if unit.is_service else data / "extensions" / unit.name
+
+    def _uri(self, service: str) -> str:
+        return getattr(self._settings.services, service, None) or f"local://{service}"
+
+    def _client(self, unit: Unit, service: str, act: str | None) -> AsyncClient:
+        if unit.is_service:
+            return AsyncClient(
+                self._uri(service), timeout_s=CALL_S, token=self._token(unit.name, act)
+            )
+        # An extension is nobody, unless the operator gave it a token: then it is who that says.
+        token = self._given_tokens.get(unit.name)
+        return AsyncClient(self._uri(service), timeout_s=CALL_S, token=token)
+
+    def _token(self, caller: str, act: str | None) -> Callable[[], Awaitable[str]]:
+        async def fetch() -> tuple[str, str]:
+            identity = AsyncClient(self._uri("identity"), timeout_s=CALL_S)
+            body = {"service": caller, "boot_secret": self._boot_secret, "act": act}
+            answer = await identity.v1.service_tokens.post(**body)
+            return answer["token"], answer["expires_at"]
+
+        key = (caller, act)
+        if key not in self._tokens:
+            if len(self._tokens) > MAX_TOKENS:  # people come and go, memory stays
+                self._tokens.clear()
+            self._tokens[key] = ServiceTokens(fetch, clock=self._clock)
+        return self._tokens[key].token
+
+    async def _jwks(self) -> dict[str, Any]:
+        identity = AsyncClient(self._uri("identity"), timeout_s=5)
+        return await identity.v1[".well-known"]["jwks.json"].get()
+
+    async def _revocations(self) -> dict[str, Any]:
+        identity = AsyncClient(
+            self._uri("identity"), timeout_s=5, token=self._token("gateway", None)
+        )
+        return await identity.v1.revocations.get()
