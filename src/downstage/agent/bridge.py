@@ -15,10 +15,13 @@ from downstage.kernel.errors import Unavailable
 from downstage.services.client import AsyncClient
 from downstage.services.errors import BaseServiceError
 
-__all__ = ["HEALTH_S", "Bridge", "Reply"]
+__all__ = ["HEALTH_S", "Bridge", "ManagerClients", "Reply"]
 
 HEALTH_S = 1.9
 """How long the manager may take to say that it is well: less than a gateway waits for us."""
+
+ManagerClients = Callable[[str | None], AsyncClient]
+"""Subject of the person to act for, or None → client of the manager."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +38,14 @@ class Bridge:
 
     Args:
         region: its name.
-        manager: a client with the agent's own token.
+        managers: makes clients with the agent's own token, or in a person's name (``act``).
         bus: where hints come from and go to.
     """
 
-    def __init__(self, region: str, manager: AsyncClient, bus: Bus) -> None:
+    def __init__(self, region: str, managers: ManagerClients, bus: Bus) -> None:
         self.region = region
-        self._manager = manager
+        self._managers = managers
+        self._manager = managers(None)
         self._bus = bus
 
     async def applications(self) -> Reply:
@@ -56,9 +60,9 @@ class Bridge:
         """All instances."""
         return await _carry(self._manager.v1.instances.get)
 
-    async def create(self, wanted: InstanceCreate) -> Reply:
-        """Start one."""
-        return await _carry(self._manager.v1.instances.post, wanted, status=201)
+    async def create(self, wanted: InstanceCreate, act: str | None) -> Reply:
+        """Start one, in the name of the person for whom the caller calls, if there is one."""
+        return await _carry(self._managers(act).v1.instances.post, wanted, status=201)
 
     async def instance(self, instance_id: str) -> Reply:
         """One instance."""

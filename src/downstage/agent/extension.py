@@ -16,6 +16,10 @@ class Extension(IExt):
         """Wire the bridge to its manager."""
         del ext_id
         context = self.context
-        bridge = Bridge(context.settings.agent.region, context.client("manager"), context.bus)
+        bridge = Bridge(
+            context.settings.agent.region,
+            lambda person: context.client("manager", act=person),
+            context.bus,
+        )
         context.internal(create_router(bridge))
         context.start(bridge.relay_hints, name="hints")

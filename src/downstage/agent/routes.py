@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from fastapi import Depends
 from starlette.responses import JSONResponse
 
 from downstage.agent.bridge import Bridge, Reply
+from downstage.auth.principal import Principal
 from downstage.contracts.manager import InstanceCreate
 from downstage.services.facilities.principal import require
 from downstage.services.routers import ServiceAPIRouter
@@ -13,6 +16,7 @@ from downstage.services.routers import ServiceAPIRouter
 __all__ = ["create_router"]
 
 FIRST_ERROR = 400
+Launcher = Annotated[Principal, Depends(require("instances:write"))]
 
 
 def create_router(bridge: Bridge) -> ServiceAPIRouter:
@@ -36,10 +40,10 @@ def create_router(bridge: Bridge) -> ServiceAPIRouter:
         """All instances of the region."""
         return _answer(await bridge.instances())
 
-    @router.post("/v1/instances", dependencies=writes)
-    async def create_instance(body: InstanceCreate) -> JSONResponse:
+    @router.post("/v1/instances")
+    async def create_instance(body: InstanceCreate, caller: Launcher) -> JSONResponse:
         """Start one."""
-        return _answer(await bridge.create(body))
+        return _answer(await bridge.create(body, caller.act))
 
     @router.get("/v1/instances/{instance_id}", dependencies=reads)
     async def get_instance(instance_id: str) -> JSONResponse:

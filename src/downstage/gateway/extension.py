@@ -77,7 +77,7 @@ class Extension(IExt):
     def _wire(self, context: ServiceContext, store: Store, sealer: Sealer, runs: Path) -> None:
         settings, clock = context.settings.gateway, context.clock
         ice_servers = context.settings.media.ice_servers
-        region = Region(settings.region, context.client("agent"))
+        region = Region(settings.region, lambda owner: context.client("agent", act=owner))
         office = TicketOffice(context.client("identity"), settings.maximum_lease)
         sessions = Sessions(
             store=store,

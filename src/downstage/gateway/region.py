@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ from downstage.contracts.manager import (
     InstanceView,
 )
 from downstage.kernel.errors import (
+    Forbidden,
     InvalidField,
     NoCapacity,
     NotFound,
@@ -21,10 +23,13 @@ from downstage.kernel.errors import (
 from downstage.services.client import AsyncClient
 from downstage.services.errors import BaseServiceError, ServiceNotFoundError
 
-__all__ = ["HEALTH_S", "Region", "is_refusal"]
+__all__ = ["HEALTH_S", "AgentClients", "Region", "is_refusal"]
 
 HEALTH_S = 2.0
 """How long a health check waits for the manager behind the agent."""
+
+AgentClients = Callable[[str | None], AsyncClient]
+"""Subject of the person to act for, or None → client of the agent."""
 
 
 class Region:
@@ -32,25 +37,28 @@ class Region:
 
     Args:
         name: of the region, as callers give it.
-        client: of its agent.
+        clients: makes clients of its agent: with our own token, or in a person's name (``act``).
     """
 
-    def __init__(self, name: str, client: AsyncClient) -> None:
+    def __init__(self, name: str, clients: AgentClients) -> None:
         self.name = name
-        self._client = client
+        self._clients = clients
+        self._client = clients(None)
 
     async def applications(self) -> ApplicationPage:
         """What can be started here."""
         return ApplicationPage.model_validate(await _ask(self._client.v1.applications.get()))
 
     async def create(self, wanted: InstanceCreate) -> InstanceView:
-        """Start an instance; it is ``starting`` when this returns.
+        """Start an instance in its owner's name; it is ``starting`` when this returns.
 
         Raises:
             NotFound, InvalidField, NoCapacity: refused, nothing was started (`is_refusal`).
+            Forbidden: the owner may start none; nothing was started.
             Unavailable: no clear answer; it may have been started.
         """
-        answer = await _ask(self._client.v1.instances.post(wanted))
+        client = self._clients(wanted.owner)
+        answer = await _ask(client.v1.instances.post(wanted))
         return InstanceView.model_validate(answer)
 
     async def instance(self, instance_id: str) -> InstanceView | None:
@@ -100,6 +108,8 @@ async def _ask(call: Any) -> Any:
 
 def _translate(error: BaseServiceError) -> PlatformError:
     match error.status:
+        case 403:
+            return Forbidden(error.detail)
         case 404:
             return NotFound(error.detail)
         case 422:

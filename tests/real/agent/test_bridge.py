@@ -60,10 +60,15 @@ class Agent:
     def __init__(self) -> None:
         self.manager = Manager()
         self.bus = MemoryBus()
-        self.bridge = Bridge("west", AsyncClient("local://m", app=self.manager.app), self.bus)
+        self.acted_for: list[str | None] = []
+        self.bridge = Bridge("west", self.clients, self.bus)
         self.app: FastAPI = create_app("agent")
         self.app.include_router(create_router(self.bridge))
         self.client = AsyncClient("local://a", app=self.app)
+
+    def clients(self, person: str | None) -> AsyncClient:
+        self.acted_for.append(person)
+        return AsyncClient("local://m", app=self.manager.app)
 
 
 @pytest.fixture
@@ -72,7 +77,7 @@ async def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
 
     async def gateway(self: Any, connection: HTTPConnection) -> Principal:
         del self, connection
-        return Principal("service:gateway", "gateway", "service")
+        return Principal("service:gateway", "gateway", "service", act="anna")
 
     monkeypatch.setattr(Require, "__call__", gateway)
     return Agent()
@@ -83,6 +88,7 @@ async def test_a_call_goes_through(agent: Agent) -> None:
     assert answer["id"] == "i-1"
     assert agent.manager.bodies[0]["access_token"] == "secret"
     assert agent.manager.bodies[0]["instance_token"] == "t"
+    assert agent.acted_for == [None, "anna"]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +113,7 @@ async def test_errors_come_through_as_they_were(
 
 
 async def test_no_manager_is_503(agent: Agent) -> None:
-    agent.bridge._manager = AsyncClient("local://nobody")
+    agent.bridge._managers = lambda _: AsyncClient("local://nobody")
     with pytest.raises(BaseServiceError) as caught:
         await agent.client.v1.instances.post(**WANTED)
     assert caught.value.status == 503

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -19,7 +20,7 @@ import aiohttp
 import anyio
 import pytest
 from aiohttp import web
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from downstage.contracts.manager import INSTANCE_CHANGED, InstanceCreate
 from downstage.gateway.extension import Extension as GatewayExtension
@@ -50,13 +51,17 @@ class ManagerDouble:
     isolated: bool = True
     instances: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     requests: list[InstanceCreate] = field(default_factory=list[InstanceCreate])
+    claims: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Of the tokens that instances were asked for with."""
     bus: Any = None
 
     def app(self) -> FastAPI:
         app = registry.create_app("manager double")
 
-        async def create(body: InstanceCreate) -> dict[str, Any]:
+        async def create(body: InstanceCreate, request: Request) -> dict[str, Any]:
             self.requests.append(body)
+            payload = request.headers["authorization"].split(".")[1]
+            self.claims.append(json.loads(base64.urlsafe_b64decode(payload + "==")))
             if self.gate is not None:
                 await self.gate.wait()
             if self.fail_create is not None:
@@ -231,7 +236,7 @@ class House:
         status, answer, _ = await self.call(
             "POST", "/v1/sessions", await self.token(who), json={"application": "test-card", **body}
         )
-        assert status == 201, answer
+        assert status == 201, str(answer)
         return answer
 
     def instance_of(self, session_id: str) -> str:

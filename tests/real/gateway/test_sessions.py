@@ -44,6 +44,16 @@ async def test_a_session_lives_from_queue_to_end(house: Any) -> None:
     assert house.manager.running() == 0
 
 
+async def test_an_instance_is_asked_for_in_its_owners_name(house: Any) -> None:
+    await house.create("anna")
+    await house.create("bert")
+    first, second = house.manager.claims
+    assert first["sub"] == second["sub"] == "service:agent"
+    assert first["act"]["sub"] != second["act"]["sub"]
+    assert "instances:write" in first["scope"]
+    assert "tickets:write" not in first["scope"]
+
+
 async def test_ending_twice_is_one_end(house: Any) -> None:
     created = await house.create()
     token = await house.token()
