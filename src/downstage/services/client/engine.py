@@ -1,0 +1,295 @@
+"""The middle of a client: builds requests, sends them as often as it takes, reads the answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import anyio
+
+from downstage.services.client.asked import Asked, read_call
+from downstage.services.client.authorization import Authorization, Fixed
+from downstage.services.client.building import build, find_operation
+from downstage.services.client.catalog import Catalog, DescriptionChoice
+from downstage.services.client.decoding import (
+    decode,
+    mask_query,
+    shown_address,
+    to_error,
+    with_status,
+)
+from downstage.services.client.encoding import read_headers
+from downstage.services.client.hooks import Answered, Hook
+from downstage.services.client.outgoing import Outgoing
+from downstage.services.client.propagation import TIMEOUT, carry_on, remaining_s
+from downstage.services.client.redirects import MOST_HOPS, next_hop
+from downstage.services.client.retry import Retry
+from downstage.services.client.target import Target
+from downstage.services.description import Description, Operation
+from downstage.services.errors import (
+    BaseServiceError,
+    ServiceTimeoutError,
+    ServiceUnavailableError,
+)
+from downstage.services.transports import Answer, Call, Transport, create
+
+__all__ = ["Engine", "Options"]
+
+NOT_FOUND = 404
+GOOD = 300
+A = TypeVar("A", bound=Answered)
+Send = Callable[[Transport, Call], Awaitable[A]]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a client calls."""
+
+    raises: bool = True
+    timeout_s: float | None = 60.0
+    read_timeout_s: float | None = 60.0
+    retry: Retry = field(default_factory=Retry)
+    headers: Mapping[str, str] | None = None
+    hooks: tuple[Hook, ...] = ()
+
+
+class Sink(Protocol):
+    """Takes back an answer that nobody will read."""
+
+    async def __call__(self) -> None:
+        """Let it go."""
+        ...
+
+
+async def _nothing() -> None:
+    """An answer that was read whole needs no letting go."""
+
+
+async def _whole(transport: Transport, call: Call) -> Answer:
+    return await transport.request(call)
+
+
+class Engine:
+    """Calls one service; nothing in it belongs to a single call.
+
+    Args:
+        uri: the service's address.
+        app: for ``local://``: the application.
+        options: how to call.
+        description: see `Catalog`.
+    """
+
+    def __init__(
+        self, uri: str, app: Any, options: Options, description: DescriptionChoice
+    ) -> None:
+        self.uri = uri
+        self.shown_uri = shown_address(uri)
+        self.options = options
+        fixed = [hook for hook in options.hooks if isinstance(hook, Fixed)]
+        self.hooks = tuple(hook for hook in options.hooks if hook not in fixed)
+        self._app = app
+        self._transport = create(uri, app)
+        self._headers = read_headers(options.headers or {})
+        for hook in fixed:
+            self._headers.update(hook.fields())
+        self._is_keyed = options.retry.attempts > 1
+        total = options.timeout_s
+        self._told = None if total is None else str(int(total * 1000))
+        self._reversed = tuple(reversed(self.hooks))
+        self.catalog = Catalog(self._transport, uri, app, description, self._fetch_headers)
+
+    async def request(
+        self, target: Target, arguments: tuple[object, ...], keywords: dict[str, Any]
+    ) -> Any:
+        """Make one call and read its answer whole.
+
+        Raises:
+            BaseServiceError: the answer was an error, or none came.
+            ValueError, TypeError: the call cannot be sent as it is written.
+        """
+        out, answer = await self.answer(await self.ask(target, arguments, keywords))
+        if answer.status < GOOD:
+            return decode(answer)
+        if not self.options.raises:
+            return with_status(decode(answer), answer.status)
+        raise self.failure(out, answer)
+
+    async def ask(
+        self, target: Target, arguments: tuple[object, ...], keywords: dict[str, Any]
+    ) -> Asked:
+        """Read a call's arguments; fetch the description if it could change what they mean."""
+        asked = read_call(target, arguments, keywords)
+        catalog = self.catalog
+        if (
+            keywords or target.is_doubtful or (target.verb is None and not asked.method)
+        ) and catalog.is_due():
+            await catalog.load()
+        return asked
+
+    async def answer(self, asked: Asked) -> tuple[Outgoing, Answer]:
+        """Send *asked*; after a 404 once more, if the description has changed what it means."""
+        out = self.outgoing(asked)
+        answer = await self.send(out)
+        if answer.status == NOT_FOUND and out.is_replayable and await self.catalog.look_again():
+            again = self.outgoing(asked)
+            if (again.method, again.path) != (out.method, out.path):
+                return again, await self.send(again)
+        return out, answer
+
+    async def send(self, out: Outgoing) -> Answer:
+        """Send *out* as it is and read the answer whole."""
+        return await self.deliver(out, _whole, _nothing)
+
+    def operation(self, asked: Asked) -> Operation | None:
+        """What the description knows of *asked*."""
+        return find_operation(asked, self.catalog.current)
+
+    def outgoing(self, asked: Asked) -> Outgoing:
+        """The request for *asked*, by what is known of the service now."""
+        out = build(asked, self.catalog.current, self._headers, keyed=self._is_keyed)
+        out.timeout_s = asked.timeout_s if asked.has_timeout else self.options.timeout_s
+        carry_on(out.headers)
+        return out
+
+    async def deliver(self, out: Outgoing, send: Send[A], drop: Sink) -> A:
+        """Send *out* until an answer is worth having: retries, redirects, fresh tokens.
+
+        Args:
+            out: the request.
+            send: carries one attempt to the head of its answer, at least.
+            drop: called for an answer that is not the last.
+
+        Raises:
+            ServiceUnavailableError: no answer came, and the attempts or the time are used up.
+        """
+        course = _Course(self, out, self._transport)
+        while True:
+            for hook in self.hooks:
+                await hook.before(out)
+            try:
+                answer = await send(course.transport, self._call(out, course))
+            except ServiceUnavailableError as error:
+                for hook in self._reversed:
+                    await hook.error(out, error)
+                pause = self.options.retry.pause_after_error(out)
+                if pause is None or not course.has_time_for(pause):
+                    raise
+            else:
+                if answer.status < GOOD and not self.hooks:
+                    return answer
+                pause = await course.pause_after(answer)
+                if pause is None:
+                    return answer
+                await drop()
+            if pause:
+                out.attempt += 1
+                await anyio.sleep(pause)
+
+    def _call(self, out: Outgoing, course: _Course) -> Call:
+        left, told = out.timeout_s, self._told
+        if left is not self.options.timeout_s or course.is_under_way or course.is_bounded:
+            left = course.left_s()
+            if left is not None and left <= 0:
+                raise ServiceTimeoutError(
+                    f"{out.method} {out.path or '/'}: no answer in time, before it was sent",
+                    method=out.method,
+                    url=self.url(out),
+                )
+            told = None if left is None else str(int(left * 1000))
+        course.is_under_way = True
+        if told is not None:
+            out.headers[TIMEOUT] = told
+        return Call(
+            out.method,
+            out.path,
+            out.query,
+            out.headers,
+            out.body,
+            left,
+            self.options.read_timeout_s,
+        )
+
+    async def fresh(self, out: Outgoing, answer: Answered) -> bool:
+        """Tell the hooks of *answer*. Does one of them want another attempt?"""
+        again = False
+        for hook in self._reversed:
+            again = await hook.after(out, answer) or again
+        return again
+
+    def origin(self, uri: str) -> Transport:
+        """A transport to another base of the same origin."""
+        return create(uri, self._app)
+
+    def failure(self, out: Outgoing, answer: Answer) -> BaseServiceError:
+        """The exception for an error answer to *out*."""
+        return to_error(out.method, out.path, self.url(out), answer, out.headers)
+
+    async def describe(self) -> Description | None:
+        """What the service says of itself, fetched if it is not there yet."""
+        return await self.catalog.load() if self.catalog.is_due() else self.catalog.current
+
+    def header_names(self) -> frozenset[str]:
+        """Headers that hooks will put on each request, in lower case."""
+        return frozenset(hook.header for hook in self.hooks if isinstance(hook, Authorization))
+
+    def url(self, out: Outgoing) -> str:
+        """Where *out* went, without secrets."""
+        return self.shown_uri + out.path + mask_query(out.query)
+
+    async def _fetch_headers(self) -> dict[str, str]:
+        """What authorises the fetch of the description: the authorisation, and no other hook."""
+        out = Outgoing("GET", "/openapi.json", (), dict(self._headers))
+        for hook in self.hooks:
+            if isinstance(hook, Authorization):
+                await hook.before(out)
+        return out.headers
+
+
+class _Course:
+    """One call under way: the time it has left and the turns it has taken."""
+
+    def __init__(self, engine: Engine, out: Outgoing, transport: Transport) -> None:
+        self._engine = engine
+        self._out = out
+        self.transport = transport
+        self.is_under_way = False
+        self._begun = time.monotonic()
+        self._bound = remaining_s()
+        self.is_bounded = self._bound is not None
+        self._hops = 0
+        self._uri = engine.uri
+        self._has_asked_again = False
+
+    def left_s(self) -> float | None:
+        """Seconds left of the call; None for no end."""
+        limits = [limit for limit in (self._out.timeout_s, self._bound) if limit is not None]
+        return min(limits) - (time.monotonic() - self._begun) if limits else None
+
+    def has_time_for(self, pause: float) -> bool:
+        """Would there be time for another attempt after *pause*?"""
+        left = self.left_s()
+        return left is None or pause < left
+
+    async def pause_after(self, answer: Answered) -> float | None:
+        """Seconds until the next attempt, 0 for a turn at once; None: *answer* is the last."""
+        out = self._out
+        if await self._engine.fresh(out, answer) and not self._has_asked_again:
+            self._has_asked_again = True
+            if out.is_replayable:
+                return 0.0
+        if answer.status < GOOD:
+            return None
+        hop = next_hop(self._uri, out, answer)
+        if hop is not None and self._hops < MOST_HOPS:
+            self._hops += 1
+            out.path, out.query = hop.path, hop.query
+            if hop.base is not None:
+                self._uri = hop.base
+                self.transport = self._engine.origin(hop.base)
+            return 0.0
+        pause = self._engine.options.retry.pause_after_answer(out, answer)
+        if pause is None or not out.is_replayable or not self.has_time_for(pause):
+            return None
+        return pause
