@@ -128,7 +128,8 @@ class Operation:
         parameters += [
             self._parameter(item, types) for item in sorted(given, key=lambda i: not i.required)
         ]
-        return inspect.Signature(parameters, return_annotation=_Words(self.answer(_object_name)))
+        answered = Types(self.references, _object_name, given=False)
+        return inspect.Signature(parameters, return_annotation=_Words(self.answer(answered)))
 
     def _parameter(self, item: Argument, types: Types) -> inspect.Parameter:
         default: Any = inspect.Parameter.empty
@@ -143,9 +144,8 @@ class Operation:
             default=default,
         )
 
-    def answer(self, named: Any) -> str:
-        """The type of a good answer, in words; *named* as `Types` has it."""
-        types = Types(self.references, named, given=False)
+    def answer(self, types: Types) -> str:
+        """The type of a good answer, in words."""
         found = list[str]()
         for status, entry in list(mapping(self.raw.get("responses")).items())[:MAX_ANSWERS]:
             if str(status).startswith("2"):

@@ -227,11 +227,13 @@ def _child(node: _Node, part: str) -> _Node | None:
         return None
     child = _Node(node, part)
     # ``{name}.json`` says more than ``{name}``.
-    node.parameters = tuple(
-        sorted([*node.parameters, (template, child)], key=lambda entry: -entry[0].said)
-    )
+    node.parameters = tuple(sorted([*node.parameters, (template, child)], key=_vagueness))
     node.named |= {*template.names}
     return child
+
+
+def _vagueness(entry: tuple[Template, _Node]) -> int:
+    return -entry[0].said
 
 
 def _has(node: _Node, method: str | None) -> bool:
@@ -249,7 +251,7 @@ def _plainly(node: _Node, steps: Sequence[Step]) -> tuple[_Node | None, list[str
             if names is None and "-" in text:
                 return None, segments
             if names is not None:
-                if len(names) > 1:
+                if len(names) != 1:
                     return None, segments
                 text = names[0]
                 below = node.literals[text]
