@@ -26,8 +26,7 @@ from downstage.services import registry
 from downstage.services.context import PlatformUrls
 from downstage.services.extension import IExt
 from downstage.services.extensions import discovery
-from downstage.services.extensions.lifecycle import Deadlines, Lifecycle
-from downstage.services.extensions.manifest import Manifest
+from downstage.services.extensions.lifecycle import BeforeImport, Deadlines, Lifecycle
 from downstage.services.extensions.settings import SettingsTree
 from downstage.services.extensions.unit import ExtensionInfo, Unit
 from downstage.services.extensions.watch import Watcher
@@ -57,7 +56,8 @@ class ServiceHost:
         services: names to run here; the others are reached by `settings.services`.
         extensions: run what `settings.extensions` names, too.
         clock, bus: for tests and simulations.
-        before_import: called with an extension's manifest before its modules are imported.
+        before_import: called with an extension's manifest before its modules are imported, and
+            with all settings.
         public_app: what is served to browsers; made where none is given.
 
     Attributes:
@@ -75,7 +75,7 @@ class ServiceHost:
         extensions: bool = False,
         clock: Clock | None = None,
         bus: Bus | None = None,
-        before_import: Callable[[Manifest], None] = lambda manifest: None,
+        before_import: BeforeImport = lambda manifest, tree: None,
         public_app: FastAPI | None = None,
     ) -> None:
         self.settings = settings
@@ -126,15 +126,15 @@ class ServiceHost:
         """What was set for extensions that are not here."""
         return self.exts.unclaimed([unit.name for unit in self.lifecycle.units.values()])
 
-    def metrics(self) -> list[str]:
-        """Prometheus lines that services contribute (``metrics()`` of their extension)."""
-        lines = list[str]()
+    def metric_lines(self) -> list[tuple[str, Callable[[], list[str]]]]:
+        """Who contributes lines in Prometheus' form (``metrics()`` of their extension), and how."""
+        found = list[tuple[str, Callable[[], list[str]]]]()
         for unit in self.lifecycle.units.values():
             for extension in unit.actor.extensions if unit.actor else ():
                 tell = getattr(extension, "metrics", None)
                 if callable(tell):
-                    lines += cast("list[str]", tell())
-        return lines
+                    found.append((unit.id, cast("Callable[[], list[str]]", tell)))
+        return found
 
     @asynccontextmanager
     async def run(self) -> AsyncGenerator[ServiceHost]:

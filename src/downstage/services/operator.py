@@ -7,14 +7,14 @@ a page in somebody's browser does not have; and a name that a page brought along
 
 from __future__ import annotations
 
-import resource
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI
 from pydantic import BaseModel
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from downstage.auth.principal import Principal
@@ -93,18 +93,14 @@ def operator_app(host: ServiceHost) -> FastAPI:
         )
         return unit.info()
 
-    async def metrics() -> PlainTextResponse:
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        lines = [
-            "# TYPE process_cpu_seconds_total counter",
-            f"process_cpu_seconds_total {usage.ru_utime + usage.ru_stime:.2f}",
-            "# TYPE process_resident_memory_max_bytes gauge",
-            f"process_resident_memory_max_bytes {usage.ru_maxrss * 1024}",
-            *host.metrics(),
-        ]
-        return PlainTextResponse("\n".join(lines) + "\n")
+    async def metrics(request: Request) -> Response:
+        accept = request.headers.get("accept", "")
+        text, kind = host.metrics_hub.render(accept, lines=host.metric_lines())
+        return Response(text, headers={"content-type": kind})
 
-    unready = {503: {"model": Readiness, "description": "A service does not run"}}
+    unready: dict[int | str, dict[str, Any]] = {
+        503: {"model": Readiness, "description": "A service does not run"}
+    }
     app.add_api_route("/ready", ready, response_model=Readiness, responses=unready)
     app.add_api_route("/extensions", extensions)
     app.add_api_route("/extensions/{name}/{deed}", change, methods=["POST"])

@@ -80,6 +80,8 @@ class Wiring:
             jwks=self._jwks, revocations=self._revocations, bus=bus, clock=clock
         )
         public_app.state.authenticator = self.authenticator
+        public_app.state.meter.service = "public"
+        metrics.watch(public_app.state.meter)
         registry.set_ready(public_app, False)
 
     def furnish(self, unit: Unit) -> Workbench:
@@ -88,6 +90,8 @@ class Wiring:
         crew = Crew(self.tasks)
         app = registry.create_app(f"Downstage {unit.name}")
         app.state.authenticator = self.authenticator
+        app.state.meter.service = unit.name
+        self._metrics.watch(app.state.meter)
         registry.set_ready(app, not unit.is_service)  # a service's: when all have started
 
         def start(function: Callable[..., Awaitable[Any]], *args: Any, name: str) -> None:
@@ -95,7 +99,12 @@ class Wiring:
 
         data = self._data_of(unit)
         facilities = FacilitySet(
-            unit.id, clock=self._clock, data=data, metrics=self._metrics, start=start
+            unit.id,
+            clock=self._clock,
+            data=data,
+            databases=self._exts.get(f"/exts/{unit.name}/dbs", {}),
+            metrics=self._metrics,
+            start=start,
         )
         app.state.facilities = facilities
         context = self._context(unit, app, facilities, data, start)
@@ -142,7 +151,10 @@ class Wiring:
         )
 
     def _gone(self, name: str) -> None:
-        self.places.pop(name, None)
+        place = self.places.pop(name, None)
+        if place is not None:
+            self._metrics.unwatch(place.context.app.state.meter)
+            self._metrics.forget(place.context.id)
 
     def _data_of(self, unit: Unit) -> Path:
         data = self._settings.platform.data.absolute()

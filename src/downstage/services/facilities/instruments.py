@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -14,6 +15,9 @@ __all__ = ["MAX_SERIES", "make", "name_of"]
 MAX_SERIES = 1000
 """Combinations of label values of one metric."""
 OTHER = "(other)"
+NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+"""What every scraper takes; newer ones take any text."""
+LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 log = get_logger(__name__)
 
 
@@ -74,6 +78,10 @@ def make(  # noqa: PLR0917 - a metric is that much
     Raises:
         ValueError: name, labels or options are not allowed.
     """
+    if not NAME.fullmatch(name):
+        raise ValueError("a name consists of letters, digits, _ and :")
+    if not all(LABEL.fullmatch(label) for label in labels):
+        raise ValueError("a label's name consists of letters, digits and _, and begins with no __")
     return KINDS[kind](name, text, tuple(labels), unit=unit, registry=None, **options)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
@@ -56,10 +57,6 @@ class MetricsHub:
         """Ask *source* for metrics at every scrape, until `forget`."""
         self._sources.append((owner, source))
 
-    def add_lines(self, owner: str, lines: Lines) -> None:
-        """Ask *lines* for text in Prometheus' form at every scrape, until `forget`."""
-        self.add_source(owner, lambda: _parsed(lines()))
-
     def instrument(self, owner: str, kind: str, name: str, asked: Sequence[Any]) -> Any:
         """The metric of that name, made now or shared with those who asked for the same.
 
@@ -96,10 +93,14 @@ class MetricsHub:
         for meter in self._meters:
             meter.forget(owner)
 
-    def collect(self) -> list[Metric]:
-        """Everything, each metric once; what contradicts an earlier one is left out and logged."""
+    def collect(self, lines: Iterable[tuple[str, Lines]] = ()) -> list[Metric]:
+        """Everything, each metric once; what contradicts an earlier one is left out and logged.
+
+        Args:
+            lines: owners, and what tells their lines of text in Prometheus' form.
+        """
         joined = _Joined()
-        for owner, source in self._all_sources():
+        for owner, source in (*self._all_sources(), *_sources_of(lines)):
             try:
                 families = list(source())
             except Exception:  # somebody's code at a scrape: the others' figures still count
@@ -111,12 +112,14 @@ class MetricsHub:
                     log.warning("metrics.contradicted", owner=owner, metric=family.name)
         return joined.families()
 
-    def render(self, accept: str = "") -> tuple[bytes, str]:
+    def render(
+        self, accept: str = "", *, lines: Iterable[tuple[str, Lines]] = ()
+    ) -> tuple[bytes, str]:
         """The text for a scraper that accepts *accept*, and its media type."""
         from prometheus_client.exposition import choose_encoder
 
         encode, kind = choose_encoder(accept)
-        return encode(cast("Any", _Snapshot(self.collect()))), kind
+        return encode(cast("Any", _Snapshot(self.collect(lines)))), kind
 
     async def push(self, address: str, job: str) -> None:
         """Send everything to the Pushgateway at *address*, as *job*, in place of what it had.
@@ -133,6 +136,7 @@ class MetricsHub:
         )
 
     def _all_sources(self) -> Iterable[tuple[str, Source]]:
+        yield "process", _process
         yield "requests", lambda: collect(self._meters)
         for held in list(self._held.values()):
             yield ", ".join(sorted(held.owners)), held.instrument.collect
@@ -256,6 +260,24 @@ class _Snapshot:
 
     def collect(self) -> list[Metric]:
         return self._families
+
+
+def _sources_of(lines: Iterable[tuple[str, Lines]]) -> Iterable[tuple[str, Source]]:
+    for owner, tell in lines:
+        yield owner, lambda tell=tell: _parsed(tell())
+
+
+def _process() -> Iterable[Metric]:
+    """CPU, memory and descriptors of this process; the peak, which the engine has not."""
+    from prometheus_client import ProcessCollector
+    from prometheus_client.core import GaugeMetricFamily
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    name = "process_resident_memory_max_bytes"
+    return [
+        *ProcessCollector(registry=None).collect(),
+        GaugeMetricFamily(name, "Resident memory at its highest.", value=peak),
+    ]
 
 
 def _parsed(lines: Iterable[str]) -> Iterable[Metric]:
