@@ -12,6 +12,7 @@
     ├── NotFound                     not-found             404   absent, or not yours
     ├── Conflict                     conflict              409
     ├── TooLarge                     too-large             413
+    ├── UnsupportedMedia             unsupported-media     415   a content coding not known here
     ├── TooMany                      too-many              429   with Retry-After
     ├── Unavailable                  unavailable           503   with Retry-After
     │   └── NoCapacity               capacity              503
@@ -41,6 +42,7 @@ __all__ = [
     "TooMany",
     "Unauthenticated",
     "Unavailable",
+    "UnsupportedMedia",
     "problem",
 ]
 
@@ -136,6 +138,14 @@ class TooLarge(PlatformError):
     code = "too-large"
     status = 413
     title = "Too large"
+
+
+class UnsupportedMedia(PlatformError):
+    """A body in a form that is not taken here."""
+
+    code = "unsupported-media"
+    status = 415
+    title = "That form is not taken here"
 
 
 class _Later(PlatformError):

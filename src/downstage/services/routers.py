@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter
+from starlette.requests import HTTPConnection
 
 from downstage.kernel.errors import Unavailable
 
@@ -29,13 +30,30 @@ class ServiceAPIRouter(APIRouter):
         """Make *instance* available to handlers as *name*, whenever they were declared."""
         self._facilities[name] = instance
 
-    def get_facility(self, name: str) -> Callable[[], object]:
-        """A dependency that finds the facility when the request comes; absent is 503."""
+    def get_facility(self, name: str) -> Callable[[HTTPConnection], object]:
+        """A dependency that finds the facility when the request comes; absent is 503.
 
-        def find() -> object:
-            try:
+        Looked for in this order: registered on this router, on the application
+        (`registry.register_facility`), in the extension's own `FacilitySet`.
+        """
+
+        async def find(connection: HTTPConnection) -> object:
+            if name in self._facilities:
                 return self._facilities[name]
-            except KeyError:
-                raise Unavailable(f"The facility {name} is not registered.", name=name) from None
+            return _shared(connection, name)
 
         return find
+
+
+def _shared(connection: HTTPConnection, name: str) -> object:
+    # Imported at the first use: a router alone needs neither.
+    from downstage.services.book import book_of
+    from downstage.services.facilities import facilities_of
+
+    known = book_of(connection.app).facilities
+    if name in known:
+        return known[name]
+    try:
+        return facilities_of(connection).get(name)
+    except Unavailable:
+        raise Unavailable(f"The facility {name} is not registered.", name=name) from None

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from downstage.kernel.errors import SetupError
 from downstage.kernel.limits import MAX_SIGNALLING
+from downstage.services.forwarded import Forwarded
 
 __all__ = ["Server", "open_port", "open_unix"]
 
@@ -41,7 +42,7 @@ class Server:
         certificate: tuple[Path, Path] | None = None,
     ) -> None:
         config = uvicorn.Config(
-            app,
+            Forwarded(app, trusted) if trusted else app,
             http="httptools",
             ws="websockets-sansio",
             ws_max_size=MAX_SIGNALLING,
@@ -52,8 +53,7 @@ class Server:
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=bool(trusted),
-            forwarded_allow_ips=trusted or [],
+            proxy_headers=False,  # `Forwarded` and the application's edge read, and strip, them
             timeout_graceful_shutdown=1,
             timeout_keep_alive=30,
             ssl_certfile=str(certificate[0]) if certificate else None,

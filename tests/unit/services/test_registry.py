@@ -76,7 +76,7 @@ def test_the_same_place_twice_is_a_conflict(app: FastAPI) -> None:
     with pytest.raises(Conflict, match="/a"):
         register_router(router, "/a/", app=app)
     register_router(router, "a", app=create_app("Other"))
-    register_router(make_router(), "a", app=app)
+    register_router(make_router(), "b", app=app)
 
 
 async def test_what_was_never_registered_may_be_deregistered(app: FastAPI) -> None:

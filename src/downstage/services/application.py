@@ -1,0 +1,79 @@
+"""The application of a service: FastAPI's, with our errors, limits, health and description."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from downstage.kernel.limits import MAX_BODY
+from downstage.services import health
+from downstage.services.book import book_of
+from downstage.services.facilities.requests import Meter, RequestMetrics
+from downstage.services.openapi import add_document, describe
+from downstage.services.problems import REQUEST_ID, install
+
+__all__ = ["ServiceApp", "create_app"]
+
+
+class ServiceApp(FastAPI):
+    """A FastAPI application whose routes and middleware may change while it serves."""
+
+    fixed = 0
+    """How many of the middleware stand before all others."""
+
+    def setup(self) -> None:
+        """Serve the description with an ETag, and FastAPI's pages."""
+        super().setup()
+        if self.openapi_url:
+            routes = self.router.routes
+            routes[:] = [r for r in routes if getattr(r, "path", None) != self.openapi_url]
+            add_document(self, self.openapi_url)
+
+    def openapi(self) -> dict[str, Any]:
+        """What is served just now; kept until something changes."""
+        if not self.openapi_schema:
+            self.openapi_schema = describe(self)
+        return self.openapi_schema
+
+    def add_middleware(
+        self, middleware_class: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> None:
+        """Put *middleware_class* around what was there, inside of our own; also while it serves.
+
+        Requests in flight end in the stack that they began in.
+        """
+        added = Middleware(cast("Any", middleware_class), *args, **kwargs)
+        self.user_middleware.insert(self.fixed, added)
+        self.middleware_stack = None  # the next request builds it
+
+    def settle(self) -> None:
+        """What was added so far stands before whatever comes later."""
+        self.fixed = len(self.user_middleware)
+
+
+def create_app(
+    title: str,
+    *,
+    max_body: int | None = MAX_BODY,
+    request_id_header: str = REQUEST_ID,
+    **options: Any,
+) -> ServiceApp:
+    """An application with the platform's errors, request ids, limits and health routes.
+
+    Args:
+        title: of its description.
+        max_body: bytes of a request body, after decompression; None is no limit.
+        request_id_header: name of the correlation id's header, in lower case.
+        options: of FastAPI.
+    """
+    app = ServiceApp(title=title, **options)
+    book = book_of(app)
+    install(app, max_body=max_body, request_id_header=request_id_header)
+    app.state.meter = Meter(title)
+    app.add_middleware(RequestMetrics, app.state.meter)
+    app.settle()
+    book.weaken(health.add_routes(app))
+    return app
