@@ -117,7 +117,7 @@ def _json(text: str) -> object:
 def _tables(found: object, source: str) -> Tree:
     if not isinstance(found, dict):
         raise SetupError(f"exts in {source} must be a table of tables.")
-    tables = cast("Tree", found)
+    tables = cast("dict[str, object]", found)
     for name, tree in tables.items():
         if not isinstance(tree, dict):
             raise SetupError(

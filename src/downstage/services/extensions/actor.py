@@ -73,11 +73,21 @@ class Actor:
         with anyio.move_on_after(deadline_s):
             await self.ended.wait()
             return True
-        self.failure = self.failure or TimeoutError(f"it did not end within {deadline_s:g} s")
+        self.stop_failure = TimeoutError(f"it did not end within {deadline_s:g} s")
         self.give_up()
         with anyio.move_on_after(deadline_s):
             await self.ended.wait()
         return self.ended.is_set()
+
+    def outcome(self) -> tuple[BaseException | None, bool]:
+        """What went wrong, if anything, and whether that was at its end.
+
+        One whose own task group failed is cancelled by that: the reason comes out at the end.
+        """
+        cancelled = isinstance(self.failure, anyio.get_cancelled_exc_class())
+        if self.failure is None or (cancelled and self.stop_failure is not None):
+            return self.stop_failure, self.failure is None
+        return self.failure, False
 
     def give_up(self) -> None:
         """Cancel whatever it is doing."""

@@ -29,8 +29,9 @@ from downstage.services.extensions.settings import SettingsTree
 from downstage.services.extensions.states import AT_REST
 from downstage.services.extensions.unit import Unit, told
 
-__all__ = ["Deadlines", "Lifecycle", "Workplace"]
+__all__ = ["BeforeImport", "Deadlines", "Lifecycle", "Workplace"]
 
+BeforeImport = Callable[[Manifest, SettingsTree], None]
 log = get_logger(__name__)
 
 
@@ -68,7 +69,7 @@ class Lifecycle:
         tree: where their settings are.
         furnish: makes the workplace of one.
         clock: of the platform.
-        before_import: called with the manifest before its modules are imported.
+        before_import: called with the manifest, and all settings, before its modules are imported.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Lifecycle:
         furnish: Callable[[Unit], Workplace],
         *,
         clock: Clock,
-        before_import: Callable[[Manifest], None] = lambda manifest: None,
+        before_import: BeforeImport = lambda manifest, tree: None,
     ) -> None:
         self.units: dict[str, Unit] = {}
         self.deadlines = Deadlines()
@@ -343,7 +344,7 @@ class Lifecycle:
         self._places[unit.name] = place
         folder = unit.found.folder
         if folder is not None:
-            self._before_import(manifest)
+            self._before_import(manifest, self._tree)
             MODULES.claim(unit.id, folder, manifest.modules)
 
         def load() -> Sequence[type[IExt]]:
@@ -376,11 +377,11 @@ class Lifecycle:
             unit.step("fail", reason)
         await self._clear(unit)
         unit.actor = None
-        failure = actor and (actor.failure or actor.stop_failure)
+        failure, at_end = actor.outcome() if actor else (None, False)
         if unit.state == "stopping":
             if failure:
                 line, shown = told(failure)
-                unit.step("fail", f"at its end: {line}", shown)
+                unit.step("fail", f"at its end: {line}" if at_end else line, shown)
             else:
                 unit.step("stopped", reason)
                 if then == "block":

@@ -267,9 +267,10 @@ def classes_in(names: Sequence[str]) -> list[type[IExt]]:
     """
     found = dict[type[IExt], None]()
     for name in names:
-        here = _classes_of(importlib.import_module(name), name)
+        module = importlib.import_module(name)
+        here = _classes_of(module, name)
         entry = f"{name}.{Path(ENTRY).stem}"
-        if not here and importlib.util.find_spec(entry) is not None:
+        if not here and hasattr(module, "__path__") and importlib.util.find_spec(entry) is not None:
             here = _classes_of(importlib.import_module(entry), name)
         found |= dict.fromkeys(here)
     if names and not found:

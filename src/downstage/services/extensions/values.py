@@ -120,7 +120,7 @@ def convert_all(
         default: object = table.get(key, ABSENT)
         if isinstance(value, dict) and (default is ABSENT or isinstance(default, dict)):
             inner = cast("Tree", value)
-            done[key] = convert_all(inner, default, f"{place}.{key}", source, strict=strict)
+            done[key] = convert_all(inner, table.get(key), f"{place}.{key}", source, strict=strict)
             continue
         try:
             done[key] = convert(cast("object", value), default)
