@@ -36,5 +36,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    configure(Log())
+    configure(Log(level="warning"))
     anyio.run(main)

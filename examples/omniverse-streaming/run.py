@@ -15,11 +15,11 @@ import anyio
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from serving import extension, served
+from serving import extension
 
 from downstage.kernel.logging import configure
 from downstage.kernel.settings import Log
-from downstage.services import AsyncClient, get_app
+from downstage.services import AsyncClient
 from downstage.testing.platform import PlatformProcess
 
 NAME = "omni.services.streaming.application.example"
@@ -40,7 +40,7 @@ def platform(address: str | None) -> Iterator[str]:
 
 async def call(uri: str) -> None:
     """Every route of the service once."""
-    service = AsyncClient(uri, app=get_app())
+    service = AsyncClient(uri)
     print(uri)
     print(f"  health: {await service.healthcheck_of_streams.get()}")
     created = await service.create_stream.post()
@@ -62,15 +62,12 @@ async def main() -> None:
     parser.add_argument("--api", help="a platform that runs already; else a demo is started")
     parser.add_argument("--token", default="", help="bearer token for it")
     options = parser.parse_args()
-    with (
-        platform(options.api) as api,
-        extension(HERE / "exts" / NAME, api=api, token=options.token),
-    ):
-        async with served(get_app()) as address:
+    with platform(options.api) as api:
+        async with extension(HERE / "exts" / NAME, {"api": api, "token": options.token}) as address:
             for uri in ("local://", address):
                 await call(uri)
 
 
 if __name__ == "__main__":
-    configure(Log())
+    configure(Log(level="warning"))
     anyio.run(main)

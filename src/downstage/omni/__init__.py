@@ -12,6 +12,7 @@
 
 Nothing of that name lies on disk: an import hook answers for a fixed list of modules, and lets
 every other ``omni.…`` through to the folders of `sys.path`, so that extensions may add their own.
+A host installs it by itself for extensions that depend on it: `downstage.omni.hosting`.
 """
 
 from downstage.omni.install import install, is_installed, is_wanted, uninstall

@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast
 
 from downstage.services.extensions.settings import SettingsTree
 
-__all__ = ["ISettings", "Tree", "get_settings", "use"]
+__all__ = ["ISettings", "Tree", "get_settings", "leave", "use"]
 
 
 class Tree(Protocol):
@@ -39,6 +39,12 @@ class ISettings:
         """Read from and write to *tree* from now on."""
         with self._lock:
             self._tree = tree
+
+    def leave(self, tree: Tree) -> None:
+        """Begin with nothing again, if *tree* is still the one in use."""
+        with self._lock:
+            if self._tree is tree:
+                self._tree = SettingsTree()
 
     def get(self, path: str) -> Any:
         """The value or the table at *path*, or None."""
@@ -109,3 +115,8 @@ def get_settings() -> ISettings:
 def use(tree: Tree) -> None:
     """Let `get_settings` read and write the host's own *tree*."""
     _settings.use(tree)
+
+
+def leave(tree: Tree) -> None:
+    """The inverse of `use`; nothing where another tree has come since."""
+    _settings.leave(tree)

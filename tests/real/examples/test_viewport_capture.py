@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import structlog
 
-from downstage.services import AsyncClient, BaseServiceError, ServiceNotFoundError, get_app
+from downstage.services import AsyncClient, BaseServiceError, ServiceNotFoundError
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
 
@@ -23,32 +24,30 @@ UNDRAWN = {
 async def test_the_samples_run(scheme: str, example: Any) -> None:
     serving = example(FOLDER, "serving")
     folder = example(FOLDER, "run").HERE / "exts" / NAME
-    with serving.extension(folder):
+    async with serving.extension(folder) as address:
         caller = example(FOLDER, "caller")
-        async with serving.served(get_app()) as address:
-            uri = "local://" if scheme == "local" else address
-            assert await caller.capture(uri) == UNDRAWN
-            assert await caller.capture_with_the_model(uri) == UNDRAWN
-            assert await caller.capture_application(uri) == {
-                "success": False,
-                "image_format": "jpeg",
-                "error_message": "This service has no window.",
-            }
-            client = AsyncClient(uri, app=get_app())
-            with pytest.raises(BaseServiceError) as refused:
-                await client.capture.post(stage="x")
-            assert refused.value.status == 422
+        uri = "local://" if scheme == "local" else address
+        assert await caller.capture(uri) == UNDRAWN
+        assert await caller.capture_with_the_model(uri) == UNDRAWN
+        assert await caller.capture_application(uri) == {
+            "success": False,
+            "image_format": "jpeg",
+            "error_message": "This service has no window.",
+        }
+        client = AsyncClient(uri)
+        with pytest.raises(BaseServiceError) as refused:
+            await client.capture.post(stage="x")
+        assert refused.value.status == 422
     with pytest.raises(ServiceNotFoundError):
-        await AsyncClient("local://", app=get_app()).capture_application_screenshot.get()
+        await AsyncClient("local://").capture_application_screenshot.get()
 
 
 async def test_it_says_in_the_log_what_it_was_asked(example: Any) -> None:
-    import structlog
-
     serving = example(FOLDER, "serving")
     folder = example(FOLDER, "run").HERE / "exts" / NAME
-    with serving.extension(folder), structlog.testing.capture_logs() as lines:
-        await example(FOLDER, "caller").capture()
+    async with serving.extension(folder):
+        with structlog.testing.capture_logs() as lines:
+            await example(FOLDER, "caller").capture()
     (line,) = [line for line in lines if line["event"] == "extension.logged"]
     assert line["source"] == f"{NAME}.services.capture"
     assert "omniverse://path/to/usd/stage.usd" in line["text"]

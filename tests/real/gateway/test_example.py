@@ -16,7 +16,6 @@ from downstage.services import (
     ServiceAPIRouter,
     ServiceNotFoundError,
     deregister_router,
-    get_app,
     register_router,
 )
 
@@ -46,23 +45,22 @@ async def test_the_samples_run(start: Any, serving: Any, near: str, far: str) ->
         if far == "local":
             token = await house.token("anna")
             settings = {"api": "local://gateway", "username": "anna", "token": token}
-        with serving.extension(FOLDER, **settings):
-            async with serving.served(get_app()) as address:
-                api = AsyncClient("local://" if near == "local" else address, app=get_app())
-                assert await api.healthcheck_of_streams.get() == {"ok": True}
-                created = await api.create_stream.post()
-                assert created["redirect"].startswith(f"{house.url}/webclient/index.html?")
-                assert set(created) == {"redirect", "session_id", "session_routes"}
-                for listing in (api.list_streams, api.list_my_streams):
-                    (item,) = (await listing.get())["results"]
-                    assert item["session_record"]["session_id"] == created["session_id"]
-                    assert item["session_record"]["username"] == settings["username"]
-                assert await getattr(api, created["session_id"]).delete() == "OK"
-                with pytest.raises(BaseServiceError) as gone:
-                    await api["no such session"].delete()
-                assert gone.value.status >= 400
+        async with serving.extension(FOLDER, settings) as address:
+            api = AsyncClient("local://" if near == "local" else address)
+            assert await api.healthcheck_of_streams.get() == {"ok": True}
+            created = await api.create_stream.post()
+            assert created["redirect"].startswith(f"{house.url}/webclient/index.html?")
+            assert set(created) == {"redirect", "session_id", "session_routes"}
+            for listing in (api.list_streams, api.list_my_streams):
+                (item,) = (await listing.get())["results"]
+                assert item["session_record"]["session_id"] == created["session_id"]
+                assert item["session_record"]["username"] == settings["username"]
+            assert await getattr(api, created["session_id"]).delete() == "OK"
+            with pytest.raises(BaseServiceError) as gone:
+                await api["no such session"].delete()
+            assert gone.value.status >= 400
         with pytest.raises(ServiceNotFoundError):
-            await AsyncClient("local://", app=get_app()).list_streams.get()
+            await AsyncClient("local://").list_streams.get()
 
 
 async def test_with_a_token_outside_a_demo(house: Any, serving: Any) -> None:
@@ -72,8 +70,8 @@ async def test_with_a_token_outside_a_demo(house: Any, serving: Any) -> None:
         "username": "anna",
         "token": await house.token(),
     }
-    with serving.extension(FOLDER, **settings):
-        api = AsyncClient("local://", app=get_app())
+    async with serving.extension(FOLDER, settings):
+        api = AsyncClient("local://")
         created = await api.create_stream.post()
         assert await getattr(api, created["session_id"]).delete() == "OK"
 
@@ -86,10 +84,10 @@ async def test_the_printed_route_at_the_root_hides_nobody(serving: Any) -> None:
     async def everything() -> str:
         return "literal"
 
-    with serving.extension(FOLDER):
+    async with serving.extension(FOLDER):
         register_router(later)
         try:
-            api = AsyncClient("local://", app=get_app())
+            api = AsyncClient("local://")
             assert await api.everything.delete() == "literal"
             assert await api.status.get() == "OK"
         finally:

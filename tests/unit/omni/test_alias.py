@@ -13,7 +13,6 @@ import pytest
 import downstage.omni
 from downstage import services
 from downstage.kernel.errors import SetupError
-from downstage.omni.extension import Extension
 from downstage.omni.names import MODULES
 from downstage.services import registry
 from downstage.services.routers import ServiceAPIRouter
@@ -146,7 +145,7 @@ def test_folders_that_only_add_are_no_real_ones(
         downstage.omni.uninstall()
 
 
-@pytest.mark.parametrize("name", ["omni", "carb"])
+@pytest.mark.parametrize("name", ["omni", "carb", "omni.ext"])
 def test_one_that_is_imported_is_not_replaced(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, name, ModuleType(name))
     with pytest.raises(SetupError, match=f"{name} is imported already"):
@@ -165,17 +164,6 @@ def test_what_was_imported_before_stays(tmp_path: Path, monkeypatch: pytest.Monk
         assert omni.ext.IExt is services.IExt
     finally:
         downstage.omni.uninstall()
-
-
-def test_the_extension_takes_away_what_it_brought_alone() -> None:
-    extension, second = Extension(), Extension()
-    extension.on_startup("omni")
-    second.on_startup("omni")
-    second.on_shutdown()
-    assert downstage.omni.is_installed()
-    extension.on_shutdown()
-    assert not downstage.omni.is_installed()
-    extension.on_shutdown()
 
 
 def test_who_needs_it() -> None:

@@ -95,9 +95,14 @@ def test_a_host_brings_its_own_tree() -> None:
             self.values[path] = value
 
     settings = ISettings()
-    settings.use(Tree())
+    tree = Tree()
+    settings.use(tree)
     settings.set("/exts/x/z", 2)
     assert (settings.get("/exts/x/y"), Tree.values["/exts/x/z"]) == (1, 2)
+    settings.leave(Tree())
+    assert settings.get("/exts/x/y") == 1, "that was another tree"
+    settings.leave(tree)
+    assert settings.get("/exts/x/y") is None
 
 
 def test_tokens() -> None:
