@@ -203,6 +203,17 @@ async def test_handlers_are_answered_when_the_request_comes(app: FastAPI) -> Non
     assert await ask(app, "/by-type") == (503, "a-1 has stopped.")
 
 
+async def test_what_all_share_is_found_last(app: FastAPI) -> None:
+    registry.register_facility("tool", "everybody's", app=app)
+    registry.register_facility("light", Lamp(name="shared"), app=app)
+    assert await ask(app, "/by-name") == (200, "everybody's")
+    assert await ask(app, "/by-type") == (200, "shared")
+    app.state.facilities = FacilitySet("a-1")
+    app.state.facilities.register("tool", "own")
+    assert await ask(app, "/by-name") == (200, "own")
+    assert await ask(app, "/by-type") == (200, "lamp")
+
+
 async def test_two_extensions_on_one_application_have_their_own(app: FastAPI) -> None:
     routers = list[ServiceAPIRouter]()
     for owner in ("a-1", "b-1"):

@@ -23,6 +23,7 @@ from downstage.auth.principal import Principal
 from downstage.kernel.clock import Clock, SystemClock
 from downstage.kernel.errors import Conflict, Unavailable
 from downstage.kernel.logging import get_logger
+from downstage.services.flights import OWNER_KEY
 
 if TYPE_CHECKING:
     from downstage.services.facilities.metrics import MetricsHub
@@ -38,8 +39,8 @@ __all__ = [
     "facility",
 ]
 
-OWNER = "downstage.owner"
-"""Key of a request's scope: id of the extension whose route answers it."""
+OWNER = OWNER_KEY
+"""Key of a request's scope: id of the extension whose route answers it, None where it has none."""
 ROUTE = "downstage.route"
 """Key of a request's scope: path of that route as it was declared, prefixes included."""
 STOP_S = 5.0
@@ -219,15 +220,22 @@ class _Dependency(Generic[T]):
         self._which = which
 
     async def __call__(self, connection: HTTPConnection) -> T:
-        """The facility of the extension whose route this is.
+        """The facility of the extension whose route this is, else one that all share.
 
         Raises:
             Unavailable: there is none.
         """
-        found = facilities_of(connection)
-        if isinstance(self._which, str):
-            return cast("T", found.get(self._which))
-        return found.find(self._which)
+        try:
+            found = facilities_of(connection)
+            if isinstance(self._which, str):
+                return cast("T", found.get(self._which))
+            return found.find(self._which)
+        except Unavailable:
+            for name, shared in _shared(connection).items():
+                which = self._which
+                if which == name or (isinstance(which, type) and isinstance(shared, which)):
+                    return cast("T", shared)
+            raise
 
 
 @overload
@@ -254,13 +262,22 @@ def facilities_of(connection: HTTPConnection) -> FacilitySet:
     Raises:
         Unavailable: neither has one.
     """
-    owned = _sets.get(connection.scope.get(OWNER, ""))
+    owner = connection.scope.get(OWNER)
+    owned = _sets.get(owner) if owner else None
     if owned is not None:
         return owned
     found = getattr(connection.app.state, "facilities", None)
     if isinstance(found, FacilitySet):
         return found
     raise Unavailable("This application has no facilities.", retry_after_s=1)
+
+
+def _shared(connection: HTTPConnection) -> dict[str, object]:
+    """What `registry.register_facility` put on the application."""
+    # Imported at the first use: the registry knows facilities, too.
+    from downstage.services.book import book_of
+
+    return book_of(connection.app).facilities
 
 
 def _wanted(kind: type) -> dict[str, type]:

@@ -166,7 +166,7 @@ class RequestMetrics:
             meter.move(-1, 0)
             method = scope["method"] if scope["method"] in METHODS else OTHER
             kind = CLASSES[status // 100] if status < 600 else OTHER  # noqa: PLR2004 - HTTP
-            meter.count((scope.get(OWNER, ""), method, _template(scope, root), kind), seconds)
+            meter.count((scope.get(OWNER) or "", method, _template(scope, root), kind), seconds)
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":
