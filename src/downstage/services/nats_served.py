@@ -1,0 +1,326 @@
+"""One call that came over NATS: the ASGI conversation on our side, frames on the other."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, MutableMapping
+from typing import Any, cast
+from urllib.parse import unquote
+
+import anyio
+from starlette.types import ASGIApp
+
+from downstage.bus.nats_connection import (
+    TICK_S,
+    Delivery,
+    NatsConnection,
+    NatsDown,
+    is_no_responders,
+)
+from downstage.kernel.errors import PlatformError, problem
+from downstage.kernel.logging import get_logger
+from downstage.services.transports.nats_flow import PIECE, WINDOW, Incoming, Outgoing
+from downstage.services.transports.nats_frames import (
+    AnswerHead,
+    CallHead,
+    CreditHead,
+    FailHead,
+    FrameError,
+    Kind,
+    PieceHead,
+    kind_of,
+    pack,
+    pack_bare,
+    unpack,
+)
+from downstage.services.transports.nats_names import BEAT_TICKS, SILENT_TICKS
+
+__all__ = ["Served", "problem_frame"]
+
+ACCEPT_TICKS = 2
+HEAD_WAITS_S = 0.005
+"""How long an answer's head waits for the first of its body, to go with it."""
+SLACK_TICKS = 1
+"""The caller's own clock comes first."""
+FAIL_S = 1.0
+BODILESS = frozenset({204, 304})
+log = get_logger(__name__)
+
+
+class Served:
+    """One call under way; a `Peer` of its connection."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        service: str,
+        shared: NatsConnection,
+        reply: str,
+        call: tuple[CallHead, bytes],
+    ) -> None:
+        """Raises `FrameError` where the head of *call* makes no request."""
+        head, body = call
+        self._app = app
+        self._shared = shared
+        self._reply = reply
+        self._head = head
+        self._scope = _scope(service, head)
+        self._incoming = Incoming(self._send, body, more=head.more)
+        self._outgoing: Outgoing | None = None
+        self._inbox = shared.open_inbox(self)
+        self._task: asyncio.Task[None] | None = None
+        self._gone = asyncio.Event()
+        self._was_read = False
+        self._status = 0
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._began = False
+        self._is_complete = False
+        self._deadline = (
+            head.deadline_ms / 1000 / TICK_S + SLACK_TICKS if head.deadline_ms else None
+        )
+        self._ticks = 0
+        self._silent = 0
+        self._is_stopped = False
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._why = "the answer broke off"
+
+    # --- the application's side ----------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run the application and finish the answer."""
+        try:
+            if self._head.more:
+                await self._send_out(pack_bare(Kind.ACCEPT))
+            await self._call()
+            await self._finish()
+        except NatsDown:
+            log.info("nats.caller_lost", path=self._head.path[:256])
+        finally:
+            self._close()
+            if not self._is_complete and not self._gone.is_set():
+                await self._tell_failure()
+
+    async def _call(self) -> None:
+        try:
+            await self._app(self._scope, self._receive, self._respond)
+        except NatsDown:
+            raise
+        except Exception:  # the edge: over HTTP the server would do this
+            if not self._is_complete:
+                log.exception("nats_call.crashed", path=self._head.path[:256])
+
+    async def _finish(self) -> None:
+        if self._status == 0 or (not self._began and not self._is_complete):
+            self._status, self._headers = 500, [(b"content-type", b"text/plain; charset=utf-8")]
+            await self._begin(b"Internal Server Error", more=False)
+
+    async def _tell_failure(self) -> None:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(FAIL_S):
+            await self._shared.publish_or_drop(self._reply, pack(Kind.FAIL, FailHead(self._why)))
+
+    async def _receive(self) -> dict[str, Any]:
+        if not self._was_read:
+            try:
+                piece = await self._incoming.take()
+            except (FrameError, NatsDown):
+                self._leave()
+                return {"type": "http.disconnect"}
+            self._was_read = self._incoming.is_empty
+            more = not self._was_read
+            return {"type": "http.request", "body": piece or b"", "more_body": more}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _respond(self, message: MutableMapping[str, Any]) -> None:
+        if self._gone.is_set():
+            raise OSError("the caller has gone")
+        if message["type"] == "http.response.start":
+            if self._status:
+                raise RuntimeError("the answer has begun already")
+            self._status = cast("int", message["status"])
+            self._headers = [(bytes(k), bytes(v)) for k, v in message.get("headers", ())]
+            loop = asyncio.get_running_loop()
+            self._head_timer = loop.call_later(HEAD_WAITS_S, self._send_head)
+        elif message["type"] == "http.response.body":
+            body = cast("bytes", message.get("body", b""))
+            await self._body(body, more=bool(message.get("more_body", False)))
+
+    async def _body(self, body: bytes, *, more: bool) -> None:
+        if not self._status or self._is_complete:
+            raise RuntimeError("a body came where none was due")
+        if self._head.method == "HEAD" or self._status in BODILESS:
+            body = b""
+        if not self._began:
+            await self._begin(body, more=more)
+            return
+        await self._shared.drained()  # the head may still be waiting there
+        assert self._outgoing is not None  # noqa: S101 - made with the head
+        if body or not more:
+            await self._outgoing.send(body, more=more)
+        if not more:
+            self._complete()
+
+    async def _begin(self, body: bytes, *, more: bool) -> None:
+        """Send the head with the body, or with the first piece of it."""
+        self._stop_head_timer()
+        inline = min(self._shared.max_payload // 2, WINDOW // 2)
+        first = body[:inline] if len(body) > inline else body
+        is_all = len(first) == len(body)
+        frame = pack(
+            Kind.ANSWER, AnswerHead(self._status, self._headers, more or not is_all), first
+        )
+        self._began = True
+        if not more and is_all:
+            self._complete()
+            await self._shared.publish(self._reply, frame)
+            return
+        self._open_outgoing(len(first))
+        await self._send_out(frame)
+        if not is_all:
+            assert self._outgoing is not None  # noqa: S101 - just made
+            await self._outgoing.send(body[len(first) :], more=more)
+            if not more:
+                self._complete()
+
+    def _send_head(self) -> None:
+        """The body lets wait for itself: send the head alone."""
+        self._head_timer = None
+        if self._began or self._gone.is_set():
+            return
+        try:
+            frame = pack(Kind.ANSWER, AnswerHead(self._status, self._headers, more=True))
+        except FrameError:
+            return  # told when the body comes
+        self._began = True
+        self._open_outgoing(0)
+        self._shared.post(self._reply, frame, self._inbox)
+
+    def _open_outgoing(self, first: int) -> None:
+        piece = min(PIECE, self._shared.max_payload // 2)
+        self._outgoing = Outgoing(self._send_out, first, piece)
+        if self._head.until_head:
+            self._deadline = None
+
+    def _complete(self) -> None:
+        """The answer is whole: what the application does from now on is its own affair."""
+        self._is_complete = True
+        self._shared.close_inbox(self._inbox)
+        self._gone.set()
+
+    async def _send(self, frame: bytes) -> None:
+        await self._shared.publish(self._reply, frame)
+
+    async def _send_out(self, frame: bytes) -> None:
+        await self._shared.publish(self._reply, frame, self._inbox)
+
+    # --- the caller's side ---------------------------------------------------------------------
+
+    def start(self, done: Callable[[asyncio.Task[None]], None]) -> None:
+        """Run in a task of its own; *done* is called at its end."""
+        self._task = asyncio.get_running_loop().create_task(self.run())
+        self._task.add_done_callback(done)
+
+    def stop(self, why: str) -> None:
+        """End the call from here; the caller is told *why*."""
+        self._why = why
+        self._is_stopped = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def deliver(self, message: Delivery) -> None:
+        """A frame came from the caller."""
+        self._silent = 0
+        if is_no_responders(message):
+            self._leave()
+            return
+        try:
+            self._understand(message)
+        except FrameError as error:
+            log.warning("nats.frame_refused", path=self._head.path[:256], why=str(error))
+            self._incoming.fail(error)
+            self.stop(str(error))
+
+    def _understand(self, message: Delivery) -> None:
+        match kind_of(message.data):
+            case Kind.PIECE:
+                self._incoming.push(*unpack(message.data, PieceHead))
+            case Kind.CREDIT if self._outgoing is not None:
+                self._outgoing.grant(unpack(message.data, CreditHead)[0].taken)
+            case Kind.CANCEL:
+                self._leave()
+            case Kind.BEAT:
+                pass
+            case kind:
+                raise FrameError(f"{kind.name} came out of turn")
+
+    def _leave(self) -> None:
+        """Nobody waits for the answer any more."""
+        if not self._is_complete:
+            self._gone.set()
+            self.stop("the caller has gone")
+
+    def tick(self) -> None:
+        """Time has passed: tell the caller where we are, and listen for it."""
+        self._ticks += 1
+        self._silent += 1
+        if self._is_stopped and self._task is not None:
+            self._task.cancel()  # again: what it waited for may have swallowed the first
+            return
+        if self._deadline is not None and self._ticks > self._deadline:
+            self.stop("it took too long")
+            return
+        if self._ticks == ACCEPT_TICKS:
+            self._shared.post(self._reply, pack_bare(Kind.ACCEPT), self._inbox)
+        elif self._ticks % BEAT_TICKS == 0:
+            self._shared.post(self._reply, pack_bare(Kind.BEAT), self._inbox)
+        if self._silent > SILENT_TICKS:
+            log.info("nats.caller_silent", path=self._head.path[:256])
+            self._leave()
+
+    def lost(self, why: str) -> None:
+        """The connection broke, and the caller with it."""
+        self._incoming.fail(NatsDown(why))
+        self._leave()
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _close(self) -> None:
+        self._stop_head_timer()
+        self._shared.close_inbox(self._inbox)
+
+
+def problem_frame(error: PlatformError) -> bytes:
+    """*error* as a whole answer."""
+    headers = [(b"content-type", b"application/problem+json")]
+    retry = getattr(error, "retry_after_s", None)
+    if retry is not None:
+        headers.append((b"retry-after", str(retry).encode()))
+    body = json.dumps(problem(error)).encode()
+    return pack(Kind.ANSWER, AnswerHead(error.status, headers), body)
+
+
+def _scope(service: str, head: CallHead) -> dict[str, Any]:
+    if not head.path.startswith("/") or not head.path.isascii() or not head.query.isascii():
+        raise FrameError("the path is out of form")
+    headers = head.headers
+    if not any(name == b"host" for name, _ in headers):
+        headers = [(b"host", service.encode()), *headers]
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": head.method,
+        "scheme": "http",
+        "path": unquote(head.path),
+        "raw_path": head.path.encode(),
+        "query_string": head.query.encode(),
+        "root_path": "",
+        "headers": headers,
+        "client": ("nats", 0),
+        "server": (service, None),
+        "state": {},
+    }
