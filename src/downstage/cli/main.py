@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 
-import anyio
 from cyclopts import App, Parameter
 from rich.console import Console
 
 import downstage
-from downstage.cli.options import Common, Serving, common_settings, serving_settings
+from downstage.cli.ext import ext
+from downstage.cli.options import Common, Serving, serving_settings
+from downstage.cli.running import quiet as _quiet
+from downstage.cli.running import run as _run
 from downstage.kernel import logging
 from downstage.kernel.errors import PlatformError
 from downstage.kernel.settings import Log, Settings
@@ -30,6 +31,7 @@ user = App(name="user", help="People who may sign in.")
 session = App(name="session", help="Applications on stage.")
 app.command(user)
 app.command(session)
+app.command(ext)
 
 BAD_SETUP = 2
 REFUSED = 1
@@ -39,7 +41,7 @@ INTERRUPTED = 130
 def main() -> None:
     """Run the command line; exit 0 done, 1 refused, 2 wrong use or set-up, 130 interrupted."""
     try:
-        app()
+        app(_with_slashes(sys.argv[1:]))
     except PlatformError as error:
         _fail(error.detail, BAD_SETUP if error.code == "setup" else REFUSED)
     except BaseServiceError as error:
@@ -48,6 +50,15 @@ def main() -> None:
         _fail_group(group)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _with_slashes(words: list[str]) -> list[str]:
+    """``--/exts/name/key=value``, the form of another framework, as ``--set /exts/…``."""
+    end = words.index("--") if "--" in words else len(words)
+    turned = list[str]()
+    for word in words[:end]:
+        turned += ["--set", word[2:]] if word.startswith("--/") else [word]
+    return turned + words[end:]
 
 
 def _fail(text: str, code: int) -> None:
@@ -70,20 +81,6 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
         inner = cast("BaseExceptionGroup[BaseException]", error)
         found += _leaves(inner) if is_group else [error]
     return found
-
-
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    async def body() -> Any:
-        return await work
-
-    return anyio.run(body, backend_options={"use_uvloop": True})
-
-
-def _quiet(common: Common | None) -> Settings:
-    """Settings for a short command; its log is for what went wrong."""
-    settings = common_settings(common)
-    logging.configure(Log(level="error", json_lines=settings.log.json_lines))
-    return settings
 
 
 def _start_logging(settings: Settings, *, to_file: bool) -> None:
@@ -182,11 +179,11 @@ def run(
 
 @app.command
 def serve(
-    service: Literal["identity", "gateway", "agent", "manager"],
+    service: Literal["identity", "gateway", "agent", "manager", "extensions"],
     *,
     serving: Serving | None = None,
 ) -> None:
-    """Run one service alone; the others are named by [services] in the settings."""
+    """Run one service, or your extensions, alone; the others are named by [services]."""
     from downstage.cli.access import leave_operator_token
     from downstage.cli.platform import run_platform, stop_signal
 
@@ -194,7 +191,8 @@ def serve(
     _start_logging(settings, to_file=False)
 
     async def work() -> None:
-        async with run_platform(settings, services=(service,)) as platform:
+        services = () if service == "extensions" else (service,)
+        async with run_platform(settings, services=services) as platform:
             await leave_operator_token(platform, settings)
             print(f"{service} answers on {platform.urls.public}", flush=True)
             await stop_signal()
@@ -283,6 +281,38 @@ def token(
     from downstage.cli.people import print_token
 
     _run(print_token(_quiet(common), name=name, scopes=list(scope), days=days))
+
+
+@app.command
+def stubs(
+    address: str | None = None,
+    /,
+    *,
+    name: str = "Client",
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
+    token_file: Path | None = None,
+    token_env: str | None = None,
+    common: Common | None = None,
+) -> None:
+    """Write a typed client of a described service: downstage stubs URL -o client.pyi.
+
+    Parameters
+    ----------
+    address
+        URL of a service or of its openapi.json, or such a file; nothing: the running platform.
+    name
+        The classes are called NAME and AsyncNAME.
+    output
+        File to write, with the module it describes beside it; nothing: standard output.
+    token_file
+        File with the token to send; - reads one line of standard input.
+    token_env
+        Variable with the token to send.
+    """
+    from downstage.cli.stubs import Wanted, make_stubs
+
+    wanted = Wanted(address, name, output, token_file, token_env)
+    _run(make_stubs(_quiet(common), wanted))
 
 
 @user.command(name="add")

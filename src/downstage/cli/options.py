@@ -55,6 +55,10 @@ class Serving(Common):
     """Folder whose files may be opened as stages; may be repeated."""
     app_folder: Annotated[tuple[Path, ...], Parameter(negative="")] = ()
     """Further folder with */application.toml; may be repeated."""
+    ext_folder: Annotated[tuple[Path, ...], Parameter(negative="")] = ()
+    """Folder of an extension, or with several; may be repeated."""
+    assign: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = ()
+    """A setting, section.key=value or exts."name".key=value; may be repeated."""
 
 
 def common_settings(common: Common | None) -> Settings:
@@ -83,10 +87,13 @@ def serving_settings(serving: Serving | None, **more: object) -> Settings:
         "manager.capacity": serving.capacity,
         "manager.applications": list(serving.app_folder) or None,
         "manager.stages": [path.absolute() for path in serving.stage_folder] or None,
+        "extensions.folders": list(serving.ext_folder) or None,
         **_tls(serving.tls),
         **{key.replace("__", "."): value for key, value in more.items()},
     }
-    return settings_module.load(file=serving.config, overrides=overrides)
+    return settings_module.load(
+        file=serving.config, overrides=overrides, assignments=serving.assign
+    )
 
 
 def _tls(values: tuple[str, ...] | None) -> dict[str, object]:

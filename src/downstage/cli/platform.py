@@ -14,6 +14,7 @@ from pathlib import Path
 
 import anyio
 
+from downstage.cli.alias import alias_hook
 from downstage.cli.tls import TlsProxy
 from downstage.kernel.errors import SetupError
 from downstage.kernel.logging import get_logger
@@ -88,7 +89,13 @@ async def run_platform(
     link = open_unix(data / "run" / "platform.sock")
     urls = PlatformUrls(_public_url(settings, inner), f"unix://{data}/run/platform.sock")
     operator_url = f"http://127.0.0.1:{operator.getsockname()[1]}"
-    host = ServiceHost(settings, urls, services=services)
+    host = ServiceHost(
+        settings,
+        urls,
+        services=services,
+        extensions=set(services) in (set(BUILT_IN), set[str]()),
+        before_import=alias_hook(settings),
+    )
     async with host.run(), anyio.create_task_group() as tasks:
         servers = _servers(settings, host, inner, operator, link, behind_tls=tls is not None)
         try:

@@ -92,7 +92,8 @@ def _toml_key(key: str, hint: str) -> list[str]:
         raise SetupError(f"{key[:80]!r} is no key: {hint}.") from error
     parts = list[str]()
     while isinstance(node, dict):
-        part, node = next(iter(cast("Tree", node).items()))
+        table = cast("dict[str, object]", node)
+        part, node = next(iter(table.items()))
         parts.append(part)
     return parts
 

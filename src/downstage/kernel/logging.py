@@ -91,6 +91,11 @@ def configure(settings: Log, *, stream: Any = None) -> None:
     )
 
 
+def silence(name: str) -> None:
+    """Let nothing of the modules below *name* be logged: somebody else tells it."""
+    logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """A logger for the module *name*; events are ``area.past_tense`` with facts as keys."""
     return structlog.stdlib.get_logger(name)

@@ -111,7 +111,8 @@ class Lifecycle:
             self.units[item.name] = unit
             if item.error:
                 unit.step("fail", item.error, item.traceback)
-                log.error("extension.unreadable", source=item.source, reason=item.error)
+                seen = {"exception": item.traceback} if item.traceback else {}
+                log.error("extension.unreadable", source=item.source, reason=item.error, **seen)
             elif not unit.wanted:
                 unit.step("stopped", "disabled in the settings")
 
@@ -363,7 +364,7 @@ class Lifecycle:
     def _fail(self, unit: Unit, failure: BaseException) -> None:
         reason, shown = told(failure)
         unit.step("fail", reason, shown)
-        log.error("extension.failed", id=unit.id, reason=reason, traceback=shown)
+        log.error("extension.failed", id=unit.id, reason=reason, exc_info=failure)
         if unit.is_service:
             if isinstance(failure, Exception):
                 raise failure

@@ -1,0 +1,82 @@
+"""``downstage ext new``: a small extension that works, with its test."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from downstage.kernel.errors import SetupError
+from downstage.services.extensions.manifest import MODULE
+
+__all__ = ["Made", "make_extension", "next_steps"]
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*([._-][A-Za-z0-9]+)*")
+PAGES = {
+    "extension.toml": "config/extension.toml",
+    "init.py.txt": "{tree}/__init__.py",
+    "extension.py.txt": "{tree}/extension.py",
+    "routes.py.txt": "{tree}/routes.py",
+    "test.py.txt": "tests/test_{short}.py",
+    "README.md": "README.md",
+}
+"""Template → where its text goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An extension that was just made."""
+
+    name: str
+    folder: Path
+    files: tuple[Path, ...]
+
+
+def make_extension(name: str, folder: Path) -> Made:
+    """Write a new extension into a folder of its name below *folder*.
+
+    Raises:
+        SetupError: the name will not do, or the folder exists.
+    """
+    module = name.replace("-", "_").lower()
+    if not NAME.fullmatch(name) or not MODULE.fullmatch(module):
+        raise SetupError(
+            f"{name!r} is no name for an extension: letters, digits and single dots or dashes, "
+            "for example company.tools.hello."
+        )
+    home = folder / name
+    if home.exists():
+        raise SetupError(f"{home} exists already. Choose another name, or --folder.")
+    short = module.rpartition(".")[2]
+    words = {
+        "name": name,
+        "module": module,
+        "tree": module.replace(".", "/"),
+        "short": short,
+        "prefix": name.replace(".", "/").lower(),
+        "call": module,
+        "Class": "".join(part.capitalize() for part in short.split("_")),
+    }
+    made = list[Path]()
+    for template, place in PAGES.items():
+        text = (files("downstage.cli") / "templates" / template).read_text(encoding="utf-8")
+        for word, value in words.items():
+            text = text.replace(f"<<{word}>>", value)
+            place = place.replace(f"{{{word}}}", value)  # noqa: PLW2901 - filled in here
+        path = home / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        made.append(path)
+    return Made(name, home, tuple(made))
+
+
+def next_steps(made: Made) -> str:
+    """What to do with it now."""
+    shown = "\n".join(f"  {path.relative_to(made.folder)}" for path in made.files)
+    return (
+        f"Made {made.folder}:\n{shown}\n\n"
+        f"Serve it, and load it anew at every save:  downstage ext dev {made.folder}\n"
+        f"Run its test:                              pytest {made.folder}\n"
+        f"Run it in the platform:                    downstage up --ext-folder {made.folder}"
+    )
