@@ -310,7 +310,7 @@ def test_an_address_needs_a_scheme(uri: str) -> None:
 
 
 def test_an_unknown_scheme_names_the_known_ones() -> None:
-    with pytest.raises(TransportNotFoundError, match="http, https, local"):
+    with pytest.raises(TransportNotFoundError, match=r"http, https, .*local"):
         AsyncClient("gopher://host")
 
 

@@ -34,16 +34,16 @@ log = get_logger(__name__)
 
 
 def build(
-    asked: Asked, description: Description | None, headers: Mapping[str, str], *, keyed: bool
+    asked: Asked, description: Description | None, headers: dict[str, str], *, keyed: bool
 ) -> Outgoing:
-    """The request for *asked*, with *headers* as defaults; *keyed* gives a POST a key.
+    """The request for *asked*, beginning with *headers*; *keyed* gives a POST a key.
 
     Raises:
         AmbiguousPath: two paths of *description* fit.
         ValueError, TypeError: a value that cannot be sent.
     """
     plan, taken = _understand(asked, description)
-    out = Outgoing(plan.method, plan.path, (), dict(headers))
+    out = Outgoing(plan.method, plan.path, (), headers)
     if plan.operation is not None:
         out.route = plan.operation.path
     if asked.raw is not None:

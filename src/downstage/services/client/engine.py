@@ -91,7 +91,8 @@ class Engine:
         self.hooks = tuple(hook for hook in options.hooks if hook not in fixed)
         self._app = app
         self._transport = create(uri, app)
-        self._headers = read_headers(options.headers or {})
+        given = read_headers(options.headers or {})
+        self._headers = {name.lower(): value for name, value in given.items()}
         for hook in fixed:
             self._headers.update(hook.fields())
         self._is_keyed = options.retry.attempts > 1
@@ -109,7 +110,10 @@ class Engine:
             BaseServiceError: the answer was an error, or none came.
             ValueError, TypeError: the call cannot be sent as it is written.
         """
-        out, answer = await self.answer(await self.ask(target, arguments, keywords))
+        asked = read_call(target, arguments, keywords)
+        if self._is_worth_knowing(asked) and self.catalog.is_due():
+            await self.catalog.load()
+        out, answer = await self.answer(asked)
         if answer.status < GOOD:
             return decode(answer)
         if not self.options.raises:
@@ -121,17 +125,18 @@ class Engine:
     ) -> Asked:
         """Read a call's arguments; fetch the description if it could change what they mean."""
         asked = read_call(target, arguments, keywords)
-        catalog = self.catalog
-        if (
-            keywords or target.is_doubtful or (target.verb is None and not asked.method)
-        ) and catalog.is_due():
-            await catalog.load()
+        if self._is_worth_knowing(asked) and self.catalog.is_due():
+            await self.catalog.load()
         return asked
+
+    def _is_worth_knowing(self, asked: Asked) -> bool:
+        target = asked.target
+        return bool(asked.keywords) or target.is_doubtful or not (target.verb or asked.method)
 
     async def answer(self, asked: Asked) -> tuple[Outgoing, Answer]:
         """Send *asked*; after a 404 once more, if the description has changed what it means."""
         out = self.outgoing(asked)
-        answer = await self.send(out)
+        answer = await self.deliver(out, _whole, _nothing)
         if answer.status == NOT_FOUND and out.is_replayable and await self.catalog.look_again():
             again = self.outgoing(asked)
             if (again.method, again.path) != (out.method, out.path):
@@ -148,9 +153,10 @@ class Engine:
 
     def outgoing(self, asked: Asked) -> Outgoing:
         """The request for *asked*, by what is known of the service now."""
-        out = build(asked, self.catalog.current, self._headers, keyed=self._is_keyed)
+        headers = self._headers.copy()
+        carry_on(headers)
+        out = build(asked, self.catalog.current, headers, keyed=self._is_keyed)
         out.timeout_s = asked.timeout_s if asked.has_timeout else self.options.timeout_s
-        carry_on(out.headers)
         return out
 
     async def deliver(self, out: Outgoing, send: Send[A], drop: Sink) -> A:
@@ -249,6 +255,11 @@ class Engine:
 
 class _Course:
     """One call under way: the time it has left and the turns it has taken."""
+
+    __slots__ = (
+        "_begun", "_bound", "_engine", "_has_asked_again", "_hops", "_out", "_uri",
+        "is_bounded", "is_under_way", "transport",
+    )  # fmt: skip
 
     def __init__(self, engine: Engine, out: Outgoing, transport: Transport) -> None:
         self._engine = engine

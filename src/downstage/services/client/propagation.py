@@ -9,7 +9,7 @@ from collections.abc import Generator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-import structlog
+from structlog.contextvars import get_contextvars
 
 __all__ = [
     "REQUEST_ID",
@@ -26,7 +26,7 @@ TRACE = "traceparent"
 TIMEOUT = "x-request-timeout-ms"
 """Header with the milliseconds that the caller still waits when the request leaves."""
 
-TRACE_FORM = re.compile(r"(00-[0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})")
+TRACE_FORM = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 NOT_SAMPLED = "00"
 _deadline: ContextVar[float | None] = ContextVar("downstage_call_deadline", default=None)
 _trace: ContextVar[str | None] = ContextVar("downstage_traceparent", default=None)
@@ -56,7 +56,7 @@ def remaining_s() -> float | None:
 @contextmanager
 def traced(traceparent: str) -> Generator[None]:
     """Let the calls inside belong to the trace of a W3C ``traceparent``; ill-formed is ignored."""
-    token = _trace.set(traceparent if TRACE_FORM.fullmatch(traceparent) else None)
+    token = _trace.set(traceparent if TRACE_FORM.fullmatch(traceparent) else _trace.get())
     try:
         yield
     finally:
@@ -64,25 +64,20 @@ def traced(traceparent: str) -> Generator[None]:
 
 
 def carry_on(headers: MutableMapping[str, str]) -> None:
-    """Add request id and trace to *headers*, unless the caller gave its own."""
-    if _has_no(headers, REQUEST_ID):
-        request_id = structlog.contextvars.get_contextvars().get("request_id")
+    """Add request id and trace to *headers* (names in lower case), unless they are there."""
+    if REQUEST_ID not in headers:
+        request_id = get_contextvars().get("request_id")
         if isinstance(request_id, str):
             headers[REQUEST_ID] = request_id
-    if _has_no(headers, TRACE):
+    if TRACE not in headers:
         headers[TRACE] = _next_span()
-
-
-def _has_no(headers: MutableMapping[str, str], name: str) -> bool:
-    return name not in headers and all(known.lower() != name for known in headers)
 
 
 def _next_span() -> str:
     """The trace that we are in, or a new one that nobody records, with an id for this call."""
-    found = TRACE_FORM.fullmatch(_trace.get() or "")
-    trace, flags = found.groups() if found else (_new_trace(), NOT_SAMPLED)
-    return f"{trace}-{random.getrandbits(64) or 1:016x}-{flags}"
-
-
-def _new_trace() -> str:
-    return f"00-{random.getrandbits(128) or 1:032x}"
+    trace = _trace.get()
+    if trace is None:
+        ids = f"{random.getrandbits(192) | 1 << 64 | 1:048x}"  # neither may be all zeros
+        return f"00-{ids[:32]}-{ids[32:]}-{NOT_SAMPLED}"
+    span = f"{random.getrandbits(64) | 1:016x}"
+    return f"{trace[:36]}{span}{trace[52:]}"

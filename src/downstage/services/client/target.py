@@ -39,22 +39,24 @@ class Target:
     """One of `OPERATIONS`, or `SOCKET`."""
     whole: tuple[Step, ...] = ()
     """With verb and suffix as steps: what they are where the path goes on."""
+    is_doubtful: bool = False
+    """Could a description read the steps otherwise than the plain rule does?"""
     plans: dict[object, Plan] = field(default_factory=dict[object, Plan], repr=False)
     known_to: Description | None = None
     """The description that `plans` were made with."""
-    _is_doubtful: bool | None = None
     _path: str | None = None
 
     def attribute(self, name: str) -> Target:
         """The target of ``node.name``."""
         whole = (*self.whole, Step(name, literal=False))
+        doubtful = self.is_doubtful
         if name == SOCKET:
-            return Target(self.whole, None, name, whole)
+            return Target(self.whole, None, name, whole, doubtful)
         if self.verb is not None and self.suffix is None and name in OPERATIONS:
-            return Target(self.steps, self.verb, name, whole)
+            return Target(self.steps, self.verb, name, whole, doubtful)
         if name in VERBS:
-            return Target(self.whole, name, None, whole)
-        return Target(whole, None, None, whole)
+            return Target(self.whole, name, None, whole, doubtful)
+        return Target(whole, None, None, whole, doubtful or "_" in name)
 
     def item(self, segment: object) -> Target:
         """The target of ``node[segment]``."""
@@ -62,14 +64,7 @@ class Target:
         if written is None:
             raise TypeError(f"{type(segment).__name__} is no path segment")
         whole = (*self.whole, Step(written, literal=True))
-        return Target(whole, None, None, whole)
-
-    @property
-    def is_doubtful(self) -> bool:
-        """Could a description read the steps otherwise than the plain rule does?"""
-        if self._is_doubtful is None:
-            self._is_doubtful = any("_" in step.text and not step.literal for step in self.steps)
-        return self._is_doubtful
+        return Target(whole, None, None, whole, self.is_doubtful)
 
     @property
     def path(self) -> str:
