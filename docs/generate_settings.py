@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, Union, cast, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from downstage.kernel.settings import Settings
@@ -130,6 +130,8 @@ def _sample(section: str, field: FieldInfo) -> Any:
         return samples[kind]
     if section == "services":
         return "http://127.0.0.1:8700"
+    if section == "bus":
+        return "nats://127.0.0.1:4222" if "nats://" in str(field.description) else "downstage"
     return (
         "https://downstage.example"
         if "browsers reach this" in str(field.description)
@@ -151,7 +153,7 @@ def _kind(annotation: Any) -> str:
     if get_origin(inner) is dict:
         return "table"
     names = {bool: "yes or no", int: "number", str: "text", Path: "path", timedelta: "time"}
-    return names[inner]
+    return {**names, SecretStr: "text, never shown"}[inner]
 
 
 if __name__ == "__main__":

@@ -15,14 +15,15 @@ from typing import cast
 import anyio
 import anyio.to_thread
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
-from downstage.bus import Bus, MemoryBus
+from downstage.bus import Bus
 from downstage.kernel.clock import Clock, SystemClock
 from downstage.kernel.errors import SetupError
 from downstage.kernel.ids import new_secret
 from downstage.kernel.logging import get_logger
 from downstage.kernel.settings import Settings
-from downstage.services import registry
+from downstage.services import nats_wiring, registry
 from downstage.services.context import PlatformUrls
 from downstage.services.extension import IExt
 from downstage.services.extensions import discovery
@@ -80,7 +81,7 @@ class ServiceHost:
     ) -> None:
         self.settings = settings
         self.urls = urls
-        self.bus = bus or MemoryBus()
+        self.bus = bus or nats_wiring.make_bus(settings)
         self.clock = clock or SystemClock()
         self.public_app = public_app or registry.create_app("Downstage", openapi_url=None)
         self.exts = SettingsTree(settings.exts)
@@ -151,8 +152,9 @@ class ServiceHost:
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
         self.settings.platform.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        async with anyio.create_task_group() as tasks:
+        async with nats_wiring.connected(self.settings), anyio.create_task_group() as tasks:
             self._wiring.tasks = tasks
+            nats_wiring.run_bus(self.bus, tasks)
             deadlines = Deadlines(START_S, STOP_S, GRACE_S)
             disabled = self.settings.extensions.disabled
             self.lifecycle.open(tasks, copy_context(), deadlines, disabled)
@@ -165,13 +167,18 @@ class ServiceHost:
                     self._tell_unclaimed()
                     if self._with_extensions and self.settings.extensions.reload:
                         tasks.start_soon(supervise, "extension-watch", self.watcher.run)
-                    yield
+                    async with nats_wiring.served(self.settings, self._apps()):
+                        yield
                 finally:
                     self._set_ready(ready=False)
                     with anyio.CancelScope(shield=True):
                         await self.lifecycle.stop_all()
                         await close_pool()
                     tasks.cancel_scope.cancel()
+
+    def _apps(self) -> dict[str, ASGIApp]:
+        """The applications of the services that run here."""
+        return {name: self.app(name) for name in self._names}
 
     def _set_ready(self, *, ready: bool) -> None:
         """What ``/ready`` of each application says."""
