@@ -1,14 +1,11 @@
-"""One suite for every transport: the same application gives the same answers and errors."""
+"""`AsyncClient` over every transport: the same application gives the same answers and errors."""
 
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import uuid
-from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -33,12 +30,10 @@ from downstage.services.errors import (
     ServiceUnavailableError,
 )
 from downstage.services.facilities.principal import Authenticator, require
-from downstage.services.registry import create_app, put_app, remove_app
-from downstage.services.server import Server, open_port
-from downstage.services.transports import http as http_transport
-from downstage.services.transports import local as local_transport
+from downstage.services.registry import create_app
+from downstage.services.transports import Call, create
 
-pytestmark = [pytest.mark.contract, pytest.mark.anyio]
+from .transport_suite import Backend
 
 
 class Order(BaseModel):
@@ -169,12 +164,8 @@ def build(seen: Seen) -> FastAPI:
     return app
 
 
-class Transports(ABC):
+class ClientSuite(Backend):
     """Everything that a caller may rely on, however it reaches the service."""
-
-    @abstractmethod
-    def reach(self, app: FastAPI) -> Any:
-        """A context manager that gives the address of *app*."""
 
     @pytest.fixture
     def seen(self, anyio_backend: str) -> Seen:
@@ -183,7 +174,7 @@ class Transports(ABC):
     @pytest.fixture
     async def address(self, seen: Seen) -> AsyncIterator[str]:
         app = build(seen)
-        async with self.reach(app) as address:
+        async with self.serve(app) as address:
             yield address
 
     @pytest.fixture
@@ -298,14 +289,6 @@ class Transports(ABC):
         with pytest.raises(ServiceUnavailableError):
             await client.v1.broken.get()
 
-    async def test_an_answer_that_is_too_large_is_an_error(
-        self, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(http_transport, "MAX_ANSWER", 8)
-        monkeypatch.setattr(local_transport, "MAX_ANSWER", 8)
-        with pytest.raises(ServiceUnavailableError, match="larger than 8 bytes"):
-            await client.v1.pieces.get()
-
     @pytest.mark.parametrize("given", ["bad id!", "x" * 65, "", None])
     async def test_ill_formed_request_ids_are_replaced(
         self, client: AsyncClient, given: str | None
@@ -330,21 +313,6 @@ class Transports(ABC):
         assert tasks.cancel_scope.cancelled_caught
         seen.never.set()
         assert await client.v1.late.x.get() == "x"
-
-    async def test_many_calls_at_once_are_not_mixed_up(self, client: AsyncClient) -> None:
-        async def one(number: int) -> None:
-            assert await client.v1.late[str(number)].get() == str(number)
-
-        with anyio.fail_after(30):
-            async with anyio.create_task_group() as tasks:
-                for number in range(self.at_once):
-                    tasks.start_soon(one, number)
-
-    at_once = 1000
-
-    async def test_the_address_may_have_a_path(self, address: str) -> None:
-        assert await AsyncClient(address + "/v1/number").get(least=3) == 3
-        assert await AsyncClient(address + "/v1/").late["a"].get() == "a"
 
     @given(st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8)), max_size=4))
     @settings(
@@ -372,76 +340,8 @@ class Transports(ABC):
         assert "pw" not in str(caught.value)
         assert "pw" not in caught.value.url
 
-    nobody = ""
-
-
-class TestLocal(Transports):
-    nobody = "local://nobody"
-
-    @asynccontextmanager
-    async def reach(self, app: FastAPI) -> AsyncGenerator[str]:
-        put_app("contract", app)
-        try:
-            yield "local://contract"
-        finally:
-            remove_app("contract")
-
-    async def test_cancellation_reaches_the_handler(self, client: AsyncClient, seen: Seen) -> None:
-        with anyio.move_on_after(0.1):
-            await client.v1.slow.get()
-        assert seen.cancelled.is_set()
-
-    async def test_an_application_may_be_given(self, seen: Seen) -> None:
-        assert await AsyncClient("local://", build(seen)).status.get() == "OK"
-
-
-class TestHttp(Transports):
-    nobody = "http://anna:pw@127.0.0.1:9"
-    at_once = 300
-
-    @asynccontextmanager
-    async def reach(self, app: FastAPI) -> AsyncGenerator[str]:
-        sock = open_port("127.0.0.1", 0)
-        port = sock.getsockname()[1]
-        server = Server(app, [sock])
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server.run)
-            await server.wait_started()
-            yield f"http://127.0.0.1:{port}"
-            await http_transport.close_pool()
-            server.stop()
-
-    async def test_connections_are_used_again(self, client: AsyncClient) -> None:
-        await client.v1.late.a.get()
-        pool = (await http_transport._session()).connector
-        await client.v1.late.b.get()
-        assert (await http_transport._session()).connector is pool
-
-    async def test_closing_the_pool_is_no_end(self, client: AsyncClient) -> None:
-        await client.v1.late.a.get()
-        await http_transport.close_pool()
-        await http_transport.close_pool()
-        assert await client.v1.late.a.get() == "a"
-
-    async def test_a_compressed_answer_counts_inflated(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        bomb = gzip.compress(b"x" * 1_000_000)
-        app = create_app("Bomb")
-
-        @app.get("/bomb")
-        async def answer() -> Response:
-            return Response(bomb, headers={"content-encoding": "gzip"}, media_type="text/plain")
-
-        monkeypatch.setattr(http_transport, "MAX_ANSWER", 100_000)
-        async with self.reach(app) as address:
-            with pytest.raises(ServiceUnavailableError, match="larger than"):
-                await AsyncClient(address).bomb.get()
-
 
 async def raw(address: str, path: str, body: bytes) -> Any:
     """A call with a body of any bytes."""
-    from downstage.services.transports import Call, create
-
     headers = {"content-type": "application/json"}
     return await create(address).request(Call("POST", path, (), headers, body, 5))
