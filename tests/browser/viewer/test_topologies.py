@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from downstage.testing.nats import NatsServer
 from downstage.testing.platform import PlatformProcess
 from downstage.testing.served import ServedPlatform
 
@@ -29,7 +30,16 @@ def over_http(data: Path) -> Iterator[PlatformProcess]:
         yield platform
 
 
-@pytest.mark.parametrize("topology", [in_one_process, over_http])
+@contextmanager
+def agent_behind_nats(data: Path) -> Iterator[PlatformProcess]:
+    with NatsServer() as nats:
+        environment = {"DOWNSTAGE_BUS__URL": nats.url}
+        uris = {"agent": f"{nats.url}/agent"}
+        with ServedPlatform(data, uris=uris, environment=environment) as platform:
+            yield platform
+
+
+@pytest.mark.parametrize("topology", [in_one_process, over_http, agent_behind_nats])
 async def test_a_frame_comes_from_wherever_the_services_run(
     topology: Callable[[Path], AbstractAsyncContextManager[Any]], open_page: Any
 ) -> None:
