@@ -41,7 +41,8 @@ MODULES: Mapping[str, Mapping[str, str]] = {
         "unregister": "downstage.omni.transports",
     },
     "omni.services.core": {},
-    "omni.services.core.main": dict.fromkeys(
+    "omni.services.core.main": {"register_mount": "downstage.omni.mounts"}
+    | dict.fromkeys(
         (
             "deregister_endpoint",
             "deregister_mount",
@@ -51,7 +52,6 @@ MODULES: Mapping[str, Mapping[str, str]] = {
             "register_endpoint",
             "register_facility",
             "register_middleware",
-            "register_mount",
             "register_router",
             "register_websocket_endpoint",
             "set_metadata",
@@ -63,7 +63,7 @@ MODULES: Mapping[str, Mapping[str, str]] = {
     "omni.services.facilities.base": {"Facility": _FACILITIES},
     "omni.services.facilities.database": {},
     "omni.services.facilities.database.manager": {
-        "DatabaseManagerFacility": f"{_FACILITIES}:DatabaseFacility"
+        "DatabaseManagerFacility": "downstage.omni.databases"
     },
     "omni.services.facilities.monitoring": {},
     "omni.services.facilities.monitoring.metrics": {},
