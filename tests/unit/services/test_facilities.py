@@ -121,8 +121,14 @@ async def test_all_are_stopped_in_reverse_whatever_one_does(
 
 async def test_cancellation_does_not_keep_from_stopping() -> None:
     ends = list[str]()
+
+    class Patient(Facility):
+        async def stop(self) -> None:
+            await anyio.lowlevel.checkpoint()
+            ends.append("lamp")
+
     found = FacilitySet("a-1")
-    found.register("lamp", Lamp(ends))
+    found.register("lamp", Patient())
     with anyio.CancelScope() as scope:
         scope.cancel()
         await found.close()
@@ -312,3 +318,41 @@ def test_importing_facilities_imports_no_engine() -> None:
 
 async def test_progress_is_injected_into_the_extension_that_asks() -> None:
     assert isinstance(FacilitySet("a-1").get("progress"), ProgressFacility)
+
+
+async def test_keys_are_one_and_of_sensible_size() -> None:
+    app = create_app("Keys")
+    seen = list[str]()
+
+    def accept(key: str) -> bool:
+        seen.append(key)
+        return True
+
+    @app.get("/in", dependencies=[Depends(ApiKeyHeader([accept]))])
+    async def enter() -> str:
+        return "in"
+
+    async def knock(*keys: str) -> int:
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/in",
+            "raw_path": b"/in",
+            "query_string": b"",
+            "headers": [(b"x-api-key", key.encode()) for key in keys],
+        }
+        status = list[int]()
+
+        async def send(message: Any) -> None:
+            status.append(message.get("status", 0))
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        await app(scope, receive, send)
+        return status[0]
+
+    assert await knock("good") == 200
+    for keys in (("good", "good"), ("",), ("x" * 1025,)):
+        assert await knock(*keys) == 401
+    assert seen == ["good"]
