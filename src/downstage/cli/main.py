@@ -290,7 +290,7 @@ def stubs(
     *,
     name: str = "Client",
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
-    token_file: Path | None = None,
+    token_file: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     token_env: str | None = None,
     common: Common | None = None,
 ) -> None:

@@ -11,7 +11,16 @@ from typing import Any, Literal
 from downstage.services.description.names import clean_text, keyword_name
 from downstage.services.description.references import References, mapping, sequence
 
-__all__ = ["Argument", "Arguments", "Where", "json_schema", "properties", "read_arguments"]
+__all__ = [
+    "FORMS",
+    "Argument",
+    "Arguments",
+    "Where",
+    "is_json",
+    "json_schema",
+    "properties",
+    "read_arguments",
+]
 
 Where = Literal["path", "query", "header", "cookie", "body"]
 
@@ -126,17 +135,18 @@ def _preferred(content: Mapping[str, Any]) -> str | None:
 
 def _rank(name: str) -> int:
     media = name.partition(";")[0].strip().lower()
-    return 0 if _is_json(media) else 1 if "*" in media else 2 if media in FORMS else 3
+    return 0 if is_json(media) else 1 if "*" in media else 2 if media in FORMS else 3
 
 
-def _is_json(media: str) -> bool:
+def is_json(media: str) -> bool:
+    """Whether a media type, in lower case and without parameters, is JSON."""
     return media == "application/json" or media.endswith("+json")
 
 
 def json_schema(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The schema of the JSON form of *content*; None where it has none."""
     for name, form in content.items():
-        if _is_json(str(name).partition(";")[0].strip().lower()):
+        if is_json(str(name).partition(";")[0].strip().lower()):
             return mapping(mapping(form).get("schema"))
     return None
 

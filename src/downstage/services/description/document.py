@@ -76,15 +76,19 @@ async def fetch(
         with anyio.fail_after(timeout_s):
             body, document = await _get(transport, base, dict(headers or {}), cache, timeout_s)
             return await _off_the_loop(len(body), Description.from_document, document)
-    except (BaseServiceError, PlatformError, BadDocument, TimeoutError, OSError) as error:
+    except (BaseServiceError, PlatformError, OSError, ValueError) as error:
         log.debug("description.missing", reason=str(error)[:256], kind=type(error).__name__)
         return None
 
 
 async def fetch_document(
-    transport: Transport, *, headers: Mapping[str, str] | None = None, timeout_s: float = 30.0
+    transport: Transport,
+    *,
+    path: str = PATH,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = 30.0,
 ) -> LazyObject:
-    """The document itself, past the cache.
+    """The document itself, at *path* below the transport's address; past the cache.
 
     Raises:
         BadDocument: there is none, or none that we would use.
@@ -92,8 +96,9 @@ async def fetch_document(
         TimeoutError: not within *timeout_s*.
     """
     with anyio.fail_after(timeout_s):
-        _, document = await _get(transport, "", dict(headers or {}), NOWHERE, timeout_s)
-        return document
+        answer = await _ask(transport, dict(headers or {}), timeout_s, path)
+        _check(answer)
+        return await _off_the_loop(len(answer.body), parse, answer.body)
 
 
 async def _get(
@@ -117,15 +122,22 @@ async def _get(
     _check(answer)
     document = await _off_the_loop(len(answer.body), parse, answer.body)
     etag = answer.headers.get("etag", "")
-    if shelf is not None and etag and "no-store" not in answer.headers.get("cache-control", ""):
+    if (
+        shelf is not None
+        and etag.isprintable()
+        and etag
+        and "no-store" not in answer.headers.get("cache-control", "")
+    ):
         await anyio.to_thread.run_sync(shelf.write, disk.Kept(etag, answer.body))
     return answer.body, document
 
 
-async def _ask(transport: Transport, headers: dict[str, str], timeout_s: float) -> Answer:
+async def _ask(
+    transport: Transport, headers: dict[str, str], timeout_s: float, path: str = PATH
+) -> Answer:
     sent = {"accept": "application/json", **headers}
     return await transport.request(
-        Call("GET", PATH, headers=sent, timeout_s=timeout_s, read_timeout_s=timeout_s)
+        Call("GET", path, headers=sent, timeout_s=timeout_s, read_timeout_s=timeout_s)
     )
 
 
@@ -137,10 +149,10 @@ def _shelf(base: str, headers: dict[str, str], cache: Path | None) -> disk.Shelf
 
 def _check(answer: Answer) -> None:
     if answer.status != OK:
-        raise BadDocument(f"{PATH} was answered with {answer.status}")
+        raise BadDocument(f"the description was answered with {answer.status}")
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
-        raise BadDocument(f"{PATH} is no JSON but {kind[:64]!r}")
+        raise BadDocument(f"the description is no JSON but {kind[:64]!r}")
 
 
 async def _off_the_loop(size: int, function: Any, argument: Any) -> Any:
@@ -181,8 +193,8 @@ def _check_members(outer: LazyObject, divided: tuple[str, ...], most: int) -> No
 
 
 def _is_deeper(value: Any, most: int) -> bool:
-    level: list[Any] = [value]
-    for _ in range(most + 1):
+    level = _containers([value])
+    for _ in range(most):
         if not level:
             return False
         level = [inner for outer in level for inner in _containers(outer)]

@@ -58,5 +58,9 @@ class LazyObject(Mapping[str, Any]):
         """Members, each decoded once."""
         return {key: wrap(raw) for key, raw in self.raws().items()}.items()
 
+    def plain(self) -> dict[str, Any]:
+        """All of it, decoded."""
+        return _any.decode(self._raw)
+
     def __repr__(self) -> str:
         return f"<LazyObject of {len(memoryview(self._raw))} bytes>"

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from downstage.services.description.arguments import (
+    FORMS,
     Argument,
     Arguments,
+    is_json,
     json_schema,
     read_arguments,
 )
@@ -120,7 +122,7 @@ class Operation:
                 inspect.Parameter(
                     "body",
                     inspect.Parameter.POSITIONAL_ONLY,
-                    annotation=_Words(types.text(shape.body)),
+                    annotation=_Words(self.body(types)),
                     default=default,
                 )
             )
@@ -143,6 +145,13 @@ class Operation:
             annotation=_Words(types.text(item.schema)),
             default=default,
         )
+
+    def body(self, types: Types) -> str:
+        """The type of the body, in words."""
+        media = (self.media or "").partition(";")[0].strip().lower()
+        if is_json(media) or media in FORMS or "*" in media:
+            return types.text(self.arguments.body)
+        return "str" if media.startswith("text/") else "bytes"
 
     def answer(self, types: Types) -> str:
         """The type of a good answer, in words."""

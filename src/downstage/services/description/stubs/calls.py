@@ -47,7 +47,7 @@ def forms(call: Call, models: Models, own: Operation | None) -> list[Form]:
     used = {item.name for item in given} | {"self"}
     segments = _segments(call, models, used)
     models.hint(title + "Body")
-    body = models.given.text(shape.body) if shape.media is not None else None
+    body = operation.body(models.given) if shape.media is not None else None
     doc = operation.doc
     models.hint(title)
     found = list[Form]()

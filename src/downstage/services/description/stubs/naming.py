@@ -72,6 +72,8 @@ def docstring(text: str, indent: str) -> str:
     lines = [f"{indent}{line}" if line else "" for line in inside.split("\n")]
     quoted = '"""' + "\n".join(lines).lstrip()
     quoted += f'\n{indent}"""' if len(lines) > 1 else '"""'
+    if inside == cleaned:
+        return quoted  # nothing in it that could end it
     try:
         is_one = isinstance(ast.literal_eval(quoted), str)
     except (ValueError, SyntaxError):

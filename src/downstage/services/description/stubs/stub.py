@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from downstage.services.description.lazy import LazyObject
 from downstage.services.description.names import attribute_name, clean_text, is_attribute
 from downstage.services.description.operation import Operation
 from downstage.services.description.references import References, mapping
@@ -93,6 +94,8 @@ def write_stub(document: Mapping[str, Any], *, name: str = "Client") -> str:
     """
     if not name.isidentifier() or keyword.iskeyword(name) or not name.isascii():
         raise ValueError(f"{name!r} cannot be the name of a class")
+    if isinstance(document, LazyObject):
+        document = document.plain()  # models are told apart by identity
     description = Description.from_document(document)
     root = _planted(description)
     places = list(_walk(root))
