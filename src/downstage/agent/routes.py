@@ -11,6 +11,7 @@ from downstage.agent.bridge import Bridge, Reply
 from downstage.auth.principal import Principal
 from downstage.contracts.manager import InstanceCreate
 from downstage.services.facilities.principal import require
+from downstage.services.openapi import refusals
 from downstage.services.routers import ServiceAPIRouter
 
 __all__ = ["create_router"]
@@ -30,7 +31,7 @@ def create_router(bridge: Bridge) -> ServiceAPIRouter:
         """All applications of the region."""
         return _answer(await bridge.applications())
 
-    @router.get("/v1/applications/{name}", dependencies=reads)
+    @router.get("/v1/applications/{name}", dependencies=reads, responses=refusals(404))
     async def get_application(name: str) -> JSONResponse:
         """One application."""
         return _answer(await bridge.application(name))
@@ -40,17 +41,17 @@ def create_router(bridge: Bridge) -> ServiceAPIRouter:
         """All instances of the region."""
         return _answer(await bridge.instances())
 
-    @router.post("/v1/instances")
+    @router.post("/v1/instances", status_code=201, responses=refusals(404, 409))
     async def create_instance(body: InstanceCreate, caller: Launcher) -> JSONResponse:
         """Start one."""
         return _answer(await bridge.create(body, caller.act))
 
-    @router.get("/v1/instances/{instance_id}", dependencies=reads)
+    @router.get("/v1/instances/{instance_id}", dependencies=reads, responses=refusals(404))
     async def get_instance(instance_id: str) -> JSONResponse:
         """One instance."""
         return _answer(await bridge.instance(instance_id))
 
-    @router.delete("/v1/instances/{instance_id}", dependencies=writes)
+    @router.delete("/v1/instances/{instance_id}", dependencies=writes, responses=refusals(404))
     async def stop_instance(instance_id: str) -> JSONResponse:
         """Ask for its end."""
         return _answer(await bridge.stop(instance_id))

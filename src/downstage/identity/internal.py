@@ -24,6 +24,7 @@ from downstage.identity.service import IdentityService
 from downstage.kernel.errors import InvalidField
 from downstage.kernel.limits import JOIN_CODE_S, SOCKET_TICKET_S
 from downstage.services.facilities.principal import require
+from downstage.services.openapi import refusals
 from downstage.services.routers import ServiceAPIRouter
 
 __all__ = ["internal_router"]
@@ -95,7 +96,7 @@ def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
         del caller
         return await service.revocations.list()
 
-    router.post("/v1/service-tokens")(service_token)
+    router.post("/v1/service-tokens", responses=refusals(401, 403))(service_token)
     router.post("/v1/instance-tokens")(instance_token)
     router.post("/v1/seat-tokens")(seat_token)
     router.get("/v1/revocations")(revocations)

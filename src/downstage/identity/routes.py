@@ -24,6 +24,7 @@ from downstage.contracts.identity import (
 )
 from downstage.identity.service import IdentityService
 from downstage.services.facilities.principal import require
+from downstage.services.openapi import refusals
 from downstage.services.routers import ServiceAPIRouter
 
 __all__ = ["address_of", "answer_of", "public_router"]
@@ -83,9 +84,9 @@ def _add_auth(router: ServiceAPIRouter, service: IdentityService) -> None:
         return answer_of(signed)
 
     router.get("/v1/.well-known/jwks.json")(jwks)
-    router.post("/v1/auth/login")(login)
+    router.post("/v1/auth/login", responses=refusals(401, 429, 503))(login)
     router.get("/v1/auth/me")(me)
-    router.post("/v1/auth/setup")(setup)
+    router.post("/v1/auth/setup", responses=refusals(401, 409, 429, 503))(setup)
 
 
 def _add_users(router: ServiceAPIRouter, service: IdentityService) -> None:
@@ -120,9 +121,9 @@ def _add_users(router: ServiceAPIRouter, service: IdentityService) -> None:
         await service.users.remove(name, held=caller.scopes)
 
     router.get("/v1/users")(list_users)
-    router.post("/v1/users", status_code=201)(add_user)
-    router.patch("/v1/users/{name}")(change_user)
-    router.delete("/v1/users/{name}", status_code=204)(remove_user)
+    router.post("/v1/users", status_code=201, responses=refusals(409))(add_user)
+    router.patch("/v1/users/{name}", responses=refusals(404, 409))(change_user)
+    router.delete("/v1/users/{name}", status_code=204, responses=refusals(404, 409))(remove_user)
 
 
 def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
@@ -143,5 +144,5 @@ def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
         await service.issue.revoke_program(caller, token_id)
 
     router.get("/v1/tokens")(list_tokens)
-    router.post("/v1/tokens", status_code=201)(make_token)
-    router.delete("/v1/tokens/{token_id}", status_code=204)(revoke_token)
+    router.post("/v1/tokens", status_code=201, responses=refusals(409))(make_token)
+    router.delete("/v1/tokens/{token_id}", status_code=204, responses=refusals(404))(revoke_token)

@@ -14,6 +14,7 @@ from downstage.contracts.manager import (
 from downstage.manager.instances import Instances
 from downstage.manager.planning import Planner
 from downstage.services.facilities.principal import require
+from downstage.services.openapi import refusals
 from downstage.services.routers import ServiceAPIRouter
 
 __all__ = ["create_router"]
@@ -30,7 +31,7 @@ def create_router(instances: Instances, planner: Planner) -> ServiceAPIRouter:
         """All declared applications."""
         return await planner.page()
 
-    @router.get("/v1/applications/{name}", dependencies=reads)
+    @router.get("/v1/applications/{name}", dependencies=reads, responses=refusals(404))
     async def get_application(name: str) -> ApplicationView:
         """One application."""
         return await planner.view(name)
@@ -40,17 +41,19 @@ def create_router(instances: Instances, planner: Planner) -> ServiceAPIRouter:
         """All instances on record."""
         return InstancePage(items=await instances.list())
 
-    @router.post("/v1/instances", dependencies=writes, status_code=201)
+    @router.post(
+        "/v1/instances", dependencies=writes, status_code=201, responses=refusals(404, 409)
+    )
     async def create_instance(body: InstanceCreate) -> InstanceView:
         """Start one; answers at once."""
         return await instances.create(body)
 
-    @router.get("/v1/instances/{instance_id}", dependencies=reads)
+    @router.get("/v1/instances/{instance_id}", dependencies=reads, responses=refusals(404))
     async def get_instance(instance_id: str) -> InstanceView:
         """One instance."""
         return await instances.get(instance_id)
 
-    @router.delete("/v1/instances/{instance_id}", dependencies=writes)
+    @router.delete("/v1/instances/{instance_id}", dependencies=writes, responses=refusals(404))
     async def stop_instance(instance_id: str) -> InstanceView:
         """Ask it to end."""
         return await instances.stop(instance_id)

@@ -66,6 +66,7 @@ WORDS = {
     503: "A part that is needed does not answer just now.",
     504: "It took longer than it may.",
 }
+BEARER: dict[str, list[str]] = {"bearer": []}
 LATER = (429, 503)
 OURS = ("HTTPValidationError", "ValidationError")
 FIRST_ERROR = 400
@@ -77,9 +78,9 @@ def refusals(*statuses: int) -> dict[int | str, Json]:
     return {status: _refusal(status) for status in statuses}
 
 
-def secured() -> Json:
+def secured(*, optional: bool = False) -> Json:
     """For a route's `openapi_extra`, where the caller is checked in the handler itself."""
-    return {"security": [{"bearer": []}]}
+    return {"security": [BEARER, *([{}] if optional else [])]}
 
 
 def describe(app: FastAPI) -> Json:
@@ -120,12 +121,11 @@ def document(title: str, version: str, routes: Sequence[BaseRoute], **more: Any)
     schemas["Problem"] = PROBLEM
     components["schemas"] = {name: schemas[name] for name in sorted(schemas)}
     for item in cast("dict[str, Json]", found.get("paths", {})).values():
-        for operation in item.values():
-            if isinstance(operation, dict) and "responses" in operation:
-                _tell_truth(cast("Json", operation))
-    if "bearer" in json.dumps(found.get("paths", {})):
-        schemes = cast("Json", components.setdefault("securitySchemes", {}))
-        schemes.setdefault("bearer", {"type": "http", "scheme": "bearer"})
+        for operation in cast("list[Json]", list(item.values())):
+            _tell_truth(operation)
+            if BEARER in operation.get("security", []):
+                schemes = cast("Json", components.setdefault("securitySchemes", {}))
+                schemes.setdefault("bearer", {"type": "http", "scheme": "bearer"})
     return found
 
 

@@ -21,6 +21,7 @@ from downstage.auth.principal import Principal
 from downstage.kernel.errors import Forbidden
 from downstage.services.extensions.unit import ExtensionInfo
 from downstage.services.facilities.principal import require
+from downstage.services.openapi import refusals
 from downstage.services.problems import answer
 from downstage.services.registry import create_app
 
@@ -99,12 +100,17 @@ def operator_app(host: ServiceHost) -> FastAPI:
         return Response(text, headers={"content-type": kind})
 
     unready: dict[int | str, dict[str, Any]] = {
-        503: {"model": Readiness, "description": "A service does not run"}
+        503: {"model": Readiness, "description": "A service does not run"},
+        **refusals(403),
     }
     app.add_api_route("/ready", ready, response_model=Readiness, responses=unready)
-    app.add_api_route("/extensions", extensions)
-    app.add_api_route("/extensions/{name}/{deed}", change, methods=["POST"])
-    app.add_api_route("/metrics", metrics, response_class=PlainTextResponse)
+    app.add_api_route("/extensions", extensions, responses=refusals(403))
+    app.add_api_route(
+        "/extensions/{name}/{deed}", change, methods=["POST"], responses=refusals(404, 409)
+    )
+    app.add_api_route(
+        "/metrics", metrics, response_class=PlainTextResponse, responses=refusals(403)
+    )
     return app
 
 

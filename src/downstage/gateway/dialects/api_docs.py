@@ -10,13 +10,13 @@ from importlib.resources.abc import Traversable
 
 import anyio.to_thread
 from fastapi import APIRouter
-from fastapi.openapi.utils import get_openapi
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute
 
 from downstage import __version__
 from downstage.gateway.pages import PAGE_HEADERS
 from downstage.kernel.errors import NotFound
+from downstage.services.openapi import document
 
 __all__ = ["ApiDocs"]
 
@@ -82,8 +82,8 @@ class ApiDocs:
     async def document(self) -> Response:
         """The OpenAPI document."""
         if self._document is None:
-            self._document = get_openapi(
-                title=self._title, version=__version__, routes=self._routes
+            self._document = await anyio.to_thread.run_sync(
+                document, self._title, __version__, self._routes
             )
         return JSONResponse(self._document, headers={"cache-control": "no-cache"})
 

@@ -49,6 +49,7 @@ from downstage.kernel.errors import (
 )
 from downstage.kernel.settings import Settings
 from downstage.services.facilities.principal import bearer_token, context_authenticator
+from downstage.services.openapi import refusals, secured
 from downstage.services.routers import ServiceAPIRouter
 
 __all__ = ["OmniverseRoutes", "phase"]
@@ -58,9 +59,7 @@ KEPT = timedelta(hours=1)
 """How long a session that ended by itself is still listed."""
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1", "local"})
 PHASES = {"queued": "Pending", "starting": "Pending", "ended": "Succeeded"}
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorMessage} for status in (401, 403, 404, 409, 422, 429, 503)
-}
+ERRORS = refusals(401, 403, 404, 409, 422, 429, 503)
 
 
 class OmniverseRoutes:
@@ -94,9 +93,10 @@ class OmniverseRoutes:
         add = router.add_api_route
         base = "/session-service/session"
         add("/healthcheck", self.health, methods=["GET"], responses={503: {"model": ErrorMessage}})
-        add(base, self.results, methods=["GET"], responses=ERRORS)
-        add(base, self.create, methods=["POST"], responses=ERRORS)
-        add(f"{base}/{{session_id}}", self.delete, methods=["DELETE"], responses=ERRORS)
+        own: dict[str, Any] = {"responses": ERRORS, "openapi_extra": secured(optional=True)}
+        add(base, self.results, methods=["GET"], **own)
+        add(base, self.create, methods=["POST"], **own)
+        add(f"{base}/{{session_id}}", self.delete, methods=["DELETE"], **own)
         ApiDocs("/backend/api-docs", "Streaming API", list(router.routes)).add_to(router)
         return router
 

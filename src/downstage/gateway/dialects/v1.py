@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -33,6 +33,7 @@ from downstage.gateway.signalling import Signalling
 from downstage.gateway.store import Filter
 from downstage.kernel.errors import InvalidField, NotFound
 from downstage.services.facilities.principal import require
+from downstage.services.openapi import refusals, secured
 from downstage.services.routers import ServiceAPIRouter
 
 __all__ = ["PAGE", "SessionRoutes", "order_key", "socket_router"]
@@ -60,6 +61,12 @@ def order_key(principal: Principal, key: str | None, body: bytes) -> Key | None:
     return Key(principal.tenant, principal.subject, key, sha256(body).hexdigest())
 
 
+class EventStream(EventSourceResponse):
+    """The same, with its type said where the description is made."""
+
+    media_type = "text/event-stream"
+
+
 class SessionRoutes:
     """The REST half of the API.
 
@@ -78,15 +85,18 @@ class SessionRoutes:
         add = router.add_api_route
         one = "/v1/sessions/{session_id}"
         add("/v1/applications", self.applications, methods=["GET"])
-        add("/v1/sessions", self.create, methods=["POST"], status_code=201)
+        lost = refusals(404, 409)
+        own: dict[str, Any] = {"openapi_extra": secured(), "responses": lost}
+        add("/v1/sessions", self.create, methods=["POST"], status_code=201, responses=lost)
         add("/v1/sessions", self.page, methods=["GET"])
-        add(one, self.get, methods=["GET"])
-        add(one, self.end, methods=["DELETE"], status_code=202)
-        add(f"{one}/events", self.events, methods=["GET"], response_class=EventSourceResponse)
-        add(f"{one}/links", self.link, methods=["POST"])
-        add(f"{one}/seat", self.take_seat, methods=["POST"])
-        add(f"{one}/seat", self.seat, methods=["GET"])
-        add(f"{one}/tickets", self.ticket, methods=["POST"])
+        add(one, self.get, methods=["GET"], **own)
+        add(one, self.end, methods=["DELETE"], status_code=202, **own)
+        add(f"{one}/events", self.events, methods=["GET"], response_class=EventStream, **own)
+        add(f"{one}/links", self.link, methods=["POST"], **own)
+        open_to_all: dict[str, Any] = {**own, "openapi_extra": secured(optional=True)}
+        add(f"{one}/seat", self.take_seat, methods=["POST"], **open_to_all)
+        add(f"{one}/seat", self.seat, methods=["GET"], **own)
+        add(f"{one}/tickets", self.ticket, methods=["POST"], **own)
         return router
 
     async def applications(self, caller: Reader) -> ApplicationPage:
