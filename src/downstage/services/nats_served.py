@@ -311,7 +311,7 @@ def _scope(service: str, head: CallHead) -> dict[str, Any]:
         headers = [(b"host", service.encode()), *headers]
     return {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": "1.1",
         "method": head.method,
         "scheme": "http",

@@ -46,3 +46,5 @@ async def close_transports() -> None:
         await local.close_local()
     if pool := sys.modules.get(f"{__name__}.pool"):
         await pool.close_pool()
+    if connections := sys.modules.get("downstage.bus.nats_pool"):
+        await connections.close_connections()

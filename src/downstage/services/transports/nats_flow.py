@@ -96,6 +96,11 @@ class Incoming:
         return not self._more
 
     @property
+    def is_single(self) -> bool:
+        """Whether all of it came at once."""
+        return not self._more and len(self._pieces) <= 1
+
+    @property
     def is_empty(self) -> bool:
         """Whether the last piece has been taken."""
         return not self._more and not self._pieces
