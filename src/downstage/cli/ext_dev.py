@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 from rich.console import Console
 from rich.text import Text
 
@@ -70,6 +71,18 @@ async def develop(wish: Wish) -> None:
     Raises:
         SetupError: no extension there, or an address that would be open to all.
     """
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_cancel_at_signal, tasks.cancel_scope)
+        await anyio.lowlevel.checkpoint()  # from here on Ctrl-C is an orderly end
+        await _serve(wish)
+
+
+async def _cancel_at_signal(scope: anyio.CancelScope) -> None:
+    await stop_signal()
+    scope.cancel()
+
+
+async def _serve(wish: Wish) -> None:
     console = Console(stderr=True, soft_wrap=True)
     chosen = _settings(wish)
     logging.configure(Log(level="warning", json_lines=chosen.log.json_lines))
@@ -99,7 +112,7 @@ async def develop(wish: Wish) -> None:
             for server in servers:
                 await server.wait_started()
             _tell_start(console, host, url, operator.getsockname()[1])
-            await stop_signal()
+            await anyio.sleep_forever()
         finally:
             for server in servers:
                 server.stop()
