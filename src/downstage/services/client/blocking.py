@@ -7,6 +7,7 @@ applications are run in that loop, too.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import (
     AsyncGenerator,
@@ -116,21 +117,23 @@ class Lease:
     """One client's share in the process's portal, taken when it is first needed."""
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()
         self._portal: Portal | None = None
         self._end: weakref.finalize[Any, Any] | None = None
 
     def portal(self) -> Portal:
         """The portal; taken, if it is not yet."""
-        if self._portal is None:
-            portal = take()
-            self._portal = portal
-            self._end = weakref.finalize(self, let_go, portal)
-            self._end.atexit = False
-        return self._portal
+        with self._lock:
+            if self._portal is None:
+                self._portal = take()
+                self._end = weakref.finalize(self, let_go, self._portal)
+                self._end.atexit = False
+            return self._portal
 
     def end(self) -> None:
         """Give it back."""
-        end, self._portal, self._end = self._end, None, None
+        with self._lock:
+            end, self._portal, self._end = self._end, None, None
         if end is not None:
             end()
 

@@ -138,7 +138,8 @@ def _encode(body: dict[str, Any], form: str) -> Encoded:
         encoded = encode_form(body)
         return Encoded(encoded, FORM, len(encoded))
     if form == MULTIPART:
-        return multipart(body)
+        parts = multipart(body)
+        return Encoded(parts, parts.kind, parts.size)
     encoded = encode_json(body)
     return Encoded(encoded, JSON, len(encoded))
 

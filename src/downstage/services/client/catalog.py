@@ -100,7 +100,6 @@ class Catalog:
         return self._locks.setdefault(asyncio.get_running_loop(), anyio.Lock())
 
     async def _fetch(self, *, take_shared: bool) -> None:
-        self._not_before = time.monotonic() + ABSENT_S
         found = None
         try:
             headers = await self._headers()
@@ -113,6 +112,7 @@ class Catalog:
         except BaseServiceError as error:
             log.debug("description.not_fetched", why=str(error))
         self._loaded_at = time.monotonic()
+        self._not_before = self._loaded_at + ABSENT_S
         if found is not None or self._is_local:
             self.current = found
 

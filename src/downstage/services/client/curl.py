@@ -38,8 +38,9 @@ def to_curl(
     base = engine.shown_uri
     parts = urlsplit(engine.uri)
     if parts.scheme == "unix":
-        words += ["--unix-socket", parts.path]
-        base = "http://localhost"
+        socket, _, below = parts.path.partition(":")
+        words += ["--unix-socket", socket]
+        base = f"http://localhost{below.rstrip('/')}"
     words += [word for field in _fields(engine, out) for word in ("-H", field)]
     words += _body(out)
     pairs = (f"{_quote(k)}={MASK if TELLING.search(k) else _quote(v)}" for k, v in out.query)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import mimetypes
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import IO, Any, cast
 
 import anyio
 import anyio.to_thread
 
-from downstage.services.client.asked import BYTES, OCTETS, Encoded
+from downstage.services.client.asked import BYTES, OCTETS
 from downstage.services.client.encoding import text
 
 __all__ = [
@@ -35,14 +36,22 @@ Progress = Callable[[int, int | None], object]
 class Source:
     """Bytes to be sent, and what is known of them."""
 
-    pieces: Callable[[], AsyncIterator[bytes]]
+    pieces: Callable[[], AsyncGenerator[bytes]]
     size: int | None
     name: str
     kind: str
     is_repeatable: bool
+    opened: list[AsyncGenerator[bytes]] = field(default_factory=list[AsyncGenerator[bytes]])
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self.pieces()
+    def __aiter__(self) -> AsyncGenerator[bytes]:
+        pieces = self.pieces()
+        self.opened.append(pieces)
+        return pieces
+
+    async def aclose(self) -> None:
+        """Close what was read and not to its end: a call may be over before its body."""
+        while self.opened:
+            await self.opened.pop().aclose()
 
 
 async def open_source(given: Any) -> Source:
@@ -67,7 +76,7 @@ async def open_source(given: Any) -> Source:
         return Source(lambda: _read_path(Path(given)), size, given.name, _kind(given.name), True)
     if isinstance(given, AsyncIterable):
         pieces = cast("AsyncIterable[bytes]", given)
-        return Source(lambda: aiter(pieces), None, "file", OCTETS, False)
+        return Source(lambda: _each(pieces), None, "file", OCTETS, False)
     if hasattr(given, "read"):
         return await _of_file(cast("IO[bytes]", given))
     raise TypeError(f"{type(given).__name__} cannot be sent: give a Path, bytes or an open file")
@@ -96,6 +105,11 @@ async def _of_file(file: IO[bytes]) -> Source:
     return Source(pieces, size, name, _kind(name), start is not None)
 
 
+async def _each(pieces: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
+    async for piece in pieces:
+        yield piece
+
+
 def _extent(file: IO[bytes]) -> tuple[int | None, int | None]:
     if not file.seekable():
         return None, None
@@ -107,8 +121,13 @@ def _extent(file: IO[bytes]) -> tuple[int | None, int | None]:
 
 async def _read_path(path: Path) -> AsyncGenerator[bytes]:
     async with await anyio.open_file(path, "rb") as file:
-        while piece := await file.read(PIECE):
+        piece = await file.read(PIECE)
+        while following := await file.read(PIECE):
             yield piece
+            piece = following
+    # The file is closed by now: who has all bytes that were announced asks for no more.
+    if piece:
+        yield piece
 
 
 def _kind(name: str) -> str:
@@ -128,15 +147,16 @@ def watched(source: Source, progress: Progress | None) -> Source:
     async def pieces() -> AsyncGenerator[bytes]:
         gone = 0
         progress(0, source.size)
-        async for piece in source:
-            yield piece
-            gone += len(piece)
-            progress(gone, source.size)
+        async with aclosing(aiter(source)) as inner:
+            async for piece in inner:
+                yield piece
+                gone += len(piece)
+                progress(gone, source.size)
 
     return Source(pieces, source.size, source.name, source.kind, source.is_repeatable)
 
 
-def multipart(fields: Mapping[str, object], files: Mapping[str, Source] | None = None) -> Encoded:
+def multipart(fields: Mapping[str, object], files: Mapping[str, Source] | None = None) -> Source:
     """A form of *fields* and *files*, ``multipart/form-data``."""
     boundary = f"downstage-{secrets.token_hex(16)}"
     parts = list[tuple[bytes, Source]]()
@@ -148,14 +168,13 @@ def multipart(fields: Mapping[str, object], files: Mapping[str, Source] | None =
     for name, source in (files or {}).items():
         parts.append((_head(boundary, name, source.name, source.kind), source))
     end = f"--{boundary}--\r\n".encode()
-    body = Source(
+    return Source(
         lambda: _join(parts, end),
         _size(parts, end),
         "form",
         f"{MULTIPART}; boundary={boundary}",
         all(source.is_repeatable for _, source in parts),
     )
-    return Encoded(body, body.kind, body.size)
 
 
 def _field(boundary: str, name: str, value: object) -> tuple[bytes, Source]:
@@ -190,7 +209,8 @@ def _size(parts: list[tuple[bytes, Source]], end: bytes) -> int | None:
 async def _join(parts: list[tuple[bytes, Source]], end: bytes) -> AsyncGenerator[bytes]:
     for head, source in parts:
         yield head
-        async for piece in source:
-            yield piece
+        async with aclosing(aiter(source)) as inner:
+            async for piece in inner:
+                yield piece
         yield b"\r\n"
     yield end

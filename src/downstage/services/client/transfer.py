@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import AsyncIterable, Mapping
-from dataclasses import replace
+from contextlib import aclosing
 from pathlib import Path, PurePath
 from typing import Any
 
 import anyio
 
-from downstage.services.client.asked import Encoded
+from downstage.services.client.asked import Asked, Encoded
 from downstage.services.client.decoding import decode, with_status
 from downstage.services.client.engine import GOOD, Engine
-from downstage.services.client.multipart import Progress, Source, multipart, open_source, watched
+from downstage.services.client.multipart import Progress, multipart, open_source, watched
 from downstage.services.client.streaming import CallStream
 from downstage.services.client.target import Target
+from downstage.services.description import Step
 
 __all__ = ["download", "upload"]
 
@@ -45,18 +46,14 @@ async def upload(
     if asked.body is not None:
         raise TypeError("a call takes one body")
     if files is None:
-        source = watched(await open_source(sources[0]), progress)
-        asked.body = Encoded(source, source.kind, source.size)
+        source = await open_source(sources[0])
     else:
         opened = {name: await open_source(file) for name, file in files.items()}
-        query, fields = _sort_fields(engine, target, asked.keywords)
-        form = multipart(fields, opened)
-        body = form.body
-        asked.body = replace(
-            form, body=watched(body, progress) if isinstance(body, Source) else body
-        )
-        asked.keywords = query
-    out, answer = await engine.answer(asked)
+        asked.keywords, fields = _sort_fields(engine, asked)
+        source = multipart(fields, opened)
+    async with aclosing(watched(source, progress)) as body:
+        asked.body = Encoded(body, body.kind, body.size)
+        out, answer = await engine.answer(asked)
     if answer.status < GOOD:
         return decode(answer)
     if not engine.options.raises:
@@ -71,12 +68,12 @@ def is_source(argument: object) -> bool:
     ) or hasattr(argument, "read")
 
 
-def _sort_fields(
-    engine: Engine, target: Target, keywords: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _sort_fields(engine: Engine, asked: Asked) -> tuple[dict[str, Any], dict[str, Any]]:
     """Keywords of an upload: query, headers and path as the operation has them, the rest fields."""
-    description = engine.catalog.current
-    match = description.find(target.steps, target.verb, keywords) if description else None
+    description, keywords = engine.catalog.current, asked.keywords
+    steps = (*asked.target.steps, *(Step(text, literal=True) for text in asked.segments))
+    verb = asked.method.lower() if asked.method else asked.target.verb
+    match = description.find(steps, verb, keywords) if description else None
     if match is None or match.operation is None:
         return {}, keywords
     taken = {name: keywords[name] for name in match.path_keywords}

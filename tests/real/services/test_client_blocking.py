@@ -1,0 +1,243 @@
+"""`Client`: the same without ``async``, where no loop runs, or one that must not wait."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import structlog
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.responses import StreamingResponse
+from starlette.websockets import WebSocketDisconnect
+
+from downstage.services import (
+    Client,
+    ServiceNotFoundError,
+    ServiceTimeoutError,
+    SocketClosed,
+    describe,
+)
+from downstage.services.client import Event, portal
+from downstage.services.registry import create_app
+from downstage.services.server import Server, open_port
+
+pytestmark = [pytest.mark.real]
+
+
+def build() -> FastAPI:
+    app = create_app("Blocking")
+
+    @app.get("/v1/echo_it/{item}")
+    async def echo(item: str, mark: str = "") -> dict[str, str]:
+        await anyio.sleep(0.001)
+        return {"item": item, "mark": mark}
+
+    @app.get("/v1/list")
+    async def listed(limit: int = 2, after: int = 0) -> dict[str, Any]:
+        more = after + limit < 7
+        return {
+            "items": list(range(7))[after : after + limit],
+            "next": after + limit if more else None,
+        }
+
+    @app.get("/v1/slow")
+    async def slow() -> None:
+        await anyio.sleep(30)
+
+    @app.get("/v1/request-id")
+    async def request_id(request: Request) -> Any:
+        return request.scope["request_id"]
+
+    @app.get("/v1/events")
+    async def events() -> StreamingResponse:
+        async def parts() -> AsyncIterator[str]:
+            for number in range(3):
+                yield f"data: {number}\n\n"
+
+        return StreamingResponse(parts(), media_type="text/event-stream")
+
+    @app.put("/v1/raw")
+    async def raw(request: Request) -> int:
+        return len(await request.body())
+
+    @app.websocket("/v1/echo")
+    async def socket(socket: WebSocket) -> None:
+        await socket.accept()
+        try:
+            while True:
+                text = await socket.receive_text()
+                if text == "end":
+                    await socket.close(1000)
+                    return
+                await socket.send_text(text)
+        except WebSocketDisconnect:
+            return
+
+    return app
+
+
+@pytest.fixture(params=["local", "http"])
+def client(request: pytest.FixtureRequest, data: Path,
+           monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:  # fmt: skip
+    monkeypatch.setenv("XDG_CACHE_HOME", str(data))
+    if request.param == "local":
+        with Client("local://", build()) as client:
+            yield client
+        return
+    sock = open_port("127.0.0.1", 0)
+    server = Server(build(), [sock])
+    thread = threading.Thread(target=lambda: asyncio.run(server.run()))
+    thread.start()
+    with Client(f"http://127.0.0.1:{sock.getsockname()[1]}") as client:
+        yield client
+    server.stop()
+    thread.join(10)
+
+
+def test_calls(client: Client) -> None:
+    assert client.v1.echo_it.get("a_b", mark="m") == {"item": "a_b", "mark": "m"}
+    assert client.v1.echo_it["x y"].get()["item"] == "x y"
+    with pytest.raises(ServiceNotFoundError) as caught:
+        client.v1.nothing.get()
+    assert caught.value.code == "not-found"
+    with pytest.raises(ServiceTimeoutError):
+        client.v1.slow.get(__timeout__=0.2)
+    assert client.v1.echo_it.get.curl("x").startswith("curl ")
+
+
+def test_many_threads_share_it(client: Client) -> None:
+    def call(number: int) -> str:
+        return client.v1.echo_it[str(number)].get()["item"]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(call, range(100))) == [str(n) for n in range(100)]
+
+
+def test_inside_a_running_loop(client: Client) -> None:
+    async def main() -> str:
+        return client.v1.echo_it["in"].get()["item"]
+
+    assert asyncio.run(main()) == "in"
+
+
+def test_pages_streams_and_files(client: Client, data: Path) -> None:
+    assert list(client.v1.list.get.pages(limit=3)) == list(range(7))
+    pages = client.v1.list.get.pages()
+    assert next(pages) == 0
+    pages.close()
+    with client.v1.events.get.stream() as stream:
+        assert stream.status == 200
+        assert list(stream.events()) == [Event("0"), Event("1"), Event("2")]
+    with client.v1.events.get.stream() as stream:
+        assert next(iter(stream)).startswith(b"data: 0")
+    with client.v1.events.get.stream() as stream:
+        assert next(stream.lines()) == "data: 0"
+    with client.v1.events.get.stream() as stream:
+        assert stream.read().count(b"data") == 3
+    with pytest.raises(ServiceNotFoundError), client.v1.nothing.get.stream():
+        pass
+    (data / "f").write_bytes(b"x" * 1000)
+    assert client.v1.raw.put.upload(data / "f") == 1000
+    assert client.v1.events.get.download(data / "g") == 27
+
+
+def test_sockets(client: Client) -> None:
+    with client.v1.echo.ws() as socket:
+        socket.send("a")
+        assert socket.receive() == "a"
+        answers: list[Any] = []
+        listener = threading.Thread(target=lambda: answers.extend(socket))
+        listener.start()
+        for number in range(5):
+            socket.send_json(number)
+        socket.send("end")
+        listener.join(10)
+        assert answers == ["0", "1", "2", "3", "4"]
+        with pytest.raises(SocketClosed):
+            socket.receive()
+
+
+def test_the_callers_context_goes_along(client: Client) -> None:
+    with structlog.contextvars.bound_contextvars(request_id="r-9"):
+        assert client.v1.request_id.get() == "r-9"
+    assert client.v1.request_id.get() != "r-9"
+
+
+def test_an_interrupt_ends_the_call(client: Client) -> None:
+    began = time.monotonic()
+    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    main = threading.main_thread()
+    assert threading.current_thread() is main
+
+    def interrupt() -> None:
+        signal.pthread_kill(main.ident or 0, signal.SIGINT)
+
+    timer = threading.Timer(0.3, interrupt)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        client.v1.slow.get()
+    timer.join()
+    assert time.monotonic() - began < 5
+    assert client.v1.echo_it["on"].get()["item"] == "on"
+
+
+def test_it_describes_itself_when_asked(client: Client) -> None:
+    assert "echo_it" not in dir(client.v1)
+    assert describe(client) is not None
+    assert "echo_it" in dir(client.v1)
+
+
+def test_stopping_ends_the_thread_and_a_later_call_starts_it_again() -> None:
+    first, second = Client("local://", build()), Client("local://", build())
+    assert first.v1.echo_it["a"].get()["item"] == "a"
+    assert second.v1.echo_it["a"].get()["item"] == "a"
+    thread = portal._portal._thread  # type: ignore[union-attr]
+    first.stop()
+    first.stop()
+    assert thread.is_alive()
+    assert first.v1.echo_it["b"].get()["item"] == "b"
+    first.stop()
+    second.stop()
+    assert not thread.is_alive()
+    assert second.v1.echo_it["c"].get()["item"] == "c"
+    second.stop()
+
+
+def test_a_forgotten_client_lets_go() -> None:
+    client = Client("local://", build())
+    assert client.v1.echo_it["a"].get()["item"] == "a"
+    thread = portal._portal._thread  # type: ignore[union-attr]
+    del client
+    gc.collect()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_its_own_loop_cannot_wait_for_itself() -> None:
+    app = create_app("Inner")
+
+    @app.get("/outer")
+    async def outer() -> str:
+        try:
+            return client.inner.get()
+        except RuntimeError as error:
+            return str(error)
+
+    with Client("local://", app) as client:
+        assert "in its own loop" in client.outer.get()
+
+
+def test_it_is_made_without_a_thread_and_shows_no_secret() -> None:
+    client = Client("http://u:s3cret@h", token="s3cret")
+    assert repr(client.a) == "<Client(http://h) /a>"
+    assert "s3cret" not in repr(client)
+    assert portal._portal is None
