@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import anyio.to_thread
@@ -185,7 +185,7 @@ async def test_the_module_beside_the_stub_is_the_client_itself(
     assert done.returncode == 0, done.stderr
     source = (tmp_path / "farm.py").read_text()
     names: dict[str, object] = {}
-    exec(compile(source, "farm.py", "exec"), names)
+    exec(compile(source, "farm.py", "exec", dont_inherit=True), names)
     assert names["AsyncFarm"] is AsyncClient
     assert {"class AsyncFarm(AsyncBase):", "class Farm(Base):"} <= set(
         (tmp_path / "farm.pyi").read_text().splitlines()
@@ -282,6 +282,80 @@ async def test_A17_a_redirect_is_not_followed(tmp_path: Path) -> None:
             with pytest.raises(ValueError, match="307"):
                 await fetch_document(transport, headers=headers)
     assert reached == []
+
+
+async def test_the_guide_s_service_and_its_caller(tmp_path: Path) -> None:
+    guide = (CALLS.parents[1] / "docs" / "guides" / "typed-clients.md").read_text()
+    service, caller = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    names: dict[str, Any] = {"__name__": "bakery"}
+    exec(compile(service, "bakery.py", "exec", dont_inherit=True), names)
+    (tmp_path / "client.pyi").write_text(write_stub(names["app"].openapi()))
+    (tmp_path / "client.py").write_text("from downstage.services import AsyncClient, Client\n")
+    wrong = 'await client.v1.orders.post(loaves="two")'
+    (tmp_path / "caller.py").write_text(caller)
+    (tmp_path / "wrong.py").write_text(caller.replace("await client.v1.orders.post(order)", wrong))
+    (tmp_path / "hostile.pyi").write_text(write_stub(hostile()))
+    found = await anyio.to_thread.run_sync(
+        checked, tmp_path, "client.pyi", "caller.py", "wrong.py", "hostile.pyi"
+    )
+    assert {name for name, _ in found} == {"wrong.py"}
+    called: dict[str, Any] = {"AsyncClient": AsyncClient}
+    runnable = caller.replace("from client import AsyncClient, Order", "Order = dict")
+    exec(compile(runnable, "caller.py", "exec", dont_inherit=True), called)
+    assert await called["buy"](names["app"]) == "2 x order 7"
+
+
+def test_the_reference_s_examples() -> None:
+    page = (CALLS.parents[1] / "docs" / "reference" / "description.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(block, "description.md", "exec", dont_inherit=True), {})
+
+
+def hostile() -> dict[str, Any]:
+    """Names that mean something to Python, to stubs or to clients, everywhere."""
+    words = [
+        "ws",
+        "stop",
+        "stop_async",
+        "Literal",
+        "overload",
+        "Client",
+        "Options",
+        "type",
+        "str",
+        "get",
+        "post",
+    ]
+    paths = [f"/{one}/{two}" for one in words for two in ("get", "ws", "stream", "{self}/{list}")]
+    paths += ["/a_b", "/a-b", "/x/{Any}-{b}", "/mro/__class__", *(f"/{word}" for word in words)]
+
+    def content(name: str) -> dict[str, Any]:
+        schema = {"$ref": f"#/components/schemas/{name}"}
+        return {"content": {"application/json": {"schema": schema}}}
+
+    operation = {
+        "summary": '"""\nimport os',
+        "parameters": [{"name": n, "in": "query"} for n in ("options", "__headers__", "str")],
+        "responses": {"200": content("Tree"), "201": content("E"), "2XX": content("node")},
+    }
+    node = {"$ref": "#/components/schemas/Node"}
+    tree = {"$ref": "#/components/schemas/Tree"}
+    fields = {"next": node, "list": {"type": "array", "items": tree}, "items": {}, "": {}}
+    return {
+        "info": {"title": '"""\nimport os'},
+        "paths": {
+            path: {"get": operation, "post": {**operation, "requestBody": content("Node")}}
+            for path in paths
+        },
+        "components": {
+            "schemas": {
+                "Node": {"properties": fields},
+                "node": {"properties": {"__x": {}, "Node": node, "Literal": tree}},
+                "Tree": {"anyOf": [{"type": "array", "items": tree}, node]},
+                "E": {"enum": ["a", '"""', None, -1, True]},
+            }
+        },
+    }
 
 
 def test_ten_thousand_paths() -> None:

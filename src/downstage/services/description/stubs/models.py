@@ -68,7 +68,7 @@ class Models:
         depth = 0 if referred is not None else self._depth
         if not has_fields or depth > INLINE_DEPTH or len(self._models) >= MAX_MODELS:
             return None
-        if not properties(schema, self._references)[0]:
+        if not any(properties(schema, self._references)[0]):
             return None
         wanted = pascal(referred) if referred is not None else self._hint
         model = _Model(self._names.take(wanted), schema, depth, {})
@@ -82,6 +82,8 @@ class Models:
             model = self._waiting.pop()
             known, needed = properties(model.schema, self._references)
             for field, form in known.items():
+                if not field:
+                    continue  # no key of a TypedDict
                 self._hint, self._depth = pascal(model.name, field), model.depth + 1
                 text = self.answered.text(form)
                 model.fields[field] = text if field in needed else f"NotRequired[{text}]"
