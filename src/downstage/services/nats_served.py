@@ -35,12 +35,15 @@ from downstage.services.transports.nats_frames import (
     unpack,
 )
 from downstage.services.transports.nats_names import BEAT_TICKS, SILENT_TICKS
+from downstage.services.transports.runner import Runner, Worker
 
 __all__ = ["Served", "problem_frame"]
 
 ACCEPT_TICKS = 2
 HEAD_WAITS_S = 0.005
 """How long an answer's head waits for the first of its body, to go with it."""
+AGAIN_TICKS = round(3 / TICK_S)
+"""A handler that was cancelled may take so long to clean up before it is cancelled again."""
 SLACK_TICKS = 1
 """The caller's own clock comes first."""
 FAIL_S = 1.0
@@ -69,7 +72,7 @@ class Served:
         self._incoming = Incoming(self._send, body, more=head.more)
         self._outgoing: Outgoing | None = None
         self._inbox = shared.open_inbox(self)
-        self._task: asyncio.Task[None] | None = None
+        self._worker: Worker | None = None
         self._gone = asyncio.Event()
         self._was_read = False
         self._status = 0
@@ -81,7 +84,7 @@ class Served:
         )
         self._ticks = 0
         self._silent = 0
-        self._is_stopped = False
+        self._stopped_at: int | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._why = "the answer broke off"
 
@@ -139,7 +142,7 @@ class Served:
             if self._status:
                 raise RuntimeError("the answer has begun already")
             self._status = cast("int", message["status"])
-            self._headers = [(bytes(k), bytes(v)) for k, v in message.get("headers", ())]
+            self._headers = message.get("headers") or []
             loop = asyncio.get_running_loop()
             self._head_timer = loop.call_later(HEAD_WAITS_S, self._send_head)
         elif message["type"] == "http.response.body":
@@ -216,17 +219,16 @@ class Served:
 
     # --- the caller's side ---------------------------------------------------------------------
 
-    def start(self, done: Callable[[asyncio.Task[None]], None]) -> None:
-        """Run in a task of its own; *done* is called at its end."""
-        self._task = asyncio.get_running_loop().create_task(self.run())
-        self._task.add_done_callback(done)
+    def start(self, runner: Runner, ended: Callable[[BaseException | None], None]) -> None:
+        """Run, from the first step on; *ended* is called at the end."""
+        self._worker = runner.start(self.run(), ended)
 
     def stop(self, why: str) -> None:
         """End the call from here; the caller is told *why*."""
         self._why = why
-        self._is_stopped = True
-        if self._task is not None:
-            self._task.cancel()
+        self._stopped_at = self._ticks
+        if self._worker is not None:
+            self._worker.cancel()
 
     def deliver(self, message: Delivery) -> None:
         """A frame came from the caller."""
@@ -264,8 +266,10 @@ class Served:
         """Time has passed: tell the caller where we are, and listen for it."""
         self._ticks += 1
         self._silent += 1
-        if self._is_stopped and self._task is not None:
-            self._task.cancel()  # again: what it waited for may have swallowed the first
+        if self._stopped_at is not None:
+            since = self._ticks - self._stopped_at
+            if since % AGAIN_TICKS == 0 and self._worker is not None:
+                self._worker.cancel()  # what it waited for may have swallowed the first
             return
         if self._deadline is not None and self._ticks > self._deadline:
             self.stop("it took too long")

@@ -24,6 +24,7 @@ from downstage.services.transports.nats_frames import (
     unpack,
 )
 from downstage.services.transports.nats_names import INBOX, SUBJECT, service_of
+from downstage.services.transports.runner import Runner
 
 __all__ = ["CONCURRENCY", "serve_nats"]
 
@@ -74,6 +75,7 @@ class _Service:
         self._concurrency = concurrency
         self._calls: set[Served] = set()
         self._idle = asyncio.Event()
+        self._runner = Runner(asyncio.get_running_loop())
 
     @asynccontextmanager
     async def listening(self, drain_s: float) -> AsyncGenerator[None]:
@@ -92,6 +94,7 @@ class _Service:
                     except NatsDown:
                         log.debug("nats.not_flushed", service=self._name)
                 await self._drain(drain_s)
+                self._runner.close()
                 log.info("nats.service_ended", service=self._name)
 
     async def _wait_known(self) -> None:
@@ -136,14 +139,14 @@ class _Service:
             return
         self._calls.add(call)
 
-        def ended(task: asyncio.Task[None]) -> None:
+        def ended(error: BaseException | None) -> None:
             self._calls.discard(call)
             if not self._calls:
                 self._idle.set()
-            if not task.cancelled() and (error := task.exception()) is not None:
+            if isinstance(error, Exception):
                 log.error("nats_call.failed", service=self._name, exc_info=error)
 
-        call.start(ended)
+        call.start(self._runner, ended)
 
 
 def _call_of(frame: bytes) -> tuple[CallHead, bytes]:
