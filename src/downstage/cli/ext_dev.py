@@ -12,11 +12,11 @@ import anyio.lowlevel
 from rich.console import Console
 from rich.text import Text
 
-from downstage.cli.alias import alias_hook
 from downstage.cli.platform import is_loopback, stop_signal
 from downstage.kernel import logging, settings
 from downstage.kernel.errors import SetupError
 from downstage.kernel.settings import Log, Settings
+from downstage.omni.hosting import hosted
 from downstage.services.context import PlatformUrls
 from downstage.services.extensions.discovery import in_folders
 from downstage.services.extensions.provided import HTTP_SERVER
@@ -92,31 +92,32 @@ async def _serve(wish: Wish) -> None:
     operator = open_port("127.0.0.1", 0)
     shown = f"[{binding.host}]" if ":" in binding.host else binding.host
     url = f"{binding.scheme}://{shown}:{sock.getsockname()[1]}"
-    host = ServiceHost(
-        chosen,
-        PlatformUrls(url, ""),
-        services=(),
-        extensions=True,
-        before_import=alias_hook(chosen),
-        public_app=create_app("Extensions"),
-    )
-    host.watcher.listeners.append(lambda report: _tell_reload(console, host, report))
-    servers = [
-        Server(host.public_app, [sock], certificate=binding.certificate),
-        Server(operator_app(host), [operator]),
-    ]
-    async with host.run(), anyio.create_task_group() as tasks:
-        try:
-            for server in servers:
-                tasks.start_soon(server.run)
-            for server in servers:
-                await server.wait_started()
-            _tell_start(console, host, url, operator.getsockname()[1])
-            await anyio.sleep_forever()
-        finally:
-            for server in servers:
-                server.stop()
-            tasks.cancel_scope.cancel()
+    with hosted(enabled=chosen.extensions.omni) as before_import:
+        host = ServiceHost(
+            chosen,
+            PlatformUrls(url, ""),
+            services=(),
+            extensions=True,
+            before_import=before_import,
+            public_app=create_app("Extensions"),
+        )
+        host.watcher.listeners.append(lambda report: _tell_reload(console, host, report))
+        servers = [
+            Server(host.public_app, [sock], certificate=binding.certificate),
+            Server(operator_app(host), [operator]),
+        ]
+        async with host.run(), anyio.create_task_group() as tasks:
+            try:
+                for server in servers:
+                    tasks.start_soon(server.run)
+                for server in servers:
+                    await server.wait_started()
+                _tell_start(console, host, url, operator.getsockname()[1])
+                await anyio.sleep_forever()
+            finally:
+                for server in servers:
+                    server.stop()
+                tasks.cancel_scope.cancel()
 
 
 def binding_of(chosen: Settings, wish: Wish) -> Binding:

@@ -13,12 +13,13 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import anyio
+import anyio.abc
 
-from downstage.cli.alias import alias_hook
 from downstage.cli.tls import TlsProxy
 from downstage.kernel.errors import SetupError
 from downstage.kernel.logging import get_logger
 from downstage.kernel.settings import Settings
+from downstage.omni.hosting import hosted
 from downstage.services.context import PlatformUrls
 from downstage.services.host import BUILT_IN, ServiceHost
 from downstage.services.operator import operator_app
@@ -89,32 +90,39 @@ async def run_platform(
     link = open_unix(data / "run" / "platform.sock")
     urls = PlatformUrls(_public_url(settings, inner), f"unix://{data}/run/platform.sock")
     operator_url = f"http://127.0.0.1:{operator.getsockname()[1]}"
-    host = ServiceHost(
-        settings,
-        urls,
-        services=services,
-        extensions=set(services) in (set(BUILT_IN), set[str]()),
-        before_import=alias_hook(settings),
-    )
-    async with host.run(), anyio.create_task_group() as tasks:
-        servers = _servers(settings, host, inner, operator, link, behind_tls=tls is not None)
-        try:
-            for server in servers:
-                tasks.start_soon(server.run)
-            for server in servers:
-                await server.wait_started()
-            if tls:
-                await tls.start(tasks, inner.getsockname()[1])
-            _write_facts(data, urls, operator_url)
-            yield RunningPlatform(host, urls, operator_url)
-        finally:
-            (data / "run" / "platform.json").unlink(missing_ok=True)
-            for server in servers:
-                server.stop()
-            with anyio.CancelScope(shield=True):
-                if tls:
-                    await tls.stop()
-            tasks.cancel_scope.cancel()
+    with hosted(enabled=settings.extensions.omni) as before_import:
+        host = ServiceHost(
+            settings,
+            urls,
+            services=services,
+            extensions=set(services) in (set(BUILT_IN), set[str]()),
+            before_import=before_import,
+        )
+        async with host.run(), anyio.create_task_group() as tasks:
+            servers = _servers(settings, host, inner, operator, link, behind_tls=tls is not None)
+            try:
+                await _start_servers(tasks, servers, tls, inner.getsockname()[1])
+                _write_facts(data, urls, operator_url)
+                yield RunningPlatform(host, urls, operator_url)
+            finally:
+                (data / "run" / "platform.json").unlink(missing_ok=True)
+                for server in servers:
+                    server.stop()
+                with anyio.CancelScope(shield=True):
+                    if tls:
+                        await tls.stop()
+                tasks.cancel_scope.cancel()
+
+
+async def _start_servers(
+    tasks: anyio.abc.TaskGroup, servers: list[Server], tls: TlsProxy | None, inner: int
+) -> None:
+    for server in servers:
+        tasks.start_soon(server.run)
+    for server in servers:
+        await server.wait_started()
+    if tls:
+        await tls.start(tasks, inner)
 
 
 async def stop_signal() -> signal.Signals:

@@ -27,10 +27,11 @@ from downstage.services import nats_wiring, registry
 from downstage.services.context import PlatformUrls
 from downstage.services.extension import IExt
 from downstage.services.extensions import discovery
-from downstage.services.extensions.lifecycle import BeforeImport, Deadlines, Lifecycle
+from downstage.services.extensions.lifecycle import Lifecycle
 from downstage.services.extensions.settings import SettingsTree
 from downstage.services.extensions.unit import ExtensionInfo, Unit
 from downstage.services.extensions.watch import Watcher
+from downstage.services.extensions.workplace import BeforeImport, Deadlines
 from downstage.services.facilities.metrics import MetricsHub
 from downstage.services.supervisor import supervise
 from downstage.services.transports.http import close_pool

@@ -27,7 +27,7 @@ async def supervise(name: str, function: Callable[..., Awaitable[Any]], *argumen
         began = anyio.current_time()
         try:
             await function(*arguments)
-        except Exception:
+        except (Exception, SystemExit):  # an extension's task may call sys.exit: not for us all
             if anyio.current_time() - began > LONGEST_PAUSE_S:
                 pause = FIRST_PAUSE_S  # it ran well: this is a new trouble, not the old one
             log.exception("task.crashed", task=name, pause_s=pause)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from downstage.cli.alias import alias_hook
 from downstage.kernel.settings import load
+from downstage.omni.hosting import hosted
 from downstage.services import AsyncClient
 from downstage.services.context import PlatformUrls
 from downstage.services.extensions.discovery import in_folders
@@ -53,15 +53,18 @@ async def running_extension(
                 "extensions.installed": False,
             },
         )
-        host = ServiceHost(
-            chosen,
-            PlatformUrls("http://localhost", ""),
-            services=(),
-            extensions=True,
-            before_import=alias_hook(chosen),
-        )
-        async with host.run():
-            for info in host.extensions():
-                if info.state != "running":
-                    raise AssertionError(f"{info.id} {info.state}: {info.reason}\n{info.traceback}")
-            yield RunningExtension(host, AsyncClient("local://", app=host.public_app))
+        with hosted(enabled=chosen.extensions.omni) as before_import:
+            host = ServiceHost(
+                chosen,
+                PlatformUrls("http://localhost", ""),
+                services=(),
+                extensions=True,
+                before_import=before_import,
+            )
+            async with host.run():
+                for info in host.extensions():
+                    if info.state != "running":
+                        raise AssertionError(
+                            f"{info.id} {info.state}: {info.reason}\n{info.traceback}"
+                        )
+                yield RunningExtension(host, AsyncClient("local://", app=host.public_app))

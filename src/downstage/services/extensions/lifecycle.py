@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
-from dataclasses import dataclass
-from typing import Protocol
 
 import anyio
 import anyio.abc
@@ -16,7 +14,6 @@ from downstage.kernel.clock import Clock
 from downstage.kernel.errors import Conflict, NotFound, SetupError
 from downstage.kernel.logging import get_logger
 from downstage.services import registry
-from downstage.services.context import ServiceContext
 from downstage.services.extension import IExt
 from downstage.services.extensions.actor import Actor
 from downstage.services.extensions.discovery import Found, look_at
@@ -28,38 +25,11 @@ from downstage.services.extensions.provided import PROVIDED
 from downstage.services.extensions.settings import SettingsTree
 from downstage.services.extensions.states import AT_REST
 from downstage.services.extensions.unit import Unit, told
+from downstage.services.extensions.workplace import BeforeImport, Deadlines, Workplace, tried
 
-__all__ = ["BeforeImport", "Deadlines", "Lifecycle", "Workplace"]
+__all__ = ["Lifecycle"]
 
-BeforeImport = Callable[[Manifest, SettingsTree], None]
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long an extension may take."""
-
-    start_s: float = 30.0
-    stop_s: float = 5.0
-    grace_s: float = 5.0
-    """For requests in flight, before it is stopped."""
-
-
-class Workplace(Protocol):
-    """What the host makes for one extension, and takes down after it."""
-
-    @property
-    def context(self) -> ServiceContext:
-        """What the extension is given."""
-        ...
-
-    async def close(self) -> None:
-        """End its tasks; then, once it has stopped, `clear` is called."""
-        ...
-
-    async def clear(self) -> None:
-        """Take down all that is left: facilities, application, name."""
-        ...
 
 
 class Lifecycle:
@@ -406,7 +376,7 @@ class Lifecycle:
     async def _make_ready(self, unit: Unit) -> None:
         """Call what it asked to be called once all have started."""
         while unit.ready and unit.state == "running":
-            failure = await _tried(unit.ready.pop(0), self.deadlines.start_s)
+            failure = await tried(unit.ready.pop(0), self.deadlines.start_s)
             if failure is not None:
                 unit.step("stop")
                 await self._clear(unit)
@@ -452,12 +422,3 @@ class Lifecycle:
             for other in self._upon(unit.name, optional=False):
                 await self._stop(other, f"{other.id} needs {unit.id}, which failed", "block")
             await self._stop(unit, "it ended by itself")
-
-
-async def _tried(hook: Callable[[], Awaitable[object]], deadline_s: float) -> BaseException | None:
-    try:
-        with anyio.fail_after(deadline_s):
-            await hook()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the edge to somebody else's code
-        return error
-    return None
