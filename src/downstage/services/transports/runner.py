@@ -40,10 +40,22 @@ Ended = Callable[[BaseException | None], None]
 class Worker:
     """A task that carries one coroutine after another."""
 
-    __slots__ = ("_context", "_ended", "_first", "_runner", "_steps", "_wake", "task")
+    __slots__ = (
+        "_context",
+        "_ended",
+        "_first",
+        "_has_begun",
+        "_loop",
+        "_runner",
+        "_steps",
+        "_wake",
+        "task",
+    )
 
     def __init__(self, runner: Runner, loop: asyncio.AbstractEventLoop) -> None:
         self._runner = runner
+        self._loop = loop
+        self._has_begun = False
         self._steps: Steps | None = None
         self._first: Any = None
         self._wake: asyncio.Future[None] = loop.create_future()
@@ -53,7 +65,10 @@ class Worker:
 
     def cancel(self) -> None:
         """Cancel what it carries; a worker without work is left alone."""
-        if self._steps is not None:
+        if not self._has_begun:
+            # Cancelled now, the task would never run, and its steps could not wait in their ends.
+            self._loop.call_soon(self.cancel)
+        elif self._steps is not None:
             self.task.cancel()
 
     def carry(self, steps: Steps, context: Context, ended: Ended, first: Any) -> None:
@@ -62,7 +77,8 @@ class Worker:
         self._wake.set_result(None)
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        self._has_begun = True
         while True:
             was_cancelled = False
             try:
