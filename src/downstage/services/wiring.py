@@ -166,7 +166,11 @@ class Wiring:
     def _client(self, unit: Unit, service: str, act: str | None) -> AsyncClient:
         if unit.is_service:
             return AsyncClient(
-                self._uri(service), timeout_s=CALL_S, token=self._token(unit.name, act)
+                self._uri(service),
+                timeout_s=CALL_S,
+                token=self._token(unit.name, act),
+                retries=0,
+                description=None,
             )
         # An extension is nobody, unless the operator gave it a token: then it is who that says.
         token = self._given_tokens.get(unit.name)
@@ -174,7 +178,7 @@ class Wiring:
 
     def _token(self, caller: str, act: str | None) -> Callable[[], Awaitable[str]]:
         async def fetch() -> tuple[str, str]:
-            identity = AsyncClient(self._uri("identity"), timeout_s=CALL_S)
+            identity = self._identity(CALL_S)
             body = {"service": caller, "boot_secret": self._boot_secret, "act": act}
             answer = await identity.v1.service_tokens.post(**body)
             return answer["token"], answer["expires_at"]
@@ -186,12 +190,17 @@ class Wiring:
             self._tokens[key] = ServiceTokens(fetch, clock=self._clock)
         return self._tokens[key].token
 
+    def _identity(
+        self, timeout_s: float, token: Callable[[], Awaitable[str]] | None = None
+    ) -> AsyncClient:
+        return AsyncClient(
+            self._uri("identity"), timeout_s=timeout_s, token=token, retries=0, description=None
+        )
+
     async def _jwks(self) -> dict[str, Any]:
-        identity = AsyncClient(self._uri("identity"), timeout_s=5)
+        identity = self._identity(5)
         return await identity.v1[".well-known"]["jwks.json"].get()
 
     async def _revocations(self) -> dict[str, Any]:
-        identity = AsyncClient(
-            self._uri("identity"), timeout_s=5, token=self._token("gateway", None)
-        )
+        identity = self._identity(5, self._token("gateway", None))
         return await identity.v1.revocations.get()
