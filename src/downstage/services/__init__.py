@@ -28,7 +28,21 @@ if TYPE_CHECKING:
         TransportNotFoundError,
     )
     from downstage.services.extension import IExt
-    from downstage.services.registry import deregister_router, get_app, register_router
+    from downstage.services.registry import (
+        create_app,
+        deregister_endpoint,
+        deregister_mount,
+        deregister_router,
+        deregister_websocket_endpoint,
+        get_app,
+        register_endpoint,
+        register_facility,
+        register_middleware,
+        register_mount,
+        register_router,
+        register_websocket_endpoint,
+        set_metadata,
+    )
     from downstage.services.routers import ServiceAPIRouter
     from downstage.services.transports import (
         SocketClosed,
@@ -54,13 +68,23 @@ __all__ = [
     "ServiceUnavailableError",
     "SocketClosed",
     "TransportNotFoundError",
+    "create_app",
     "deadline",
+    "deregister_endpoint",
+    "deregister_mount",
     "deregister_router",
+    "deregister_websocket_endpoint",
     "describe",
     "get_app",
     "known_schemes",
     "register",
+    "register_endpoint",
+    "register_facility",
+    "register_middleware",
+    "register_mount",
     "register_router",
+    "register_websocket_endpoint",
+    "set_metadata",
     "unregister",
 ]
 
@@ -81,13 +105,23 @@ _HOMES = {
     "ServiceUnavailableError": "errors",
     "SocketClosed": "transports",
     "TransportNotFoundError": "errors",
+    "create_app": "registry",
     "deadline": "client",
+    "deregister_endpoint": "registry",
+    "deregister_mount": "registry",
     "deregister_router": "registry",
+    "deregister_websocket_endpoint": "registry",
     "describe": "client",
     "get_app": "registry",
     "known_schemes": "transports",
     "register": "transports",
+    "register_endpoint": "registry",
+    "register_facility": "registry",
+    "register_middleware": "registry",
+    "register_mount": "registry",
     "register_router": "registry",
+    "register_websocket_endpoint": "registry",
+    "set_metadata": "registry",
     "unregister": "transports",
 }
 

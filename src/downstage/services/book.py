@@ -182,6 +182,10 @@ class Book:
         self._weak |= {id(route) for route in routes}
         self.dispatcher.changed()
 
+    def is_weak(self, route: BaseRoute) -> bool:
+        """Whether *route* gives way to any other of the same path."""
+        return id(route) in self._weak
+
     def _start(self, router: APIRouter) -> None:
         """Let the application's start include the router's own, once."""
         if any(known is router for known in self._started):
