@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -125,8 +126,12 @@ def _check(options: NatsOptions) -> None:
             "[bus] takes one identity: user and password, token, nkey_file or credentials_file."
         )
     for path in (options.nkey_file, options.credentials_file):
-        if path is not None and not path.is_file():
+        if path is None:
+            continue
+        if not path.is_file():
             raise SetupError(f"The file {path} of [bus] is not there.")
+        if find_spec("nkeys") is None:
+            raise SetupError("NKeys and .creds files need a library: pip install 'nats-py[nkeys]'.")
 
 
 def _reveal(secret: object) -> str:

@@ -91,7 +91,9 @@ class Reconciler:
                 if hint.gap or hint.payload.get("gap"):
                     for session in await self._sessions.store.not_ended():
                         self.mark(session.id)
-                self.mark(str(hint.payload.get("session_id")))
+                session_id = hint.payload.get("session_id")
+                if isinstance(session_id, str):
+                    self.mark(session_id)
 
     async def _look(self, session_id: str) -> None:
         """Settle one session; after a failure again, later each time, and never give up."""
