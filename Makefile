@@ -33,7 +33,7 @@ SOURCES := $(shell find src/downstage -name '*.py' 2>/dev/null)
 WEB_SOURCES := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' \
   -not -path '*/e2e/*' -not -path '*/test/*' -not -name '*.md' 2>/dev/null)
 
-.PHONY: help setup setup-dev demo test unit real contract browser chaos lint bench docs \
+.PHONY: help setup setup-dev demo test unit real contract browser chaos lint bench bench-services docs \
   services full pull system-demo system-test
 
 help:
@@ -43,7 +43,8 @@ help:
 	  'make test     all tests (make unit, real, contract, browser, chaos: one tier of them)' \
 	  'make lint     format, style, types, layers, web sources' \
 	  'make docs     the documentation, into docs/_build/html' \
-	  'make bench    the measurements of bench/ (ARGS="…" is passed on)' \
+	  'make bench    what a viewer gets, measured (ARGS="…" is passed on)' \
+  'make bench-services  what calls between services cost, measured beside other clients' \
 	  'Add VERBOSE=1 to see the output of every step.'
 
 # --- set-up ---------------------------------------------------------------------------------
@@ -76,6 +77,11 @@ $(UV): tools/uv.txt tools/environment | system-demo
 	@tools/step python-docs "Installing the Python packages for the documentation" $(SYNC) --group docs
 	@touch $@
 
+.make/python-bench: $(UV) pyproject.toml uv.lock
+	@mkdir -p .make
+	@tools/step python-bench "Installing the Python packages that are measured against" $(SYNC) --group bench
+	@touch $@
+
 .make/bytecode: $(SOURCES) | $(UV)
 	@mkdir -p .make
 	@.venv/bin/python -m compileall -q src/downstage
@@ -97,6 +103,9 @@ demo: system-demo .make/python .make/bytecode $(STATIC)
 
 bench: setup-dev
 	@exec .venv/bin/python bench/glass.py $(ARGS)
+
+bench-services: setup-dev .make/python-bench
+	@exec .venv/bin/python bench/services.py $(ARGS)
 
 # --- checks ---------------------------------------------------------------------------------
 
