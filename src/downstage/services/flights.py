@@ -18,6 +18,8 @@ OWNER: ContextVar[str | None] = ContextVar("downstage_owner", default=None)
 OWNER_KEY = "downstage.owner"
 """Key of the scope: the extension whose route answers."""
 GOING_AWAY = 1012
+UNWIND_S = 1.0
+"""How long what was cut off may take to clean up."""
 ACCEPTED = "downstage.accepted"
 ANSWERED = "downstage.answered"
 """Key of the scope: whether the answer's head has been sent; set by the edge."""
@@ -53,6 +55,8 @@ class Flights:
             # Ours alone, or somebody else's too: theirs must go on (as `asyncio.timeout` does it).
             if key not in self._cut or task is None or task.uncancel() > 0:
                 raise
+        except SystemExit as error:  # somebody's handler: that is no reason for all to leave
+            raise RuntimeError(f"a handler called sys.exit({error.code})") from error
         finally:
             OWNER.reset(token)
             del self._carried[key]
@@ -73,6 +77,9 @@ class Flights:
         self._cut |= left.keys()
         for task in {task for task in left.values() if task is not None}:
             task.cancel()
+        if left:
+            with anyio.move_on_after(UNWIND_S):
+                await self._idle.wait()
         return len(left)
 
 
@@ -87,11 +94,13 @@ def _noting(scope: Scope, send: Send) -> Send:
 
 
 async def _cut_off(scope: Scope, send: Send) -> None:
-    """Tell the caller: 503 where nothing was answered yet, a close on an open socket."""
+    """Tell the caller: 503 where nothing was answered yet, a close on an open socket.
+
+    An answer that has begun just ends without its end: servers close the connection then.
+    """
     if scope["type"] == "websocket":
         if scope.get(ACCEPTED):
             await send({"type": "websocket.close", "code": GOING_AWAY, "reason": "going away"})
         return
     if not scope.get(ANSWERED):
         raise Unavailable("What answers here is being replaced.", retry_after_s=1)
-    raise OSError("the extension behind this answer was removed")

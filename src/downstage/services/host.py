@@ -14,7 +14,7 @@ from typing import cast
 
 import anyio
 import anyio.to_thread
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
 from downstage.bus import Bus
@@ -191,6 +191,7 @@ class ServiceHost:
 
     async def _discover(self) -> None:
         # Looking through what is installed, and imports, take longer than a loop may be held.
+        await anyio.to_thread.run_sync(_warm_up)
         for name in self._names:
             found = await anyio.to_thread.run_sync(discovery.service, name)
             self.lifecycle.add([found], services=True)
@@ -231,6 +232,15 @@ def _as_main(app: FastAPI) -> Generator[None]:
     finally:
         if registry.get_app() is app:
             registry.put_app(registry.MAIN, before)
+
+
+def _warm_up() -> None:
+    """Make one route: FastAPI imports half of what it needs with the first."""
+
+    async def handler() -> dict[str, int]:
+        return {}
+
+    APIRouter().add_api_route("/", handler)
 
 
 def _tokens(settings: Settings) -> dict[str, str]:

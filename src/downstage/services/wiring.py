@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from downstage.kernel.settings import Settings
 from downstage.services import registry
 from downstage.services.client import AsyncClient
 from downstage.services.context import PlatformUrls, ServiceContext
+from downstage.services.errors import ServiceUnavailableError
 from downstage.services.extensions.settings import SettingsTree
 from downstage.services.extensions.unit import Unit
 from downstage.services.facilities.injection import FacilitySet
@@ -27,6 +29,17 @@ __all__ = ["Wiring", "Workbench"]
 
 CALL_S = 10
 MAX_TOKENS = 1024
+_owners = set[str]()
+"""In use in this process: two hosts may run the same extension, and one stops first."""
+
+
+def _free_owner(ext_id: str) -> str:
+    number, owner = 1, ext_id
+    while owner in _owners:
+        number += 1
+        owner = f"{ext_id}#{number}"
+    _owners.add(owner)
+    return owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +47,7 @@ class Workbench:
     """Where one service or extension works."""
 
     context: ServiceContext
+    owner: str
     crew: Crew
     on_clear: Callable[[str], None]
 
@@ -44,7 +58,10 @@ class Workbench:
     async def clear(self) -> None:
         """Close its facilities; its name is free again."""
         await self.context.facilities.close()
-        registry.remove_app(self.context.name)
+        _owners.discard(self.owner)
+        with suppress(ServiceUnavailableError):  # another host may have the name by now
+            if registry.find_app(self.context.name) is self.context.app:
+                registry.remove_app(self.context.name)
         self.on_clear(self.context.name)
 
 
@@ -98,8 +115,9 @@ class Wiring:
             crew.start(f"{unit.name}.{name}", function, *args)
 
         data = self._data_of(unit)
+        owner = _free_owner(unit.id)
         facilities = FacilitySet(
-            unit.id,
+            owner,
             clock=self._clock,
             data=data,
             databases=self._exts.get(f"/exts/{unit.name}/dbs", {}),
@@ -108,7 +126,7 @@ class Wiring:
         )
         app.state.facilities = facilities
         context = self._context(unit, app, facilities, data, start)
-        bench = self.places[unit.name] = Workbench(context, crew, self._gone)
+        bench = self.places[unit.name] = Workbench(context, owner, crew, self._gone)
         registry.put_app(unit.name, app)
         return bench
 

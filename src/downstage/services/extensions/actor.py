@@ -41,7 +41,9 @@ class Actor:
         stop_failure: what its end raised.
     """
 
-    def __init__(self, context: ServiceContext, load: Callable[[], Sequence[type[IExt]]]) -> None:
+    def __init__(
+        self, context: ServiceContext, owner: str, load: Callable[[], Sequence[type[IExt]]]
+    ) -> None:
         self.settled = anyio.Event()
         self.gone = anyio.Event()
         self.ended = anyio.Event()
@@ -49,6 +51,7 @@ class Actor:
         self.stop_failure: BaseException | None = None
         self.extensions: list[IExt] = []
         self._context = context
+        self._owner = owner
         self._load = load
         self._stop = anyio.Event()
         self._scope = anyio.CancelScope(shield=True)
@@ -57,7 +60,7 @@ class Actor:
     async def run(self) -> None:
         """Live until `stop`; never raises."""
         try:
-            with self._scope, registry.owner(self._context.id):
+            with self._scope, registry.owner(self._owner):
                 await self._live()
         except BaseException as error:  # noqa: BLE001 - the edge: it has nowhere to go from here
             self.stop_failure = self.stop_failure or error

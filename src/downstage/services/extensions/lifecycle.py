@@ -323,7 +323,7 @@ class Lifecycle:
             self._check_settings(unit, kinds)
             return kinds
 
-        return Actor(place.context, load)
+        return Actor(place.context, place.owner, load)
 
     def _check_settings(self, unit: Unit, kinds: Sequence[type[IExt]]) -> None:
         models = [model for model in map(settings_model, kinds) if model is not None]
@@ -364,7 +364,7 @@ class Lifecycle:
         place = self._places.pop(unit.name, None)
         if place is not None:
             with anyio.CancelScope(shield=True):
-                await registry.remove_owned(place.context.id, self.deadlines.grace_s)
+                await registry.remove_owned(place.owner, self.deadlines.grace_s)
                 with anyio.move_on_after(self.deadlines.stop_s):
                     await place.close()
                 if unit.actor is not None and not await unit.actor.stop(self.deadlines.stop_s):

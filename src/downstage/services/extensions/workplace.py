@@ -36,6 +36,11 @@ class Workplace(Protocol):
         """What the extension is given."""
         ...
 
+    @property
+    def owner(self) -> str:
+        """By which what it registers is known; its id, or a longer one where that is taken."""
+        ...
+
     async def close(self) -> None:
         """End its tasks; then, once it has stopped, `clear` is called."""
         ...
