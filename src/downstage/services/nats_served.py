@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -37,11 +38,11 @@ from downstage.services.transports.nats_frames import (
 from downstage.services.transports.nats_names import BEAT_TICKS, SILENT_TICKS
 from downstage.services.transports.runner import Runner, Worker
 
-__all__ = ["Served", "problem_frame"]
+__all__ = ["Home", "LateHeads", "Served", "problem_frame"]
 
 ACCEPT_TICKS = 2
 HEAD_WAITS_S = 0.005
-"""How long an answer's head waits for the first of its body, to go with it."""
+"""How long an answer's head waits, at most, for the first of its body to go with it."""
 AGAIN_TICKS = round(3 / TICK_S)
 """A handler that was cancelled may take so long to clean up before it is cancelled again."""
 SLACK_TICKS = 1
@@ -51,24 +52,52 @@ BODILESS = frozenset({204, 304})
 log = get_logger(__name__)
 
 
+class LateHeads:
+    """Heads whose bodies let wait for themselves, sent alone: one timer for all calls."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Served] = []
+
+    def add(self, call: Served) -> None:
+        """Send the head of *call* in a while, unless its body has come by then."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_later(HEAD_WAITS_S, self._send)
+        self._waiting.append(call)
+
+    def _send(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for call in waiting:
+            call.send_head()
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What all calls of one service share."""
+
+    app: ASGIApp
+    name: str
+    shared: NatsConnection
+    late_heads: LateHeads
+
+
 class Served:
     """One call under way; a `Peer` of its connection."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        service: str,
-        shared: NatsConnection,
-        reply: str,
-        call: tuple[CallHead, bytes],
-    ) -> None:
+    __slots__ = (
+        "_app", "_began", "_deadline", "_gone", "_has_ended", "_head", "_headers", "_inbox",
+        "_incoming", "_is_complete", "_late_heads", "_outgoing", "_reply", "_scope", "_shared",
+        "_silent", "_status", "_stopped_at", "_ticks", "_was_read", "_why", "_worker",
+    )  # fmt: skip
+
+    def __init__(self, home: Home, reply: str, call: tuple[CallHead, bytes]) -> None:
         """Raises `FrameError` where the head of *call* makes no request."""
         head, body = call
-        self._app = app
-        self._shared = shared
+        shared = self._shared = home.shared
+        self._app = home.app
+        self._late_heads = home.late_heads
         self._reply = reply
         self._head = head
-        self._scope = _scope(service, head)
+        self._scope = _scope(home.name, head)
         self._incoming = Incoming(self._send, body, more=head.more)
         self._outgoing: Outgoing | None = None
         self._inbox = shared.open_inbox(self)
@@ -85,7 +114,7 @@ class Served:
         self._ticks = 0
         self._silent = 0
         self._stopped_at: int | None = None
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._has_ended = False
         self._why = "the answer broke off"
 
     # --- the application's side ----------------------------------------------------------------
@@ -143,8 +172,7 @@ class Served:
                 raise RuntimeError("the answer has begun already")
             self._status = cast("int", message["status"])
             self._headers = message.get("headers") or []
-            loop = asyncio.get_running_loop()
-            self._head_timer = loop.call_later(HEAD_WAITS_S, self._send_head)
+            self._late_heads.add(self)
         elif message["type"] == "http.response.body":
             body = cast("bytes", message.get("body", b""))
             await self._body(body, more=bool(message.get("more_body", False)))
@@ -166,7 +194,6 @@ class Served:
 
     async def _begin(self, body: bytes, *, more: bool) -> None:
         """Send the head with the body, or with the first piece of it."""
-        self._stop_head_timer()
         inline = min(self._shared.max_payload // 2, WINDOW // 2)
         first = body[:inline] if len(body) > inline else body
         is_all = len(first) == len(body)
@@ -186,10 +213,9 @@ class Served:
             if not more:
                 self._complete()
 
-    def _send_head(self) -> None:
-        """The body lets wait for itself: send the head alone."""
-        self._head_timer = None
-        if self._began or self._gone.is_set():
+    def send_head(self) -> None:
+        """Where nothing has been sent yet, send the head alone."""
+        if self._began or self._has_ended or self._gone.is_set():
             return
         try:
             frame = pack(Kind.ANSWER, AnswerHead(self._status, self._headers, more=True))
@@ -287,13 +313,8 @@ class Served:
         self._incoming.fail(NatsDown(why))
         self._leave()
 
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
     def _close(self) -> None:
-        self._stop_head_timer()
+        self._has_ended = True
         self._shared.close_inbox(self._inbox)
 
 

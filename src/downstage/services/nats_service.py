@@ -13,7 +13,7 @@ from downstage.bus.nats_connection import Delivery, NatsConnection, NatsDown
 from downstage.bus.nats_pool import connection, options_for
 from downstage.kernel.errors import Unavailable
 from downstage.kernel.logging import get_logger
-from downstage.services.nats_served import Served, problem_frame
+from downstage.services.nats_served import Home, LateHeads, Served, problem_frame
 from downstage.services.transports.nats_frames import (
     CallHead,
     FailHead,
@@ -69,12 +69,12 @@ class _Service:
     """Takes calls and starts a task for each."""
 
     def __init__(self, app: ASGIApp, name: str, shared: NatsConnection, concurrency: int) -> None:
-        self._app = app
         self._name = name
         self._shared = shared
         self._concurrency = concurrency
         self._calls: set[Served] = set()
         self._idle = asyncio.Event()
+        self._home = Home(app, name, shared, LateHeads())
         self._runner = Runner(asyncio.get_running_loop())
 
     @asynccontextmanager
@@ -127,8 +127,7 @@ class _Service:
             log.warning("nats.frame_refused", service=self._name, why="no inbox to answer to")
             return
         try:
-            head, body = _call_of(message.data)
-            call = Served(self._app, self._name, self._shared, reply, (head, body))
+            call = Served(self._home, reply, _call_of(message.data))
         except FrameError as error:
             log.warning("nats.frame_refused", service=self._name, why=str(error))
             self._shared.post(reply, pack(Kind.FAIL, FailHead(str(error))))

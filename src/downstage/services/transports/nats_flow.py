@@ -79,6 +79,8 @@ class Outgoing:
 class Incoming:
     """Pieces that came and wait to be taken, in order."""
 
+    __slots__ = ("_changed", "_error", "_held", "_more", "_number", "_owed", "_pieces", "_publish")
+
     def __init__(self, publish: Publish, first: bytes, *, more: bool) -> None:
         """*first*: what came with the head."""
         self._publish = publish
