@@ -101,6 +101,16 @@ def test_keywords_go_where_the_operation_has_them() -> None:
     assert placed.body == {"application": 5, "from": 6, "new": 7}
 
 
+def test_a_parameter_comes_before_a_field_of_its_name() -> None:
+    schema = {"properties": {"mode": {}, "x": {}}}
+    raw = {
+        "parameters": [{"name": "mode", "in": "query"}],
+        "requestBody": {"content": {"application/json": {"schema": schema}}},
+    }
+    placed = Operation("POST", "/", "", "", raw).place({"mode": 1, "x": 2})
+    assert (placed.query, placed.body) == ({"mode": 1}, {"x": 2})
+
+
 def test_spellings_of_the_wire_are_understood_too() -> None:
     placed = operation("post", "s").place({"dry-run": 1, "X-Mark": 2, "from": 3})
     assert (placed.query, placed.headers, placed.body) == (

@@ -159,6 +159,31 @@ def test_A17_a_docstring_ends_where_it_should(text: str) -> None:
     assert [type(node) for node in tree.body[0].body] == [ast.Expr]
 
 
+def test_what_two_paths_may_mean_is_no_attribute() -> None:
+    paths = ("/a-b_c", "/a_b-c", "/d_e", "/d-e", "/f-g")
+    text = write_stub({"paths": {path: {"get": {}} for path in paths}})
+    root = text[text.index("\nclass Client(Base):") :].splitlines()
+    attributes = [line.partition(":")[0].strip() for line in root if line.startswith("    ")]
+    assert {"d_e", "f_g"} <= set(attributes)
+    assert "a_b_c" not in attributes
+    for literal in ("a-b_c", "a_b-c", "d-e"):
+        assert sum(f"Literal['{literal}']" in line for line in root) == 1
+
+
+def test_an_id_is_no_keyword_where_the_path_above_knows_the_name() -> None:
+    knowing = {"parameters": [{"name": "s_id", "in": "query"}]}
+    for above, expected in (({}, True), (knowing, False)):
+        text = write_stub({"paths": {"/s": {"get": above}, "/s/{s_id}": {"get": {}}}})
+        assert ("*, s_id: str | int, " in text) is expected
+
+
+def test_a_field_that_hides_a_type_stands_apart() -> None:
+    schema = {"properties": {"str": {"type": "string"}, "x": {"type": "string"}}}
+    answer = {"200": {"content": {"application/json": {"schema": schema}}}}
+    text = write_stub({"paths": {"/s": {"get": {"responses": answer}}}})
+    assert "TypedDict(\n" in text[text.index("class Base:") :]
+
+
 def test_names_are_given_once() -> None:
     names = Names(["Taken"])
     given = [names.take(n) for n in ("Taken", "Taken", "str", "", "9", "Any", "Taken2", "Session")]

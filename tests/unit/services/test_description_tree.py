@@ -139,6 +139,7 @@ def test_segments_with_text_around_a_parameter() -> None:
     match = found(tree, "m", "get", a=1, b=2)
     assert (match.segments, match.path_keywords) == (("m", "1-2"), {"a", "b"})
     assert tree.find(steps("m", "-2"), "get", {}) is None
+    assert tree.find(steps("m"), "get", {"a": 1}) is None  # half a segment
 
 
 def test_a_slash_at_the_end_is_kept_where_it_is_described() -> None:
@@ -168,6 +169,7 @@ def test_A17_servers_and_foreign_references_are_not_looked_at() -> None:
             "/c": {"$ref": "file:///etc/passwd"},
             "/d": {"$ref": "#/paths/~1d"},
             "/e": {"$ref": "#/paths/~1a"},
+            "/f": {"$ref": "./paths/~1a"},
         },
     }
     tree = Description.from_document(document)
