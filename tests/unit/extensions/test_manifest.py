@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -129,10 +130,8 @@ def test_dependencies_in_every_form(tmp_path: Path) -> None:
 
 @given(st.text(max_size=40))
 def test_any_text_is_a_condition_or_refused(text: str) -> None:
-    try:
-        dependency_of("a", text)
-    except ValueError as error:
-        assert repr(text)[:8] in str(error) or text in str(error)
+    with contextlib.suppress(ValueError):
+        assert dependency_of("a", text).wanted == text.strip()
 
 
 @pytest.mark.parametrize(
@@ -157,7 +156,5 @@ def test_a_manifest_is_never_a_crash(tmp_path: Path) -> None:
     ]  # fmt: skip
     for number, text in enumerate(odd):
         home = written(tmp_path, text, f"odd{number}")
-        try:
-            read_manifest(home)
-        except SetupError as error:
-            assert "extension.toml" in error.detail
+        with contextlib.suppress(SetupError):
+            assert read_manifest(home).name == f"odd{number}"

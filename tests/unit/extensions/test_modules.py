@@ -76,7 +76,7 @@ def test_new_code_counts_within_the_same_second(tmp_path: Path, modules: Modules
     for number in range(5):
         write(tmp_path, {"ext_quick.py": f"NUMBER = {number}"})
         modules.claim("one", tmp_path, ["ext_quick"])
-        assert importlib.import_module("ext_quick").NUMBER == number
+        assert number == importlib.import_module("ext_quick").NUMBER
         modules.release("one")
     assert not list(tmp_path.rglob("*.pyc")), "no bytecode is left in other people's folders"
 
