@@ -108,7 +108,7 @@ class Wiring:
         app = registry.create_app(f"Downstage {unit.name}")
         app.state.authenticator = self.authenticator
         app.state.meter.service = unit.name
-        self._metrics.watch(app.state.meter)
+        self._metrics.watch(app.state.meter, unit.id)
         registry.set_ready(app, not unit.is_service)  # a service's: when all have started
 
         def start(function: Callable[..., Awaitable[Any]], *args: Any, name: str) -> None:

@@ -114,6 +114,16 @@ def test_labels_are_bounded(
     for number in range(5):
         by_name.labels(b=number, a="x").set(number)
     assert len(samples(hub)["rooms"]) == 4
+    by_name.labels("x", "0").set(7)
+    assert samples(hub)["rooms"]["x", "0"] == 7, "the same series, however it is named"
+    by_name.remove("x", "1")
+    by_name.labels("x", "9").set(9)
+    assert samples(hub)["rooms"]["x", "9"] == 9, "a place was free again"
+    by_name.clear()
+    assert "rooms" not in samples(hub)
+    for wrong in (lambda: by_name.labels("x"), lambda: by_name.labels(a="x", c="y")):
+        with pytest.raises(ValueError, match="Incorrect label"):
+            wrong()
 
 
 def test_what_contradicts_or_crashes_is_left_out_and_the_rest_told(

@@ -24,26 +24,41 @@ log = get_logger(__name__)
 class _Bounded:
     """Counts combinations that are new beyond the bound as one: a label must not fill memory."""
 
+    order: tuple[str, ...] = ()
+    """Names of the labels, set by `make`."""
+
     def labels(self, *labelvalues: object, **labelkwargs: object) -> Any:
         """The series of these label values."""
-        own = cast("Any", self)
-        known = cast("set[object]", own.__dict__.setdefault("_known", set[object]()))
-        values = tuple(str(v) for v in labelvalues) or tuple(
-            sorted((name, str(v)) for name, v in labelkwargs.items())
-        )
+        engine = cast("Any", super())
+        if labelkwargs or len(labelvalues) != len(self.order):
+            if labelvalues or set(labelkwargs) != set(self.order):
+                return engine.labels(*labelvalues, **labelkwargs)  # it says what is wrong
+            labelvalues = tuple(labelkwargs[name] for name in self.order)
+        values, known = tuple(str(value) for value in labelvalues), self._known()
         if values not in known:
             if len(known) >= MAX_SERIES:
-                self._warn(own)
-                labelvalues = (OTHER,) * (len(labelvalues) or len(labelkwargs))
-                labelkwargs = {}
-            else:
-                known.add(values)
-        return cast("Any", super()).labels(*labelvalues, **labelkwargs)
+                self._warn()
+                return engine.labels(*(OTHER for _ in self.order))
+            known.add(values)
+        return engine.labels(*values)
 
-    def _warn(self, own: Any) -> None:
-        if not own.__dict__.get("_warned"):
-            own.__dict__["_warned"] = True
-            log.warning("metrics.too_many_series", metric=name_of(own), limit=MAX_SERIES)
+    def remove(self, *labelvalues: object) -> None:
+        """Drop one series; its place is free again."""
+        cast("Any", super()).remove(*labelvalues)
+        self._known().discard(tuple(str(value) for value in labelvalues))
+
+    def clear(self) -> None:
+        """Drop all series."""
+        cast("Any", super()).clear()
+        self._known().clear()
+
+    def _known(self) -> set[tuple[str, ...]]:
+        return self.__dict__.setdefault("_seen", set[tuple[str, ...]]())
+
+    def _warn(self) -> None:
+        if not self.__dict__.get("_warned"):
+            self.__dict__["_warned"] = True
+            log.warning("metrics.too_many_series", metric=name_of(self), limit=MAX_SERIES)
 
 
 class _Counter(_Bounded, prometheus_client.Counter):
@@ -82,7 +97,9 @@ def make(  # noqa: PLR0917 - a metric is that much
         raise ValueError("a name consists of letters, digits, _ and :")
     if not all(LABEL.fullmatch(label) for label in labels):
         raise ValueError("a label's name consists of letters, digits and _, and begins with no __")
-    return KINDS[kind](name, text, tuple(labels), unit=unit, registry=None, **options)
+    made = KINDS[kind](name, text, tuple(labels), unit=unit, registry=None, **options)
+    made.order = tuple(labels)
+    return made
 
 
 def name_of(instrument: Any) -> str:

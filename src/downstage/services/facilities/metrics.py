@@ -41,10 +41,19 @@ class MetricsHub:
         self._held: dict[str, _Held] = {}
         self._sources: list[tuple[str, Source]] = []
         self._meters: list[Meter] = []
+        self._names: dict[str, str] = {}
+        """Owner → the label ``service``: an id has a version, which would begin new series."""
         self._told = set[tuple[str, str]]()
 
-    def watch(self, meter: Meter) -> None:
-        """Count what the application of *meter* answers among the host's."""
+    def watch(self, meter: Meter, owner: str = "") -> None:
+        """Count what the application of *meter* answers among the host's.
+
+        Args:
+            meter: of an application.
+            owner: id of the extension that the application is; it is told by the meter's name.
+        """
+        if owner:
+            self._names[owner] = meter.service
         if meter not in self._meters:
             self._meters.append(meter)
 
@@ -52,6 +61,10 @@ class MetricsHub:
         """The inverse of `watch`; absent is fine."""
         if meter in self._meters:
             self._meters.remove(meter)
+
+    def label(self, owner: str) -> str:
+        """The label ``service`` of *owner*."""
+        return self._names.get(owner, owner)
 
     def add_source(self, owner: str, source: Source) -> None:
         """Ask *source* for metrics at every scrape, until `forget`."""
@@ -92,6 +105,7 @@ class MetricsHub:
                 del self._held[name]
         for meter in self._meters:
             meter.forget(owner)
+        self._names.pop(owner, None)
 
     def collect(self, lines: Iterable[tuple[str, Lines]] = ()) -> list[Metric]:
         """Everything, each metric once; what contradicts an earlier one is left out and logged.
@@ -137,7 +151,7 @@ class MetricsHub:
 
     def _all_sources(self) -> Iterable[tuple[str, Source]]:
         yield "process", _process
-        yield "requests", lambda: collect(self._meters)
+        yield "requests", lambda: collect(self._meters, self.label)
         for held in list(self._held.values()):
             yield ", ".join(sorted(held.owners)), held.instrument.collect
         yield from list(self._sources)

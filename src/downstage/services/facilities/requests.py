@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
@@ -92,8 +92,15 @@ class Meter:
             return self._series.setdefault(key, _Series())
 
 
-def collect(meters: Iterable[Meter]) -> Iterable[Metric]:
-    """Requests, durations, requests and sockets in flight, of several applications together."""
+def collect(
+    meters: Iterable[Meter], label: Callable[[str], str] = lambda owner: owner
+) -> Iterable[Metric]:
+    """Requests, durations, requests and sockets in flight, of several applications together.
+
+    Args:
+        meters: of the applications.
+        label: the label ``service`` of an extension's id.
+    """
     from prometheus_client.core import (
         CounterMetricFamily,
         GaugeMetricFamily,
@@ -117,17 +124,20 @@ def collect(meters: Iterable[Meter]) -> Iterable[Metric]:
         "Time until requests were answered whole.",
         labels=labels,
     )
-    for values, (buckets, seconds) in _summed(meters).items():
+    for values, (buckets, seconds) in _summed(meters, label).items():
         total.add_metric(values, sum(buckets))
         spans.add_metric(values, _cumulated(buckets), seconds)
     yield total
     yield spans
 
 
-def _summed(meters: Iterable[Meter]) -> dict[Key, tuple[list[int], float]]:
+def _summed(
+    meters: Iterable[Meter], label: Callable[[str], str]
+) -> dict[Key, tuple[list[int], float]]:
     """A service may be answering on its own application and on the public one."""
     found = dict[Key, tuple[list[int], float]]()
-    for key, buckets, seconds in (row for meter in meters for row in meter.rows()):
+    for (owner, *rest), buckets, seconds in (row for meter in meters for row in meter.rows()):
+        key: Any = (label(owner), *rest)
         before, spent = found.get(key, ([0] * len(buckets), 0.0))
         found[key] = [a + b for a, b in zip(before, buckets, strict=True)], spent + seconds
     return found

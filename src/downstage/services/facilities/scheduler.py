@@ -95,6 +95,9 @@ class SchedulerFacility(Facility):
         start: starts the loop as a supervised task, at the first `every`; without one call `run`.
         clock: what "every" is measured by.
         owner: id of the extension.
+
+    Attributes:
+        label: of its metrics, ``service``.
     """
 
     facility_name: ClassVar[str] = "scheduler"
@@ -109,6 +112,7 @@ class SchedulerFacility(Facility):
         self._start = start
         self._clock = clock or SystemClock()
         self._owner = owner
+        self.label = owner
         self._jobs: dict[str, Job] = {}
         self._is_started = False
         self._is_stopped = False
@@ -127,6 +131,7 @@ class SchedulerFacility(Facility):
             raise SetupError(f"{parts.owner} cannot run anything in the background here.")
         made = cls(parts.start, clock=parts.clock, owner=parts.owner)
         if parts.metrics is not None:
+            made.label = parts.metrics.label(parts.owner)
             parts.metrics.add_source(parts.owner, made.metrics)
         return made
 
@@ -217,7 +222,7 @@ class SchedulerFacility(Facility):
         ):
             counter = CounterMetricFamily(name, text, labels=labels)
             for job in jobs:
-                counter.add_metric([self._owner, job.name], getattr(job, attribute))
+                counter.add_metric([self.label, job.name], getattr(job, attribute))
             yield counter
         offset = self._clock.now().timestamp() - self._clock.monotonic()
         last = {job.name: job.last_run.timestamp() for job in jobs if job.last_run}
@@ -229,7 +234,7 @@ class SchedulerFacility(Facility):
         ):
             gauge = GaugeMetricFamily(f"downstage_job_{name}_seconds", text, labels=labels)
             for job, value in values.items():
-                gauge.add_metric([self._owner, job], value)
+                gauge.add_metric([self.label, job], value)
             yield gauge
 
     def _begin(self) -> None:
