@@ -142,8 +142,6 @@ class _Inflated:
         self._receive = receive
         self._inflate = zlib.decompressobj(window)
         self._waiting = b""
-        self._is_full = False
-        """The last step filled its piece: more may wait inside, without any input."""
         self._more = True
         self._any = False
         self._ended = False
@@ -151,7 +149,7 @@ class _Inflated:
     async def __call__(self) -> Message:
         while not self._ended:
             piece = self._step()
-            self._ended = not (self._more or self._waiting or self._is_full)
+            self._ended = not (self._more or self._waiting)
             if self._ended and self._any and not self._inflate.eof:
                 raise InvalidInput("The compressed body is cut short.")
             if piece or self._ended:
@@ -165,7 +163,7 @@ class _Inflated:
         return await self._receive()
 
     def _step(self) -> bytes:
-        if not self._waiting and not self._is_full:
+        if not self._waiting:
             return b""
         if self._inflate.eof:
             raise InvalidInput("Something follows the compressed body.")
@@ -173,8 +171,8 @@ class _Inflated:
             piece = self._inflate.decompress(self._waiting, PIECE)
         except zlib.error as error:
             raise InvalidInput("The body is not what its Content-Encoding says.") from error
+        # Both forms end in a checksum: while output is left, input is left too.
         self._waiting = self._inflate.unconsumed_tail
-        self._is_full = len(piece) == PIECE and not self._inflate.eof
         if self._inflate.unused_data:
             raise InvalidInput("Something follows the compressed body.")
         return piece

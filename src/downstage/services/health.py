@@ -33,7 +33,7 @@ def add_routes(app: FastAPI) -> list[BaseRoute]:
         _startup,
     )
     routes: list[BaseRoute] = [
-        APIRoute(path, handler, methods=["GET"], include_in_schema=False)
+        APIRoute(path, handler, methods=["GET", "HEAD"], include_in_schema=False)
         for path, handler in zip(PATHS, handlers, strict=True)
     ]
     app.router.routes.extend(routes)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any
 
 import anyio
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, WebSocket
 from pydantic import BaseModel
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from downstage.kernel.errors import Conflict, Forbidden, Unavailable
@@ -63,8 +64,12 @@ async def ask(
     """One HTTP exchange by ASGI alone: nothing of a client stands between."""
     sent: Sent = []
 
+    waiting = [body]
+
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
+        if not waiting:
+            await anyio.sleep_forever()
+        return {"type": "http.request", "body": waiting.pop(), "more_body": False}
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -168,8 +173,13 @@ async def test_middleware_comes_and_goes_after_the_first_request(app: FastAPI) -
     assert (await ask(app, "/ping"))[1]["x-mark"] == "two"
 
 
-async def test_an_error_of_middleware_is_a_problem_too(app: FastAPI) -> None:
-    register_middleware(Tagging, app=app, inside=Unavailable("Not now.", retry_after_s=3))
+@pytest.mark.parametrize("way", ["ours", "FastAPI's"])
+async def test_an_error_of_middleware_is_a_problem_too(app: FastAPI, way: str) -> None:
+    error = Unavailable("Not now.", retry_after_s=3)
+    if way == "ours":
+        register_middleware(Tagging, app=app, inside=error)
+    else:
+        app.add_middleware(Tagging, inside=error)  # type: ignore[arg-type]
     status, headers, _ = await ask(app, "/status")
     assert (status, headers["retry-after"]) == (503, "3")
     assert headers["content-type"] == "application/problem+json"
@@ -477,6 +487,53 @@ async def test_past_the_grace_a_request_is_cut_off_with_503(app: FastAPI) -> Non
     assert gate.cancelled.is_set()
 
 
+async def test_whoever_is_cancelled_and_cut_off_at_once_is_cancelled(app: FastAPI) -> None:
+    reached = anyio.Event()
+
+    async def twice() -> None:
+        reached.set()
+        try:
+            await anyio.sleep_forever()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()  # somebody else's, meanwhile
+            await asyncio.sleep(0)
+
+    with owner("twice-1.0"):
+        register_endpoint("get", "/twice", twice, app=app)
+    caller = asyncio.ensure_future(ask(app, "/twice"))
+    await reached.wait()
+    await remove_owned("twice-1.0", 0)
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+
+
+async def test_past_the_grace_an_answer_that_has_begun_breaks_off(app: FastAPI) -> None:
+    begun = anyio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+        begun.set()
+        await anyio.sleep_forever()
+
+    async def stream() -> StreamingResponse:
+        return StreamingResponse(pieces())
+
+    with owner("endless-1.0"):
+        register_endpoint("get", "/endless", stream, app=app)
+    found: list[bytes] = []
+
+    async def call() -> None:
+        found.append((await ask(app, "/endless"))[2])
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call)
+        await begun.wait()
+        assert await remove_owned("endless-1.0", 0.01) == 1
+        assert found == [b"one"]  # it has ended before the removal has
+
+
 async def test_a_cancelled_caller_stays_cancelled(app: FastAPI) -> None:
     gate = Gate()
     register_endpoint("get", "/gate", gate.wait, app=app)
@@ -567,6 +624,9 @@ async def test_the_root_path_is_taken_off(app: FastAPI) -> None:
     register_router(router_of(ping="/ping/{id}"), app=app)
     set_metadata(root_path="/base", app=app)
     assert (await text(app, "/base/ping/1"), await text(app, "/ping/1")) == ("ping", "ping")
+    register_router(router_of(any="/{a}/{b}/{c}", one="/base/{b}"), app=app)
+    assert await text(app, "/base/ping/1") == "ping"
+    assert await text(app, "/base/base/1") == "one"
 
 
 async def test_a_delete_takes_an_empty_object_as_its_body(app: FastAPI) -> None:
