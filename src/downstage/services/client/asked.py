@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -52,6 +53,8 @@ class Asked:
     """One call as it was written."""
 
     target: Target
+    begun: float | None = None
+    """When the call began, by the monotonic clock; None once that has been accounted for."""
     segments: tuple[str, ...] = ()
     body: Encoded | None = None
     keywords: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -62,6 +65,8 @@ class Asked:
     timeout_s: float | None = None
     has_timeout: bool = False
     idempotency_key: str | None = None
+    made_key: str | None = None
+    """An idempotency key of ours, under which a first attempt was made."""
     cursor: str | None = None
     subprotocols: tuple[str, ...] = ()
 
@@ -73,7 +78,7 @@ def read_call(target: Target, arguments: tuple[object, ...], keywords: dict[str,
         TypeError: two bodies, None as an argument, an unknown special keyword.
         ValueError: a segment that is none, or a header that no header may be.
     """
-    asked = Asked(target, keywords=keywords)
+    asked = Asked(target, time.monotonic(), keywords=keywords)
     for name in keywords:
         if name[:2] == "__" and name[-2:] == "__":
             _take_special(asked, keywords)

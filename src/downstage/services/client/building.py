@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -25,7 +26,7 @@ from downstage.services.client.retry import IDEMPOTENT
 from downstage.services.client.target import Plan
 from downstage.services.description import Description, Operation, Step
 
-__all__ = ["IDEMPOTENCY_KEY", "build", "find_operation"]
+__all__ = ["IDEMPOTENCY_KEY", "build", "find_operation", "new_key"]
 
 IDEMPOTENCY_KEY = "idempotency-key"
 IN_QUERY = frozenset({"GET", "HEAD"})
@@ -44,6 +45,9 @@ def build(
     """
     plan, taken = _understand(asked, description)
     out = Outgoing(plan.method, plan.path, (), headers)
+    if asked.begun is not None:
+        # Of what is sent for it later, such as further pages, each has its own time.
+        out.begun, asked.begun = asked.begun, None
     if plan.operation is not None:
         out.route = plan.operation.path
     if asked.raw is not None:
@@ -69,11 +73,21 @@ def _understand(asked: Asked, description: Description | None) -> tuple[Plan, fr
     if target.known_to is not description:
         target.plans.clear()
         target.known_to = description
-    key = None if asked.segments else (asked.method, *asked.keywords)
+    key = None
+    if not asked.segments:
+        # A call without `__method__` is found by its keywords alone, see `Engine`.
+        names = tuple(asked.keywords)
+        key = names if asked.method is None else (None, asked.method, *names)
     plan = target.plans.get(key) if key is not None else None
     if plan is not None:
         return plan, NONE
     plan, taken = _find(asked, description)
+    if not taken and not asked.segments:
+        plan = replace(
+            plan,
+            simply=_simple_place(plan, asked.keywords),
+            is_keyed=plan.method not in IDEMPOTENT,
+        )
     if key is not None and not taken:
         target.remember(key, plan)
     return plan, taken
@@ -97,6 +111,18 @@ def _find(asked: Asked, description: Description | None) -> tuple[Plan, frozense
     if verb is None:
         log.debug("call.verb_chosen", method=plan.method, path=plan.path)
     return plan, taken
+
+
+def _simple_place(plan: Plan, keywords: dict[str, Any]) -> str:
+    if not keywords:
+        return "nowhere"
+    query, body = (keywords, {}) if plan.method in IN_QUERY else ({}, keywords)
+    if plan.operation is not None:
+        placed = plan.operation.place(keywords)
+        query, body = placed.query, placed.body
+    if list(query) == list(keywords):
+        return "query"
+    return "json" if list(body) == list(keywords) and not plan.form else ""
 
 
 def _form(operation: Operation | None) -> str:
@@ -168,4 +194,9 @@ def _settle_repeats(out: Outgoing, asked: Asked, *, keyed: bool) -> None:
         out.is_repeatable = out.is_replayable
     elif keyed and not (asked.headers and IDEMPOTENCY_KEY in map(str.lower, asked.headers)):
         # Of ours the service may know nothing: it makes a repeat harmless, never permitted.
-        out.headers[IDEMPOTENCY_KEY] = secrets.token_hex(16)
+        out.headers[IDEMPOTENCY_KEY] = asked.made_key or new_key()
+
+
+def new_key() -> str:
+    """An idempotency key that nobody else has."""
+    return secrets.token_hex(16)

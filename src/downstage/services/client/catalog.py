@@ -138,15 +138,16 @@ class _Source:
         self.is_local = parts.scheme == "local"
         self._name = parts.netloc
         self._given = app
+        self._find: Callable[[str], Any] | None = None
         self._seen: tuple[object, object] = (None, None)
 
     def has_changed(self) -> bool:
         """Has the application, or its document, become another since `prepare`?"""
         if not self.is_local:
             return False
-        app = self._app()
-        document = getattr(app, "openapi_schema", None)
-        return app is not self._seen[0] or document is not self._seen[1]
+        app, document = self._seen
+        now = self._given or self._app()
+        return now is not app or getattr(now, "openapi_schema", None) is not document
 
     async def prepare(self) -> None:
         """Let the application make its document in a thread: it may take long."""
@@ -166,12 +167,14 @@ class _Source:
         self._seen = (app, getattr(app, "openapi_schema", None))
 
     def _app(self) -> Any:
-        from downstage.services.registry import find_app
-
         if self._given is not None:
             return self._given
+        if self._find is None:
+            from downstage.services.registry import find_app
+
+            self._find = find_app
         try:
-            return find_app(self._name)
+            return self._find(self._name)
         except BaseServiceError:
             return None
 

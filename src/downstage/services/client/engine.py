@@ -11,7 +11,7 @@ import anyio
 
 from downstage.services.client.asked import Asked, read_call
 from downstage.services.client.authorization import Authorization, Fixed
-from downstage.services.client.building import build, find_operation
+from downstage.services.client.building import IDEMPOTENCY_KEY, build, find_operation, new_key
 from downstage.services.client.catalog import Catalog, DescriptionChoice
 from downstage.services.client.decoding import (
     decode,
@@ -20,10 +20,10 @@ from downstage.services.client.decoding import (
     to_error,
     with_status,
 )
-from downstage.services.client.encoding import read_headers
+from downstage.services.client.encoding import JSON, encode_json, encode_query, read_headers
 from downstage.services.client.hooks import Answered, Hook
 from downstage.services.client.outgoing import Outgoing
-from downstage.services.client.propagation import TIMEOUT, carry_on, remaining_s
+from downstage.services.client.propagation import TIMEOUT, carry_on, is_bounded, remaining_s
 from downstage.services.client.redirects import MOST_HOPS, next_hop
 from downstage.services.client.retry import Retry
 from downstage.services.client.target import Target
@@ -39,6 +39,7 @@ __all__ = ["Engine", "Options"]
 
 NOT_FOUND = 404
 GOOD = 300
+USUAL_S = 60.0
 A = TypeVar("A", bound=Answered)
 Send = Callable[[Transport, Call], Awaitable[A]]
 
@@ -48,7 +49,7 @@ class Options:
     """How a client calls."""
 
     raises: bool = True
-    timeout_s: float | None = 60.0
+    timeout_s: float | None = USUAL_S
     read_timeout_s: float | None = 60.0
     retry: Retry = field(default_factory=Retry)
     headers: Mapping[str, str] | None = None
@@ -97,7 +98,9 @@ class Engine:
             self._headers.update(hook.fields())
         self._is_keyed = options.retry.attempts > 1
         total = options.timeout_s
-        self._told = None if total is None else str(int(total * 1000))
+        # What everybody waits by default is worth no header.
+        self._told = None if total is None or total == USUAL_S else str(int(total * 1000))
+        self._may_be_quick = not self.hooks
         self._reversed = tuple(reversed(self.hooks))
         self.catalog = Catalog(self._transport, uri, app, description, self._fetch_headers)
 
@@ -110,10 +113,24 @@ class Engine:
             BaseServiceError: the answer was an error, or none came.
             ValueError, TypeError: the call cannot be sent as it is written.
         """
-        asked = read_call(target, arguments, keywords)
-        if self._is_worth_knowing(asked) and self.catalog.is_due():
-            await self.catalog.load()
-        out, answer = await self.answer(asked)
+        first: Answer | ServiceUnavailableError | None = None
+        call = None
+        begun = time.monotonic()
+        if not arguments and self._may_be_quick:
+            call = self._quick_call(target, keywords)
+            if call is not None:
+                try:
+                    first = await self._transport.request(call)
+                except ServiceUnavailableError as error:
+                    first = error
+                else:
+                    if first.status < GOOD:
+                        return decode(first)
+        asked = await self.ask(target, arguments, keywords)
+        asked.begun = begun
+        if call is not None:
+            asked.made_key = call.headers.get(IDEMPOTENCY_KEY)
+        out, answer = await self.answer(asked, first)
         if answer.status < GOOD:
             return decode(answer)
         if not self.options.raises:
@@ -133,10 +150,44 @@ class Engine:
         target = asked.target
         return bool(asked.keywords) or target.is_doubtful or not (target.verb or asked.method)
 
-    async def answer(self, asked: Asked) -> tuple[Outgoing, Answer]:
-        """Send *asked*; after a 404 once more, if the description has changed what it means."""
+    def _quick_call(self, target: Target, keywords: dict[str, Any]) -> Call | None:
+        """The request for a call of a form that was made before, without looking at it anew."""
+        description = self.catalog.current
+        if target.known_to is not description or is_bounded():
+            return None
+        plan = target.plans.get(tuple(keywords))
+        if plan is None or not plan.simply:
+            return None
+        if (description is not None or keywords or target.is_doubtful) and self.catalog.is_due():
+            return None
+        headers = self._headers.copy()
+        carry_on(headers)
+        if self._told is not None:
+            headers[TIMEOUT] = self._told
+        if plan.is_keyed and self._is_keyed:
+            headers[IDEMPOTENCY_KEY] = new_key()
+        query, body = (), b""
+        if plan.simply == "query":
+            query = encode_query(keywords)
+        elif plan.simply == "json":
+            body = encode_json(keywords)
+            headers["content-type"] = JSON
+        options = self.options
+        return Call(
+            plan.method, plan.path, query, headers, body, options.timeout_s, options.read_timeout_s
+        )
+
+    async def answer(
+        self, asked: Asked, first: Answer | ServiceUnavailableError | None = None
+    ) -> tuple[Outgoing, Answer]:
+        """Send *asked*; after a 404 once more, if the description has changed what it means.
+
+        Args:
+            asked: the call.
+            first: what came of its first attempt, where there was one.
+        """
         out = self.outgoing(asked)
-        answer = await self.deliver(out, _whole, _nothing)
+        answer = await self.deliver(out, _whole, _nothing, first)
         if answer.status == NOT_FOUND and out.is_replayable and await self.catalog.look_again():
             again = self.outgoing(asked)
             if (again.method, again.path) != (out.method, out.path):
@@ -159,13 +210,20 @@ class Engine:
         out.timeout_s = asked.timeout_s if asked.has_timeout else self.options.timeout_s
         return out
 
-    async def deliver(self, out: Outgoing, send: Send[A], drop: Sink) -> A:
+    async def deliver(
+        self,
+        out: Outgoing,
+        send: Send[A],
+        drop: Sink,
+        first: A | ServiceUnavailableError | None = None,
+    ) -> A:
         """Send *out* until an answer is worth having: retries, redirects, fresh tokens.
 
         Args:
             out: the request.
             send: carries one attempt to the head of its answer, at least.
             drop: called for an answer that is not the last.
+            first: what came of a first attempt that was made already.
 
         Raises:
             ServiceUnavailableError: no answer came, and the attempts or the time are used up.
@@ -175,7 +233,8 @@ class Engine:
             for hook in self.hooks:
                 await hook.before(out)
             try:
-                answer = await send(course.transport, self._call(out, course))
+                known, first = first, None
+                answer = await self._attempt(out, course, send, known)
             except ServiceUnavailableError as error:
                 for hook in self._reversed:
                     await hook.error(out, error)
@@ -193,20 +252,30 @@ class Engine:
                 out.attempt += 1
                 await anyio.sleep(pause)
 
+    async def _attempt(
+        self,
+        out: Outgoing,
+        course: _Course,
+        send: Send[A],
+        known: A | ServiceUnavailableError | None,
+    ) -> A:
+        if known is None:
+            return await send(course.transport, self._call(out, course))
+        if isinstance(known, ServiceUnavailableError):
+            raise known
+        return known
+
     def _call(self, out: Outgoing, course: _Course) -> Call:
-        left, told = out.timeout_s, self._told
-        if left is not self.options.timeout_s or course.is_under_way or course.is_bounded:
-            left = course.left_s()
-            if left is not None and left <= 0:
-                raise ServiceTimeoutError(
-                    f"{out.method} {out.path or '/'}: no answer in time, before it was sent",
-                    method=out.method,
-                    url=self.url(out),
-                )
-            told = None if left is None else str(int(left * 1000))
-        course.is_under_way = True
-        if told is not None:
-            out.headers[TIMEOUT] = told
+        left = course.left_s()
+        if left is not None and left <= 0:
+            raise ServiceTimeoutError(
+                f"{out.method} {out.path or '/'}: no answer in time, before it was sent",
+                method=out.method,
+                url=self.url(out),
+            )
+        is_told = self._told is not None or out.timeout_s != USUAL_S or course.is_bounded
+        if is_told and left is not None:
+            out.headers[TIMEOUT] = str(int(left * 1000))
         return Call(
             out.method,
             out.path,
@@ -265,8 +334,6 @@ class _Course:
         self._engine = engine
         self._out = out
         self.transport = transport
-        self.is_under_way = False
-        self._begun = time.monotonic()
         self._bound = remaining_s()
         self.is_bounded = self._bound is not None
         self._hops = 0
@@ -276,7 +343,7 @@ class _Course:
     def left_s(self) -> float | None:
         """Seconds left of the call; None for no end."""
         limits = [limit for limit in (self._out.timeout_s, self._bound) if limit is not None]
-        return min(limits) - (time.monotonic() - self._begun) if limits else None
+        return min(limits) - (time.monotonic() - self._out.begun) if limits else None
 
     def has_time_for(self, pause: float) -> bool:
         """Would there be time for another attempt after *pause*?"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,8 @@ class Outgoing:
     body: Body = field(default=b"", repr=False)
     timeout_s: float | None = None
     """For the call as a whole, all attempts together."""
+    begun: float = field(default_factory=time.monotonic)
+    """When the call began, by the monotonic clock."""
     route: str = ""
     """The description's template, ``/sessions/{id}``; "" where it is not known. For labels."""
     attempt: int = 1

@@ -17,6 +17,7 @@ __all__ = [
     "TRACE",
     "carry_on",
     "deadline",
+    "is_bounded",
     "remaining_s",
     "traced",
 ]
@@ -27,7 +28,7 @@ TIMEOUT = "x-request-timeout-ms"
 """Header with the milliseconds that the caller still waits when the request leaves."""
 
 TRACE_FORM = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-NOT_SAMPLED = "00"
+SAMPLED = "01"
 _deadline: ContextVar[float | None] = ContextVar("downstage_call_deadline", default=None)
 _trace: ContextVar[str | None] = ContextVar("downstage_traceparent", default=None)
 
@@ -53,10 +54,22 @@ def remaining_s() -> float | None:
     return None if ends is None else ends - time.monotonic()
 
 
+def is_bounded() -> bool:
+    """Is there a `deadline` in this context?"""
+    return _deadline.get() is not None
+
+
 @contextmanager
-def traced(traceparent: str) -> Generator[None]:
-    """Let the calls inside belong to the trace of a W3C ``traceparent``; ill-formed is ignored."""
-    token = _trace.set(traceparent if TRACE_FORM.fullmatch(traceparent) else _trace.get())
+def traced(traceparent: str | None = None) -> Generator[None]:
+    """Let the calls inside belong to the trace of a W3C ``traceparent``; None begins one.
+
+    Calls made while a request is handled belong to that request's trace without this. An
+    ill-formed one is ignored.
+    """
+    given = f"00-{random.getrandbits(128) | 1:032x}-{1:016x}-{SAMPLED}"
+    if traceparent is not None:
+        given = traceparent if TRACE_FORM.fullmatch(traceparent) else _trace.get()
+    token = _trace.set(given)
     try:
         yield
     finally:
@@ -65,19 +78,14 @@ def traced(traceparent: str) -> Generator[None]:
 
 def carry_on(headers: MutableMapping[str, str]) -> None:
     """Add request id and trace to *headers* (names in lower case), unless they are there."""
-    if REQUEST_ID not in headers:
-        request_id = get_contextvars().get("request_id")
-        if isinstance(request_id, str):
-            headers[REQUEST_ID] = request_id
-    if TRACE not in headers:
-        headers[TRACE] = _next_span()
-
-
-def _next_span() -> str:
-    """The trace that we are in, or a new one that nobody records, with an id for this call."""
+    facts = get_contextvars()
     trace = _trace.get()
-    if trace is None:
-        ids = f"{random.getrandbits(192) | 1 << 64 | 1:048x}"  # neither may be all zeros
-        return f"00-{ids[:32]}-{ids[32:]}-{NOT_SAMPLED}"
-    span = f"{random.getrandbits(64) | 1:016x}"
-    return f"{trace[:36]}{span}{trace[52:]}"
+    if facts:
+        request_id = facts.get("request_id")
+        if isinstance(request_id, str) and REQUEST_ID not in headers:
+            headers[REQUEST_ID] = request_id
+        trace_id = facts.get("trace_id")
+        if trace is None and isinstance(trace_id, str):
+            trace = f"00-{trace_id}-{1:016x}-{facts.get('trace_flags', SAMPLED)}"
+    if trace is not None and TRACE not in headers:
+        headers[TRACE] = f"{trace[:36]}{random.getrandbits(64) | 1:016x}{trace[52:]}"

@@ -26,6 +26,10 @@ class Plan:
     operation: Operation | None
     form: str = ""
     """Media type of a form body; "" for JSON."""
+    simply: str = ""
+    """Where all keywords go as they are: ``query``, ``json``, or ``nowhere`` as there are none."""
+    is_keyed: bool = False
+    """It is of a verb that gets an idempotency key."""
 
 
 @dataclass(slots=True)
