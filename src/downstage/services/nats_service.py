@@ -29,7 +29,7 @@ from downstage.services.transports.runner import Runner
 __all__ = ["CONCURRENCY", "serve_nats"]
 
 CONCURRENCY = 2048
-DRAIN_S = 3.0
+DRAIN_S = 2.0
 FLUSH_S = 2.0
 START_S = 10.0
 QUEUE = "downstage"

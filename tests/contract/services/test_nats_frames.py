@@ -107,6 +107,22 @@ async def test_a_caller_out_of_form_loses_its_call_alone(
     assert (await create(f"{nats_server.url}/svc").request(get("/echo"))).status == 200
 
 
+async def test_credit_for_what_was_not_sent_is_refused(
+    nats_server: NatsServer, app: Handlers, outside: Any
+) -> None:
+    inbox = await outside.subscribe("_INBOX.me.5")
+    frame = pack(Kind.CALL, CallHead("GET", "/silent", "", []))
+    await outside.publish(f"{SUBJECT}svc", frame, "_INBOX.me.5")
+    answer = await inbox.next_msg(5)
+    assert kind_of(answer.data) is Kind.ANSWER
+    await outside.publish(answer.reply, pack(Kind.CREDIT, CreditHead(1 << 40)))
+    with anyio.fail_after(3):
+        await app.cancelled.wait()
+        while kind_of((fail := await inbox.next_msg(5)).data) is not Kind.FAIL:
+            pass
+    assert "more was credited" in unpack(fail.data, FailHead)[0].why
+
+
 @asynccontextmanager
 async def pretending(client: Any, reply: Callable[[Any], Awaitable[None]]) -> AsyncIterator[None]:
     """Somebody who serves ``liar`` by his own rules."""

@@ -170,7 +170,7 @@ def unpack(frame: bytes, head: type[_Head]) -> tuple[_Head, bytes]:
     if end > len(frame):
         raise FrameError("the head reaches past the frame")
     try:
-        found = _decoders[head].decode(memoryview(frame)[PREFIX_BYTES:end])
+        found = _decoders[head].decode(frame[PREFIX_BYTES:end])
     except (msgspec.DecodeError, RecursionError) as error:
         raise FrameError(f"the head is out of form: {error}") from None
     return found, frame[end:]  # type: ignore[return-value]
