@@ -98,7 +98,7 @@ class Served:
         self._reply = reply
         self._head = head
         self._scope = _scope(home.name, head)
-        self._incoming = Incoming(self._send, body, more=head.more)
+        self._incoming = Incoming(body, more=head.more)
         self._outgoing: Outgoing | None = None
         self._inbox = shared.open_inbox(self)
         self._worker: Worker | None = None
@@ -155,6 +155,8 @@ class Served:
         if not self._was_read:
             try:
                 piece = await self._incoming.take()
+                if (frame := self._incoming.credit()) is not None:
+                    await self._shared.publish(self._reply, frame)
             except (FrameError, NatsDown):
                 self._leave()
                 return {"type": "http.disconnect"}
@@ -236,9 +238,6 @@ class Served:
         self._is_complete = True
         self._shared.close_inbox(self._inbox)
         self._gone.set()
-
-    async def _send(self, frame: bytes) -> None:
-        await self._shared.publish(self._reply, frame)
 
     async def _send_out(self, frame: bytes) -> None:
         await self._shared.publish(self._reply, frame, self._inbox)

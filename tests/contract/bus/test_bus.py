@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -14,7 +15,7 @@ from downstage.bus.bus import MAX_HINT
 from downstage.bus.mailbox import QUEUE
 from downstage.bus.nats import OUTGOING, NatsBus
 from downstage.bus.nats_options import NatsOptions
-from downstage.bus.nats_pool import close_connections
+from downstage.bus.nats_pool import close_connections, connection
 from downstage.testing.nats import NatsServer
 
 pytestmark = [pytest.mark.contract, pytest.mark.anyio]
@@ -163,6 +164,24 @@ class TestNats(Buses):
                 with anyio.fail_after(15):
                     message = await anext(messages)
                 assert (message.subject, message.payload, message.gap) == ("", {}, True)
+
+    async def test_others_learn_that_a_publisher_may_have_lost_something(
+        self, nats_server: NatsServer
+    ) -> None:
+        """Its connection broke, theirs did not."""
+        async with running(nats_server) as bus, bus.subscribe("a") as messages:
+            other = replace(options(nats_server), user="other", password="x")
+            publisher = NatsBus(other)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(publisher.run)
+                publisher.publish("a", {"n": 1})
+                assert (await anext(messages)).gap is False
+                shared = await connection(other)
+                assert shared._client is not None
+                shared._client._transport.close()
+                with anyio.fail_after(10):
+                    assert (await anext(messages)).gap
+                tasks.cancel_scope.cancel()
 
     async def test_what_is_published_without_a_server_is_bounded(self) -> None:
         with NatsServer() as server:

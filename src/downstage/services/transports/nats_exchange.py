@@ -167,11 +167,14 @@ class Exchange:
             return await incoming.take()
         try:
             with anyio.fail_after(self._call.read_timeout_s):
-                return await incoming.take()
+                piece = await incoming.take()
+            if (frame := incoming.credit()) is not None:
+                await self._send(frame)
         except TimeoutError as error:
             raise self._silence() from error
         except NatsDown as error:
             raise self.unavailable(str(error)) from error
+        return piece
 
     async def pieces(self, status: int, headers: dict[str, str]) -> AsyncIterator[bytes]:
         """The answer's body, inflated, and of the length that was told."""
@@ -267,7 +270,7 @@ class Exchange:
         head, first = unpack(data, AnswerHead)
         if self._incoming is not None:
             raise FrameError("a second answer came")
-        self._incoming = Incoming(self._send, first, more=head.more)
+        self._incoming = Incoming(first, more=head.more)
         if not self.head.done():
             self.head.set_result(head)
         if self._until_head or not head.more:

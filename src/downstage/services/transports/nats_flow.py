@@ -79,11 +79,10 @@ class Outgoing:
 class Incoming:
     """Pieces that came and wait to be taken, in order."""
 
-    __slots__ = ("_changed", "_error", "_held", "_more", "_number", "_owed", "_pieces", "_publish")
+    __slots__ = ("_changed", "_error", "_held", "_more", "_number", "_owed", "_pieces")
 
-    def __init__(self, publish: Publish, first: bytes, *, more: bool) -> None:
+    def __init__(self, first: bytes, *, more: bool) -> None:
         """*first*: what came with the head."""
-        self._publish = publish
         self._pieces: deque[bytes] = deque([first] if first else [])
         self._held = cost(len(first)) if first else 0
         self._owed = 0
@@ -145,8 +144,12 @@ class Incoming:
             await self._changed.wait()
         piece = self._pieces.popleft()
         self._owed += cost(len(piece))
-        if self._more and self._owed >= GRANT:
-            taken, self._owed = self._owed, 0
-            self._held -= taken
-            await self._publish(pack(Kind.CREDIT, CreditHead(taken)))
         return piece
+
+    def credit(self) -> bytes | None:
+        """The frame that tells the other side what has been taken, where it is time for it."""
+        if not self._more or self._owed < GRANT:
+            return None
+        taken, self._owed = self._owed, 0
+        self._held -= taken
+        return pack(Kind.CREDIT, CreditHead(taken))
