@@ -64,11 +64,11 @@ class Agent:
         self.bridge = Bridge("west", self.clients, self.bus)
         self.app: FastAPI = create_app("agent")
         self.app.include_router(create_router(self.bridge))
-        self.client = AsyncClient("local://a", app=self.app)
+        self.client = AsyncClient("local://a", app=self.app, retries=0)
 
     def clients(self, person: str | None) -> AsyncClient:
         self.acted_for.append(person)
-        return AsyncClient("local://m", app=self.manager.app)
+        return AsyncClient("local://m", app=self.manager.app, retries=0)
 
 
 @pytest.fixture
