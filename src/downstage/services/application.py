@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
 from downstage.kernel.limits import MAX_BODY
@@ -34,9 +34,19 @@ class ServiceApp(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         """What is served just now; kept until something changes."""
-        if not self.openapi_schema:
-            self.openapi_schema = describe(self)
-        return self.openapi_schema
+        if self.openapi_schema:
+            return self.openapi_schema
+        book = book_of(self)
+        version = book.version
+        found = self.openapi_schema = describe(self)
+        if version != book.version:  # this may run in a thread, and things change meanwhile
+            self.openapi_schema = None
+        return found
+
+    def include_router(self, router: APIRouter, **options: Any) -> None:
+        """As FastAPI's; routes that *router* is given later are described too, where served."""
+        super().include_router(router, **options)
+        book_of(self).follow(router)
 
     def add_middleware(
         self, middleware_class: Callable[..., Any], *args: Any, **kwargs: Any

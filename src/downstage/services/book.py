@@ -85,6 +85,18 @@ class Book:
         self.version += 1
         self.app.openapi_schema = None
 
+    def follow(self, router: APIRouter) -> None:
+        """Notice when *router*, which FastAPI itself included, or one in it changes."""
+        watched(router).watch(self._followed)
+        for route in router.routes:
+            inner = getattr(route, "original_router", None)
+            if isinstance(inner, APIRouter):
+                self.follow(inner)
+
+    def _followed(self) -> None:
+        self.dispatcher.changed()
+        self.changed()
+
     def items(self) -> list[Registration]:
         """All registrations, in order."""
         return list(self._items.values())

@@ -14,8 +14,9 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from downstage.kernel.errors import Conflict, Forbidden, Unavailable
-from downstage.services import AsyncClient, BaseServiceError, ServiceAPIRouter
+from downstage.services import AsyncClient, BaseServiceError, ServiceAPIRouter, application
 from downstage.services.errors import ServiceNotFoundError, ServiceUnavailableError
+from downstage.services.openapi import describe
 from downstage.services.registry import (
     create_app,
     deregister_endpoint,
@@ -295,6 +296,30 @@ async def test_a_route_added_after_its_router_is_served_and_described(
     deregister_router(router, "a", app=app)
     router.add_api_route("/later", says("later"))
     assert [await text(app, path) for path in ("/a/later", "/b/later")] == [404, "later"]
+
+
+async def test_a_change_while_the_document_is_made_counts(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(described: FastAPI) -> dict[str, Any]:
+        found = describe(described)
+        monkeypatch.undo()
+        register_endpoint("get", "/meanwhile", says("x"), app=app)
+        return found
+
+    monkeypatch.setattr(application, "describe", slow)
+    assert "/meanwhile" not in app.openapi()["paths"]
+    assert "/meanwhile" in app.openapi()["paths"]
+
+
+async def test_what_fastapi_included_is_described_as_it_is_served(app: FastAPI) -> None:
+    router = APIRouter()
+    router.add_api_route("/early", says("early"))
+    app.include_router(router, prefix="/by")
+    assert "/by/early" in app.openapi()["paths"]
+    router.add_api_route("/late", says("late"))
+    served = await text(app, "/by/late") == "late"  # FastAPI's own affair, by its version
+    assert ("/by/late" in app.openapi()["paths"]) is served
 
 
 async def test_one_path_twice_names_both_places(app: FastAPI) -> None:
