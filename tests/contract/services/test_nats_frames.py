@@ -48,6 +48,7 @@ GOOD = CallHead("GET", "/echo", "", [])
         pytest.param(b"\x01\x01\xff\xff\xff\xff", "larger than", id="oversized head"),
         pytest.param(b"\x01\x01\0\0\0\x09abc", "reaches past", id="cut head"),
         pytest.param(b"\x01\x01\0\0\0\x03abc", "out of form", id="garbage head"),
+        pytest.param(b"\x01\x01\0\0\0\x03\x91\xa1\x80", "out of form", id="not utf-8"),
         pytest.param(b"\x01\x01\0\0\xff\0" + b"\x91" * 0xFF00, "out of form", id="nesting bomb"),
         pytest.param(pack_bare(Kind.CANCEL), "not how a call begins", id="cancel"),
         pytest.param(pack(Kind.PIECE, PieceHead(1), b"x"), "not how a call begins", id="piece"),

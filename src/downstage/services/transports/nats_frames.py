@@ -171,6 +171,6 @@ def unpack(frame: bytes, head: type[_Head]) -> tuple[_Head, bytes]:
         raise FrameError("the head reaches past the frame")
     try:
         found = _decoders[head].decode(frame[PREFIX_BYTES:end])
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FrameError(f"the head is out of form: {error}") from None
     return found, frame[end:]  # type: ignore[return-value]
