@@ -261,7 +261,9 @@ async def test_help_at_the_keyboard_makes_no_request() -> None:
     assert House.calls == []
 
 
-async def test_servers_of_a_description_are_ignored(house: AsyncClient) -> None:
+async def test_A17_servers_and_climbing_paths_of_a_description_are_ignored(
+    house: AsyncClient,
+) -> None:
     assert await house.v1.things.get() == ["GET", "/v1/things"]
     hostile = {"/v1/../admin/{x}": {"get": operation()}, "/v1/./b": {"get": operation()}}
     client = AsyncClient("house://h", description=document(hostile))

@@ -277,7 +277,7 @@ async def test_redirects_are_followed_on_the_same_origin(
         "http://u:p@h/base/a", "http://[/a", "ftp://h/a", "/base/%2e%2e/admin", "http://evil",
     ],
 )  # fmt: skip
-async def test_redirects_elsewhere_are_errors_that_say_where(web: None, location: str) -> None:
+async def test_A17_redirects_elsewhere_are_errors_that_say_where(web: None, location: str) -> None:
     Script.replies = [status(302, location=location), OK]
     with pytest.raises(BaseServiceError, match="answered 302: it points to"):
         await AsyncClient("http://h/base", description=None).a.get()
