@@ -13,6 +13,7 @@ import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, SupportsIndex, cast
 
 from fastapi import APIRouter
@@ -214,8 +215,20 @@ class Dispatcher:
             else:
                 await entry.flights.carry(entry.run, scope, receive, send)
             return
-        if allowed and not self._has_unknown:
-            raise HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))})
+        await self._miss(allowed, scope, receive, send)
+
+    async def _miss(self, allowed: set[str], scope: Scope, receive: Receive, send: Send) -> None:
+        """Nothing that is known here fits: 405, or 404, or what FastAPI knows beside it."""
+        if not self._has_unknown:
+            if allowed:
+                raise HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))})
+            path = _path(scope)
+            other = path[:-1] if path.endswith("/") else path + "/"
+            if not self._candidates(other):
+                # FastAPI would try every route, and every route once more for a redirect.
+                scope.setdefault("router", self._router)
+                await self._router.default(scope, receive, send)
+                return
         await self._fallback(scope, receive, send)
 
     def index(self) -> list[Entry]:
@@ -235,7 +248,9 @@ class Dispatcher:
         return found
 
     def _build(self) -> None:
-        root, entries, self._has_unknown = _Node(), list[Entry](), False
+        root, entries = _Node(), list[Entry]()
+        # Routes of FastAPI's `frontend` come after all others, and stand elsewhere.
+        self._has_unknown = bool(getattr(self._router, "_low_priority_routes", None))
         for place, route in enumerate(self._router.routes):
             entry = self._entry(route, place)
             if entry is None:
@@ -267,7 +282,7 @@ class Dispatcher:
             route=inner,
             top=route,
             flights=self._flights(route),
-            pattern=compile_path(path)[0],
+            pattern=_pattern(path),
             rank=(_specificity(path), self._standing(route), place),
         )
 
@@ -308,6 +323,12 @@ def _rank(entry: Entry) -> tuple[Any, ...]:
     return entry.rank
 
 
+@lru_cache(maxsize=4096)
+def _pattern(path: str) -> re.Pattern[str]:
+    return compile_path(path)[0]
+
+
+@lru_cache(maxsize=4096)
 def _specificity(path: str) -> tuple[int, ...]:
     """Segment by segment, what is least general first."""
     return tuple(_segment_rank(segment) for segment in path.split("/")[1:])

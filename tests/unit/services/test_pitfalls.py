@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import anyio
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, WebSocket
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -476,6 +477,24 @@ async def test_a_slash_too_many_is_redirected_as_ever(app: FastAPI) -> None:
     register_router(router_of(ping="/ping"), app=app)
     status, headers, _ = await ask(app, "/ping/")
     assert (status, headers["location"]) == (307, "http://h/ping")
+
+
+async def test_what_nobody_serves_is_looked_for_once(app: FastAPI) -> None:
+    """FastAPI tries every route twice for a 404: of 200 routes, for 780 µs."""
+    tried: list[str] = []
+
+    class Counted(APIRoute):
+        def matches(self, scope: Scope) -> Any:
+            tried.append(scope["path"])
+            return super().matches(scope)
+
+    router = APIRouter(route_class=Counted)
+    router.add_api_route("/a/{b}", says("a"))
+    register_router(router, app=app)
+    assert await text(app, "/nowhere/b") == 404
+    assert (await talk(app, "/nowhere/b"))[0]["type"] == "websocket.close"
+    assert tried == []
+    assert await text(app, "/a/b") == "a"
 
 
 async def test_the_root_path_is_taken_off(app: FastAPI) -> None:
