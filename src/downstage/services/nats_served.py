@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -49,6 +50,11 @@ SLACK_TICKS = 1
 """The caller's own clock comes first."""
 FAIL_S = 1.0
 BODILESS = frozenset({204, 304})
+METHOD = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
+PATH = re.compile(r"/[\x21-\x7e]*")
+QUERY = re.compile(r"[\x21-\x7e]*")
+FIELD = re.compile(rb"[a-z0-9!#$%&'*+.^_`|~-]+")
+UNSENDABLE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 log = get_logger(__name__)
 
 
@@ -328,8 +334,7 @@ def problem_frame(error: PlatformError) -> bytes:
 
 
 def _scope(service: str, head: CallHead) -> dict[str, Any]:
-    if not head.path.startswith("/") or not head.path.isascii() or not head.query.isascii():
-        raise FrameError("the path is out of form")
+    _check(head)
     headers = head.headers
     if not any(name == b"host" for name, _ in headers):
         headers = [(b"host", service.encode()), *headers]
@@ -348,3 +353,14 @@ def _scope(service: str, head: CallHead) -> dict[str, Any]:
         "server": (service, None),
         "state": {},
     }
+
+
+def _check(head: CallHead) -> None:
+    """Refuse what no HTTP server would hand to an application."""
+    if not METHOD.fullmatch(head.method):
+        raise FrameError("the method is out of form")
+    if not PATH.fullmatch(head.path) or not QUERY.fullmatch(head.query):
+        raise FrameError("the path is out of form")
+    for name, value in head.headers:
+        if not FIELD.fullmatch(name) or UNSENDABLE.search(value):
+            raise FrameError("a header is out of form")

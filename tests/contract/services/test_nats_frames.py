@@ -52,7 +52,20 @@ GOOD = CallHead("GET", "/echo", "", [])
         pytest.param(b"\x01\x01\0\0\xff\0" + b"\x91" * 0xFF00, "out of form", id="nesting bomb"),
         pytest.param(pack_bare(Kind.CANCEL), "not how a call begins", id="cancel"),
         pytest.param(pack(Kind.PIECE, PieceHead(1), b"x"), "not how a call begins", id="piece"),
-        pytest.param(pack(Kind.CALL, CallHead("GET", "x", "", [])), "path", id="relative path"),
+        *(
+            pytest.param(pack(Kind.CALL, head), why, id=what)
+            for head, why, what in (
+                (CallHead("GET", "x", "", []), "path", "relative path"),
+                (CallHead("GET", "", "", []), "path", "no path"),
+                (CallHead("GET", "/x y", "", []), "path", "space in the path"),
+                (CallHead("GET", "/x", "a b\r\n", []), "path", "lines in the query"),
+                (CallHead("", "/echo", "", []), "method", "no method"),
+                (CallHead("GET /x HTTP/1.1\r\n", "/echo", "", []), "method", "lines in the method"),
+                (CallHead("GET", "/echo", "", [(b"A", b"b")]), "header", "capitals"),
+                (CallHead("GET", "/echo", "", [(b"a", b"b\r\nc: d")]), "header", "lines"),
+                (CallHead("GET", "/echo", "", [(b"", b"b")]), "header", "no name"),
+            )
+        ),
     ],
 )
 async def test_frames_out_of_form_are_refused_in_words(
