@@ -52,6 +52,8 @@ def use_tls(options: TlsOptions) -> None:
 
 @lru_cache(64)
 def _timeout(total_s: float | None, read_s: float | None) -> aiohttp.ClientTimeout:
+    if total_s is not None and read_s is not None and total_s <= read_s:
+        read_s = None  # silence cannot last longer: spare a timer for each piece
     return aiohttp.ClientTimeout(total=total_s, sock_connect=CONNECT_S, sock_read=read_s)
 
 
