@@ -310,6 +310,37 @@ async def test_a_task_group_may_stay_open_between_start_and_stop(
         assert (await ready.lifecycle.disable("keeper")).state == "stopped"
 
 
+async def test_a_cancelled_host_still_stops_in_order(write: Write, running: Running) -> None:
+    """What runs below is there until what needs it has stopped."""
+    write(
+        "below",
+        """
+        import builtins
+        class Extension(IExt):
+            async def on_startup(self):
+                self.tasks = anyio.create_task_group()
+                await self.tasks.__aenter__()
+                self.tasks.start_soon(self.live)
+            async def live(self):
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    builtins.happened.append("below ends")
+            async def on_shutdown(self):
+                self.tasks.cancel_scope.cancel()
+                await self.tasks.__aexit__(None, None, None)
+        """,
+    )
+    stop = "await anyio.sleep(0.05); builtins.happened.append('above ends')"
+    write("above", telling("above", stop=stop, kind="async def"), more=needs("below"))
+    with anyio.CancelScope() as scope:
+        async with running() as ready:
+            assert states(ready) == {"below": "running", "above": "running"}
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert happened[-2:] == ["above ends", "below ends"]
+
+
 async def test_requests_in_flight_end_before_the_extension_does(
     write: Write, running: Running
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -153,6 +155,39 @@ async def test_a_module_that_hangs_while_it_is_imported(
     for thread in threading.enumerate():
         if thread.name == "extension-import":
             thread.join(5)
+
+
+LEAVES = """
+import anyio, sys
+from pathlib import Path
+from downstage.kernel.settings import load
+from downstage.services import host
+from downstage.services.context import PlatformUrls
+
+host.START_S = 0.2
+
+async def main() -> None:
+    settings = load(environment={}, overrides={
+        "platform.data": sys.argv[1], "extensions.folders": [sys.argv[2]],
+        "extensions.installed": False})
+    urls = PlatformUrls("http://127.0.0.1:0", "unix:///nowhere")
+    async with host.ServiceHost(settings, urls, services=(), extensions=True).run() as ready:
+        print(ready.extensions()[0].state)
+
+anyio.run(main)
+"""
+
+
+def test_a_module_that_hangs_does_not_keep_the_process(write: Write, data: Path) -> None:
+    home = write("hangs", "import threading\nthreading.Event().wait(60)\n")
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVES, str(data / "d"), str(home)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "failed"), done.stderr
 
 
 async def test_sys_exit_in_a_handler_or_a_task_takes_nobody_down(

@@ -72,7 +72,10 @@ def test_a_package_that_exists_is_extended(tmp_path: Path, modules: Modules) -> 
     assert sys.modules["email"] is email
 
 
-def test_new_code_counts_within_the_same_second(tmp_path: Path, modules: Modules) -> None:
+def test_new_code_counts_within_the_same_second(
+    tmp_path: Path, modules: Modules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     for number in range(5):
         write(tmp_path, {"ext_quick.py": f"NUMBER = {number}"})
         modules.claim("one", tmp_path, ["ext_quick"])
