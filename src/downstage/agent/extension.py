@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from downstage.agent.bridge import Bridge
 from downstage.agent.routes import create_router
 from downstage.services.extension import IExt
@@ -11,6 +14,8 @@ __all__ = ["Extension"]
 
 class Extension(IExt):
     """Stands for one region."""
+
+    requires: ClassVar[Mapping[str, str]] = {"identity": "?", "manager": "?"}
 
     async def on_startup(self, ext_id: str) -> None:
         """Wire the bridge to its manager."""

@@ -63,7 +63,7 @@ async def show_status(settings: Settings) -> None:
         health = await AsyncClient(facts.url, raise_for_status=False, timeout_s=5).healthcheck.get()
         sessions = await _all(client)
     console.print(f"[bold]{facts.url}[/]  process {facts.pid}")
-    for name, state in ready["services"].items():
+    for name, state in {**ready["services"], **ready["extensions"]}.items():
         console.print(f"  {name:<10} {state}")
     console.print("  healthy" if health.get("ok") else f"  [red]{health.get('message')}[/]")
     running = [s for s in sessions if s["state"] != "ended"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import anyio.to_thread
@@ -52,6 +52,8 @@ class Extension(IExt):
     Attributes:
         sessions, seats, reconciler: as they run, for tests in the same process.
     """
+
+    requires: ClassVar[Mapping[str, str]] = {"identity": "?", "agent": "?"}
 
     sessions: Sessions
     seats: Seats

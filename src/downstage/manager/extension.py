@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import ClassVar
 
 import anyio.to_thread
 
@@ -36,6 +38,8 @@ def process_settings(settings: Settings) -> ProcessSettings:
 
 class Extension(IExt):
     """Opens the database, finds the instances that still run, serves the routes."""
+
+    requires: ClassVar[Mapping[str, str]] = {"identity": "?"}
 
     _database: Database | None = None
     _instances: Instances | None = None

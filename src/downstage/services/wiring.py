@@ -172,7 +172,7 @@ class Wiring:
         place = self.places.pop(name, None)
         if place is not None:
             self._metrics.unwatch(place.context.app.state.meter)
-            self._metrics.forget(place.context.id)
+            self._metrics.forget(place.owner)
 
     def _data_of(self, unit: Unit) -> Path:
         data = self._settings.platform.data.absolute()
@@ -183,16 +183,20 @@ class Wiring:
 
     def _client(self, unit: Unit, service: str, act: str | None) -> AsyncClient:
         if unit.is_service:
-            return AsyncClient(
-                self._uri(service),
-                timeout_s=CALL_S,
-                token=self._token(unit.name, act),
-                retries=0,
-                description=None,
-            )
+            return self.as_service(unit.name, service, act)
         # An extension is nobody, unless the operator gave it a token: then it is who that says.
         token = self._given_tokens.get(unit.name)
         return AsyncClient(self._uri(service), timeout_s=CALL_S, token=token)
+
+    def as_service(self, caller: str, service: str, act: str | None = None) -> AsyncClient:
+        """A client of *service* with the token of *caller*, one of the platform's services."""
+        return AsyncClient(
+            self._uri(service),
+            timeout_s=CALL_S,
+            token=self._token(caller, act),
+            retries=0,
+            description=None,
+        )
 
     def _token(self, caller: str, act: str | None) -> Callable[[], Awaitable[str]]:
         async def fetch() -> tuple[str, str]:

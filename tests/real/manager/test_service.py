@@ -44,7 +44,7 @@ async def host(data: Path) -> AsyncIterator[ServiceHost]:
 @pytest.fixture
 def gateway(host: ServiceHost) -> AsyncClient:
     """A client with the gateway's own token."""
-    return host._client("gateway", "manager", None)
+    return host._wiring.as_service("gateway", "manager")
 
 
 def body(**changes: Any) -> dict[str, Any]:
@@ -116,7 +116,7 @@ async def test_who_may_not_is_refused(host: ServiceHost) -> None:
         with pytest.raises(BaseServiceError) as refused:
             await call()
         assert refused.value.status == 401
-    powerless = host._client("manager", "manager", None)
+    powerless = host._wiring.as_service("manager", "manager")
     with pytest.raises(BaseServiceError) as refused:
         await powerless.v1.instances.post(**body())
     assert refused.value.status == 403
