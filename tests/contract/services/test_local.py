@@ -130,12 +130,36 @@ class TestLocal(Local, TransportSuite):
                 if scope["path"] == "/wait":
                     await asyncio.sleep(1)
 
+        async def good(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                await asyncio.sleep(0)
+                await answer(send, 200, b"")
+
         transport = create("local://", app)
         for path in ("/wait", "/now", "/wait"):
             assert (await transport.request(Call("GET", path))).status == 500
+            assert (await create("local://", good).request(Call("GET", "/"))).status == 200
         task = asyncio.current_task()
         assert task is not None
         assert not task.cancelling()
+
+    async def test_a_handler_that_listens_to_nobody_is_cancelled(self) -> None:
+        started, cancelled = anyio.Event(), anyio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                started.set()
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    cancelled.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(create("local://", app).request, Call("GET", ""))
+            await started.wait()
+            tasks.cancel_scope.cancel()
+        with anyio.fail_after(1):
+            await cancelled.wait()
 
     async def test_giving_up_on_a_piece_does_not_end_the_body(self) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -174,13 +198,13 @@ class TestLocal(Local, TransportSuite):
             if scope["type"] == "http":
                 depth = len(scope["path"])
                 inner = b""
-                if depth < 100:
+                if depth < 400:
                     call = Call("GET", scope["path"] + "x")
                     inner = (await transport.request(call)).body
                 await answer(send, 200, inner + b".")
 
         transport = create("local://", app)
-        assert len((await transport.request(Call("GET", "/"))).body) == 100
+        assert len((await transport.request(Call("GET", "/"))).body) == 400
 
     async def test_errors_come_out_where_a_test_asks(self, transport: Transport) -> None:
         with raise_app_errors(), pytest.raises(RuntimeError, match="a defect"):

@@ -74,7 +74,8 @@ class Worker:
     def carry(self, steps: Steps, context: Context, ended: Ended, first: Any) -> None:
         """Go on with *steps*, which wait for *first*, or are `UNBEGUN`."""
         self._steps, self._context, self._ended, self._first = steps, context, ended, first
-        self._wake.set_result(None)
+        if not self._wake.done():  # else cancelled in the first step: the worker wakes by itself
+            self._wake.set_result(None)
 
     async def _work(self) -> None:
         loop = self._loop
