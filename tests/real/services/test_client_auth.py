@@ -186,10 +186,15 @@ async def test_a_refused_token_is_renewed_once(issuer: Issuer) -> None:
     assert await client.v1.latest.post(x=1) == "yes"
     assert len(issuer.asked) == 2
     issuer.valid = set()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(client.v1.latest.post)
+    assert len(issuer.asked) == 3
+    issuer.valid = set()
     with pytest.raises(BaseServiceError) as caught:
         await client.v1.latest.post(__headers__={"authorization": "Bearer mine"})
     assert caught.value.status == 401
-    assert len(issuer.asked) == 2
+    assert len(issuer.asked) == 3
 
 
 async def test_a_wrong_secret_is_refused_and_shown_nowhere(issuer: Issuer) -> None:

@@ -184,6 +184,10 @@ async def test_suffixes_hide_no_path(house: AsyncClient) -> None:
     assert await house.get.pages.post() == ["POST", "/get/pages"]
     assert await house.get["pages"]() == ["POST", "/get/pages"]
     assert await house.ws.get() == ["GET", "/ws"]
+    for name in ("curl", "download", "pages", "stream", "upload"):
+        assert await getattr(house, name)() == ["POST", f"/{name}"]
+        assert await getattr(house.x, name)() == ["POST", f"/x/{name}"]
+        assert await getattr(house.x.get, name).get() == ["GET", f"/x/get/{name}"]
     for name in ("stop", "stop_async", "call", "register", "unregister", "mro"):
         assert await house[name].get() == ["GET", f"/{name}"]
     for name in ("call", "register", "get_available_transports", "mro", "describe", "request"):
@@ -215,6 +219,12 @@ async def test_where_there_is_none_it_is_not_asked_for_again() -> None:
     assert await client.a_b.get(x=1) == ["GET", "/a-b"]
     assert await client.a_b.get(x=1) == ["GET", "/a-b"]
     assert [call.path for call in House.calls] == ["/openapi.json", "/a-b", "/a-b"]
+    House.calls.clear()
+    together = AsyncClient("house://none-too")
+    async with anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(together.a_b.get)
+    assert len([call for call in House.calls if call.path == "/openapi.json"]) == 1
 
 
 async def test_it_can_be_done_without() -> None:
@@ -236,6 +246,15 @@ async def test_after_a_404_the_description_is_looked_at_again(
         await client.new_one.get()
     House.document = document({"/new_one": {"get": operation()}})
     assert await client.new_one.get() == ["GET", "/new_one"]
+    # What calls that were made before meant is found out anew, too.
+    House.document = document({"/a-b": {"get": operation()}})
+    other = AsyncClient("house://moving-too")
+    for _ in range(2):
+        assert await other.a_b.get() == ["GET", "/a-b"]
+    House.document = document({"/a_b": {"get": operation()}})
+    with pytest.raises(BaseServiceError):
+        await other.new_one.get()
+    assert await other.a_b.get() == ["GET", "/a_b"]
 
 
 async def test_help_at_the_keyboard_makes_no_request() -> None:

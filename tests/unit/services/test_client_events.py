@@ -97,7 +97,7 @@ async def test_the_last_line_needs_no_end() -> None:
 
 
 EVENTS = (
-    b"\xef\xbb\xbf: a comment\n\nevent: made\ndata: one\ndata:two\nid: 7\n\n"
+    b"\xef\xbb\xbfevent: made\n: a comment\ndata: one\ndata:two\nid: 7\n\n"
     b"data\n\nid\ndata:  x\nretry: 1500\nretry: soon\nid: bad\0id\nodd: y\n\n"
     b"event: lost\n\ndata: not complete"
 )

@@ -60,6 +60,8 @@ class Lists:
                 return found, {}
             case "/circle":
                 return {"items": found, "next": "3"}, {}
+            case "/ping_pong" | "/ping-pong":
+                return {"items": found, "next": "5" if call.query == (("after", "3"),) else "3"}, {}
             case "/away":
                 return found, {"link": '<http://evil/x>; rel="next"'}
             case _:
@@ -121,6 +123,9 @@ async def test_pages_in_a_circle_are_an_error(client: Any) -> None:
     with pytest.raises(BaseServiceError, match="circle"):
         _ = [item async for item in client.circle.get.pages()]
     assert len(Lists.calls) == 2
+    with pytest.raises(BaseServiceError, match="circle"):
+        _ = [item async for item in client.ping_pong.get.pages()]
+    assert len(Lists.calls) == 5
 
 
 async def test_a_next_page_elsewhere_is_an_error(client: Any) -> None:

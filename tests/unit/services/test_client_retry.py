@@ -217,6 +217,12 @@ async def test_a_deadline_bounds_every_call_inside() -> None:
         assert Script.calls[-1].timeout_s == pytest.approx(3, abs=0.2)
         await client(timeout_s=1).a.get()
         assert Script.calls[-1].timeout_s == pytest.approx(1, abs=0.2)
+    known = client()
+    await known.a.get()
+    with deadline(3):
+        await known.a.get()
+    assert Script.calls[-1].timeout_s == pytest.approx(3, abs=0.2)
+    Script.calls[2:] = []
     with deadline(0), pytest.raises(ServiceTimeoutError, match="before it was sent"):
         await client().a.get()
     assert len(Script.calls) == 2
