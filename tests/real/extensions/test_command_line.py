@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trustme
 
 from downstage.testing.platform import PlatformProcess
 
@@ -172,6 +174,24 @@ def test_a_public_address_needs_tls_or_demo(made: Path, data: Path) -> None:
         dev.wait_for("Serving on http://127")
     with developing(made, "--port", "0", "--data", data / "d", "--demo") as dev:
         dev.wait_for("Serving on http://0")
+
+
+def test_over_tls(made: Path, data: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    chain, key = data / "chain.pem", data / "key.pem"
+    issued.cert_chain_pems[0].write_to_path(chain)
+    issued.private_key_pem.write_to_path(key)
+    trusted = ssl.create_default_context()
+    authority.configure_trust(trusted)
+    at = (made, "--port", "0", "--data", data / "d", "--host", "0.0.0.0")
+    with developing(*at, "--tls", chain, key) as dev:
+        port = dev.wait_for(r"Serving on https://0\.0\.0\.0:(\d+)")[1]
+        url = f"https://127.0.0.1:{port}{PATH}"
+        with urllib.request.urlopen(url, timeout=10, context=trusted) as answer:
+            assert answer.status == 200
+    said = downstage("ext", "dev", *at, "--tls", key, chain, code=2)
+    assert "no certificate and key" in said.replace("\n", " ")
 
 
 def test_nothing_to_serve(data: Path) -> None:
