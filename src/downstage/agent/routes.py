@@ -44,7 +44,7 @@ def create_router(bridge: Bridge) -> ServiceAPIRouter:
     @router.post("/v1/instances", status_code=201, responses=refusals(404, 409))
     async def create_instance(body: InstanceCreate, caller: Launcher) -> JSONResponse:
         """Start one."""
-        return _answer(await bridge.create(body, caller.act))
+        return _answer(await bridge.create(body, caller.person))
 
     @router.get("/v1/instances/{instance_id}", dependencies=reads, responses=refusals(404))
     async def get_instance(instance_id: str) -> JSONResponse:

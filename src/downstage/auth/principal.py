@@ -39,6 +39,11 @@ class Principal:
     token_id: str = ""
     expires_at: datetime | None = None
 
+    @property
+    def person(self) -> str | None:
+        """Subject of the person behind the call; None where a service calls for itself."""
+        return self.act if self.kind == "service" else self.subject
+
     def may(self, scope: str) -> bool:
         """Whether *scope* is held, directly or implied by another."""
         return scope in expand(self.scopes)

@@ -79,7 +79,7 @@ class Extension(IExt):
     def _wire(self, context: ServiceContext, store: Store, sealer: Sealer, runs: Path) -> None:
         settings, clock = context.settings.gateway, context.clock
         ice_servers = context.settings.media.ice_servers
-        region = Region(settings.region, lambda owner: context.client("agent", act=owner))
+        region = Region(settings.region, lambda person: context.client("agent", act=person))
         office = TicketOffice(context.client("identity"), settings.maximum_lease)
         sessions = Sessions(
             store=store,

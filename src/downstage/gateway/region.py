@@ -49,15 +49,15 @@ class Region:
         """What can be started here."""
         return ApplicationPage.model_validate(await _ask(self._client.v1.applications.get()))
 
-    async def create(self, wanted: InstanceCreate) -> InstanceView:
-        """Start an instance in its owner's name; it is ``starting`` when this returns.
+    async def create(self, wanted: InstanceCreate, *, act: str | None = None) -> InstanceView:
+        """Start an instance in the name of *act*, who asks; it is ``starting`` when this returns.
 
         Raises:
             NotFound, InvalidField, NoCapacity: refused, nothing was started (`is_refusal`).
-            Forbidden: the owner may start none; nothing was started.
+            Forbidden: that person may start none; nothing was started.
             Unavailable: no clear answer; it may have been started.
         """
-        client = self._clients(wanted.owner)
+        client = self._clients(act)
         answer = await _ask(client.v1.instances.post(wanted))
         return InstanceView.model_validate(answer)
 

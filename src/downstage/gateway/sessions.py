@@ -69,6 +69,8 @@ class Order:
     environment: dict[str, str] = field(default_factory=dict[str, str])
     display: Display = field(default_factory=Display)
     region: str | None = None
+    act: str | None = None
+    """Subject of the person who asks, in whose name the instance is asked for."""
     access_token: SecretStr | None = None
     spec: dict[str, Any] = field(default_factory=dict[str, Any])
     warnings: tuple[str, ...] = ()
@@ -273,7 +275,7 @@ class Sessions:
             await self._withdraw(session)
             raise
         try:
-            instance = await self.region.create(wanted)
+            instance = await self.region.create(wanted, act=order.act)
         except PlatformError as error:
             if is_refusal(error):
                 await self._withdraw(session)

@@ -24,18 +24,22 @@ def in_one_process(data: Path) -> Iterator[PlatformProcess]:
         yield platform
 
 
+def hints(nats: NatsServer) -> dict[str, str]:
+    """How services of several processes tell each other what changed."""
+    return {"DOWNSTAGE_BUS__URL": nats.url}
+
+
 @contextmanager
 def over_http(data: Path) -> Iterator[PlatformProcess]:
-    with ServedPlatform(data) as platform:
+    with NatsServer() as nats, ServedPlatform(data, environment=hints(nats)) as platform:
         yield platform
 
 
 @contextmanager
 def agent_behind_nats(data: Path) -> Iterator[PlatformProcess]:
     with NatsServer() as nats:
-        environment = {"DOWNSTAGE_BUS__URL": nats.url}
         uris = {"agent": f"{nats.url}/agent"}
-        with ServedPlatform(data, uris=uris, environment=environment) as platform:
+        with ServedPlatform(data, uris=uris, environment=hints(nats)) as platform:
             yield platform
 
 

@@ -44,7 +44,7 @@ async def test_a_session_lives_from_queue_to_end(house: Any) -> None:
     assert house.manager.running() == 0
 
 
-async def test_an_instance_is_asked_for_in_its_owners_name(house: Any) -> None:
+async def test_an_instance_is_asked_for_in_the_name_of_who_wants_it(house: Any) -> None:
     await house.create("anna")
     await house.create("bert")
     first, second = house.manager.claims
@@ -307,7 +307,7 @@ async def test_leases_end_what_nobody_uses(start: Any) -> None:
 
 
 async def test_a_start_that_never_shows_a_picture_fails(start: Any) -> None:
-    async with start(gateway__start_deadline="PT0.2S") as house:
+    async with start(gateway__start_deadline="PT0.6S") as house:
         created = await house.create()
         ended = await house.wait(created["id"], "ended")
         assert (ended["outcome"], ended["reason"]) == ("failed", "start-deadline")

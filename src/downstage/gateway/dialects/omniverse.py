@@ -211,6 +211,7 @@ class OmniverseRoutes:
             stage=body.url if is_stage(body.url) else None,
             arguments=tuple(spec.kit_args),
             environment=spec.kit_env,
+            act=caller.person,
             access_token=body.access_token,
             spec={**unknown, **kept, "url": body.url},
             warnings=tuple(

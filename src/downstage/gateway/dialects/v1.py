@@ -123,6 +123,7 @@ class SessionRoutes:
             environment=body.environment,
             display=body.display,
             region=body.region,
+            act=caller.person,
             access_token=body.access_token,
             key=key,
         )
