@@ -206,13 +206,15 @@ async def test_events_are_served(tasks: ProgressFacility, app: FastAPI) -> None:
             told.append(event)
 
     with anyio.fail_after(5):
-        async with anyio.create_task_group() as group:
-            async with tasks.task("import", total=2, subject=ANNA.subject) as task:
-                group.start_soon(watch, task)
+        async with (
+            anyio.create_task_group() as group,
+            tasks.task("import", total=2, subject=ANNA.subject) as task,
+        ):
+            group.start_soon(watch, task)
+            await anyio.wait_all_tasks_blocked()
+            for number in range(2):
+                task.advance(message=f"part {number}")
                 await anyio.wait_all_tasks_blocked()
-                for number in range(2):
-                    task.advance(message=f"part {number}")
-                    await anyio.wait_all_tasks_blocked()
     assert [(e["done"], e["state"]) for e in told] == [
         (0, "running"),
         (1, "running"),
