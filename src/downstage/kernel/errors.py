@@ -16,6 +16,7 @@
     ├── TooMany                      too-many              429   with Retry-After
     ├── Unavailable                  unavailable           503   with Retry-After
     │   └── NoCapacity               capacity              503
+    ├── Upstream                     upstream              502   another service failed
     ├── DeadlineExceeded             deadline              504
     └── SetupError                   setup                 500   the installation is at fault
 
@@ -43,6 +44,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "UnsupportedMedia",
+    "Upstream",
     "problem",
 ]
 
@@ -179,6 +181,14 @@ class NoCapacity(Unavailable):
 
     code = "capacity"
     title = "Every place is taken"
+
+
+class Upstream(PlatformError):
+    """Another service, asked for this request, answered with an error that is not the caller's."""
+
+    code = "upstream"
+    status = 502
+    title = "Another service failed"
 
 
 class DeadlineExceeded(PlatformError):

@@ -10,12 +10,16 @@ from starlette.middleware import Middleware
 
 from downstage.kernel.limits import MAX_BODY
 from downstage.services import health
+from downstage.services.api_page import ApiPage
 from downstage.services.book import book_of
 from downstage.services.facilities.requests import Meter, RequestMetrics
 from downstage.services.openapi import add_document, describe
 from downstage.services.problems import REQUEST_ID, install
 
 __all__ = ["ServiceApp", "create_app"]
+
+DOCS = "/docs"
+"""Where a browser sees the description."""
 
 
 class ServiceApp(FastAPI):
@@ -25,12 +29,15 @@ class ServiceApp(FastAPI):
     """How many of the middleware stand before all others."""
 
     def setup(self) -> None:
-        """Serve the description with an ETag, and FastAPI's pages."""
+        """Serve the description with an ETag, and a page that shows it, offline."""
         super().setup()
         if self.openapi_url:
             routes = self.router.routes
             routes[:] = [r for r in routes if getattr(r, "path", None) != self.openapi_url]
             add_document(self, self.openapi_url)
+            page = ApiPage(DOCS, self.title, self.openapi_url).routes()
+            routes.extend(page)
+            book_of(self).weaken(page)
 
     def openapi(self) -> dict[str, Any]:
         """What is served just now; kept until something changes."""
@@ -79,7 +86,8 @@ def create_app(
         request_id_header: name of the correlation id's header, in lower case.
         options: of FastAPI.
     """
-    app = ServiceApp(title=title, **options)
+    # FastAPI's own pages load their programs from elsewhere.
+    app = ServiceApp(title=title, docs_url=None, redoc_url=None, **options)
     book = book_of(app)
     install(app, max_body=max_body, request_id_header=request_id_header)
     app.state.meter = Meter(title)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from downstage.kernel.ids import new_uuid
+from downstage.services.client.propagation import TIMEOUT, deadline
 from downstage.services.forwarded import VETTED, is_forged
 
 __all__ = ["REQUEST_ID", "REQUEST_ID_HEADER", "RequestId"]
@@ -17,15 +19,27 @@ REQUEST_ID = "x-request-id"
 REQUEST_ID_HEADER = "downstage.request_id_header"
 """Key of the scope: the header's name, where it is another."""
 GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+MILLISECONDS = re.compile(rb"[0-9]{1,9}")
 Header = tuple[bytes, bytes]
+TIMEOUT_HEADER = TIMEOUT.encode()
+NO_DEADLINE = nullcontext()
+
+
+def _deadline_of(scope: Scope) -> AbstractContextManager[None]:
+    """What the caller's patience leaves to calls that are made on the way."""
+    for name, value in cast("list[Header]", scope["headers"]):
+        if name == TIMEOUT_HEADER and MILLISECONDS.fullmatch(value):
+            return deadline(int(value) / 1e3)
+    return NO_DEADLINE
 
 
 class RequestId:
     """Every request has an id: the caller's where it is well formed, else a new one.
 
     Handlers find it in the request's header, callers in the answer's. A W3C ``traceparent`` is
-    bound to the log as well. Headers by which proxies say who asks (`forwarded`) are taken out
+    bound to the log as well, and calls that a handler makes end when its caller stops waiting
+    (``x-request-timeout-ms``). Headers by which proxies say who asks (`forwarded`) are taken out
     here, unless a server has vetted them.
     """
 
@@ -49,7 +63,8 @@ class RequestId:
 
         bound = structlog.contextvars.bind_contextvars(**facts)
         try:
-            await self._app(scope, receive, tagged)
+            with _deadline_of(scope):
+                await self._app(scope, receive, tagged)
         finally:
             structlog.contextvars.reset_contextvars(**bound)
 
@@ -76,5 +91,9 @@ class RequestId:
             scope[REQUEST_ID_HEADER] = self._name
         facts = {"request_id": request_id}
         if trace is not None:
-            facts |= {"trace_id": trace[1].decode(), "parent_span_id": trace[2].decode()}
+            facts |= {
+                "trace_id": trace[1].decode(),
+                "parent_span_id": trace[2].decode(),
+                "trace_flags": trace[3].decode(),
+            }
         return facts

@@ -34,7 +34,7 @@ from downstage.services.extensions.watch import Watcher
 from downstage.services.extensions.workplace import BeforeImport, Deadlines
 from downstage.services.facilities.metrics import MetricsHub
 from downstage.services.supervisor import supervise
-from downstage.services.transports.http import close_pool
+from downstage.services.transports import close_transports
 from downstage.services.wiring import Wiring, Workbench
 
 __all__ = ["BUILT_IN", "ServiceHost"]
@@ -84,7 +84,7 @@ class ServiceHost:
         self.urls = urls
         self.bus = bus or nats_wiring.make_bus(settings)
         self.clock = clock or SystemClock()
-        self.public_app = public_app or registry.create_app("Downstage", openapi_url=None)
+        self.public_app = public_app or registry.create_app("Downstage")
         self.exts = SettingsTree(settings.exts)
         self.metrics_hub = MetricsHub()
         self._names = tuple(services)
@@ -174,7 +174,7 @@ class ServiceHost:
                     self._set_ready(ready=False)
                     with anyio.CancelScope(shield=True):
                         await self.lifecycle.stop_all()
-                        await close_pool()
+                        await close_transports()
                     tasks.cancel_scope.cancel()
 
     def _apps(self) -> dict[str, ASGIApp]:

@@ -12,16 +12,26 @@ from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocketState
 
 from downstage.kernel.errors import (
+    Conflict,
+    DeadlineExceeded,
     InvalidField,
     InvalidInput,
+    NotFound,
     PlatformError,
+    TooMany,
     Unavailable,
+    Upstream,
 )
 from downstage.kernel.limits import MAX_BODY
 from downstage.kernel.logging import get_logger
 from downstage.services.bodies import BodyLimit
 from downstage.services.book import book_of
 from downstage.services.correlation import REQUEST_ID, REQUEST_ID_HEADER, RequestId
+from downstage.services.errors import (
+    BaseServiceError,
+    ServiceTimeoutError,
+    ServiceUnavailableError,
+)
 from downstage.services.refusal import answer
 
 __all__ = ["REQUEST_ID", "BodyLimit", "RequestId", "answer", "install"]
@@ -38,6 +48,7 @@ def install(
 ) -> None:
     """Give *app* the platform's errors, request ids and body limit (None: no limit)."""
     app.add_exception_handler(PlatformError, cast("Any", _platform_error))  # sockets: no answer
+    app.add_exception_handler(BaseServiceError, cast("Any", _service_error))
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
@@ -58,6 +69,33 @@ async def _platform_error(connection: HTTPConnection, error: Exception) -> JSONR
         return response
     await _refuse_socket(connection, error, response)
     return None
+
+
+async def _service_error(connection: HTTPConnection, error: Exception) -> JSONResponse | None:
+    """A handler let through what a call of its own came to: what of it is the caller's business."""
+    assert isinstance(error, BaseServiceError)  # noqa: S101 - registered for this class alone
+    log.warning(
+        "upstream.failed", status=error.status, path=connection.url.path, url=error.url,
+        request_id=error.request_id,
+    )  # fmt: skip
+    return await _platform_error(connection, _translated(error))
+
+
+def _translated(error: BaseServiceError) -> PlatformError:
+    retry_after = {} if error.retry_after is None else {"retry_after_s": error.retry_after}
+    match error.status:
+        case 404:
+            return NotFound(error.detail)
+        case 409:
+            return Conflict(error.detail)
+        case 429:
+            return TooMany(error.detail, **retry_after)
+        case _ if isinstance(error, ServiceTimeoutError):
+            return DeadlineExceeded("A service that this needs did not answer in time.")
+        case _ if isinstance(error, ServiceUnavailableError) or error.status is None:
+            return Unavailable("A service that this needs does not answer.", **retry_after)
+        case _:
+            return Upstream("A service that this needs answered with an error.")
 
 
 async def _refuse_socket(socket: WebSocket, error: PlatformError, response: JSONResponse) -> None:

@@ -24,6 +24,7 @@ from downstage.services.facilities.injection import FacilitySet
 from downstage.services.facilities.metrics import MetricsHub
 from downstage.services.facilities.principal import Authenticator, ServiceTokens
 from downstage.services.supervisor import Crew
+from downstage.services.transports.local import close_app
 
 __all__ = ["Wiring", "Workbench"]
 
@@ -56,7 +57,8 @@ class Workbench:
         await self.crew.stop()
 
     async def clear(self) -> None:
-        """Close its facilities; its name is free again."""
+        """Close its facilities and what local calls began; its name is free again."""
+        await close_app(self.context.app)
         await self.context.facilities.close()
         _owners.discard(self.owner)
         with suppress(ServiceUnavailableError):  # another host may have the name by now

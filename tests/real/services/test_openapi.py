@@ -35,11 +35,11 @@ pytestmark = [pytest.mark.real, pytest.mark.anyio]
 SERVICES = ("identity", "manager", "agent", "gateway")
 HEALTH = "the same on every application, for machines that watch it"
 PAGES = "files of a web page"
-DOCS = "FastAPI's page of the description, for who develops"
+DOCS = "the page of the description, for who develops"
 HIDDEN = {
     **dict.fromkeys(("/status", "/health", "/healthcheck", "/ready", "/startup"), HEALTH),
     "/openapi.json": "the description itself",
-    **dict.fromkeys(("/docs", "/docs/oauth2-redirect", "/redoc"), DOCS),
+    **dict.fromkeys(("/docs", "/docs/", "/docs/{name}"), DOCS),
     **dict.fromkeys(
         (
             "/",
