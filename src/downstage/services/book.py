@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import inspect
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from downstage.kernel.errors import Conflict
-from downstage.services.dispatch import Dispatcher, Entry, leaves, shape_of, watched
+from downstage.services.dispatch import Dispatcher, Entry, leaves, nested, shape_of, watched
 from downstage.services.flights import OWNER, Flights
 
 __all__ = ["Book", "Encoder", "Registration", "book_of", "books", "caller_place"]
@@ -48,9 +49,11 @@ class Registration:
     routes: list[BaseRoute] = field(default_factory=list[BaseRoute])
     """Top-level objects of the application's router that it brought."""
     refresh: Callable[[], None] | None = None
+    watching: list[APIRouter] = field(default_factory=list[APIRouter])
+    """The router and those in it, whose changes are its own."""
 
     def refreshed(self) -> None:
-        """The router that was registered has changed."""
+        """The router that was registered, or one in it, has changed."""
         if self.refresh is not None:
             self.refresh()
 
@@ -64,6 +67,7 @@ class Book:
         self._of_route: dict[int, Registration] = {}
         self._weak = set[int]()
         self._started: list[APIRouter] = []
+        self._following: list[APIRouter] = []
         self.version = 0
         """Counts changes; what is built of the routes names the version that it was built of."""
         self.facilities: dict[str, object] = {}
@@ -87,13 +91,14 @@ class Book:
 
     def follow(self, router: APIRouter) -> None:
         """Notice when *router*, which FastAPI itself included, or one in it changes."""
-        watched(router).watch(self._followed)
-        for route in router.routes:
-            inner = getattr(route, "original_router", None)
-            if isinstance(inner, APIRouter):
-                self.follow(inner)
+        self._following.append(router)
+        for one in nested(router):
+            watched(one).watch(self._followed)
 
     def _followed(self) -> None:
+        for router in self._following:
+            for one in nested(router):
+                watched(one).watch(self._followed)
         self.dispatcher.changed()
         self.changed()
 
@@ -129,7 +134,7 @@ class Book:
             return
         self._drop_routes(item)
         if item.kind == "router":
-            watched(item.thing).unwatch(item.refreshed)
+            self._watch(item, [])
         elif item.kind == "facility":
             self.facilities.pop(item.key[1], None)
         elif item.kind == "encoder":
@@ -155,13 +160,12 @@ class Book:
             found = list(leaves(router, prefix))
             self._check(item, [(leaf.path, leaf.route) for leaf in found])
             self._drop_routes(item)
-            # Each inclusion would start the router's lifespan once more, and none would leave it.
-            lifespan = app.router.lifespan_context
             before = len(app.router.routes)
-            for leaf in found:
-                app.router.include_router(leaf.router, prefix=prefix, **options)
-            app.router.lifespan_context = lifespan
+            with _without_start(app.router):
+                for leaf in found:
+                    app.router.include_router(leaf.router, prefix=prefix, **options)
             self._take_routes(item, app.router.routes[before:])
+            self._watch(item, nested(router))
 
         try:
             refresh()
@@ -169,8 +173,15 @@ class Book:
             self._items.pop(item.key, None)
             raise
         item.refresh = refresh
-        watched(router).watch(item.refreshed)
         self._start(router)
+
+    def _watch(self, item: Registration, routers: Iterable[APIRouter]) -> None:
+        """Hear of changes of *routers*, and of no others, on behalf of *item*."""
+        for router in item.watching:
+            watched(router).unwatch(item.refreshed)
+        item.watching = list(routers)
+        for router in item.watching:
+            watched(router).watch(item.refreshed)
 
     def serve(
         self, item: Registration, add: Callable[[], object], path: str, like: BaseRoute
@@ -207,6 +218,8 @@ class Book:
         self._started.append(router)
         starter = copy.copy(router)
         starter.routes = []
+        if _is_default(router.lifespan_context):  # it runs these itself
+            starter.on_startup, starter.on_shutdown = [], []
         before = len(self.app.router.routes)
         self.app.router.include_router(starter)
         del self.app.router.routes[before:]
@@ -284,6 +297,21 @@ def _hide_each_other(entry: Entry, path: str, route: BaseRoute) -> bool:
         return False
     methods = getattr(route, "methods", None)
     return methods is None or entry.methods is None or bool(entry.methods & set(methods))
+
+
+@contextmanager
+def _without_start(router: APIRouter) -> Generator[None]:
+    """Inside, what *router* includes adds nothing to its start and end.
+
+    Each inclusion would start the included one once more, and none would leave it.
+    """
+    lifespan = router.lifespan_context
+    begin, end = list(router.on_startup), list(router.on_shutdown)
+    try:
+        yield
+    finally:
+        router.lifespan_context = lifespan
+        router.on_startup[:], router.on_shutdown[:] = begin, end
 
 
 def _is_default(lifespan: object) -> bool:

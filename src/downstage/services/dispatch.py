@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, SupportsIndex, cast
+from typing import Any, Self, SupportsIndex, cast
 
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
@@ -23,10 +23,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from downstage.services.flights import Flights
 
-__all__ = ["Dispatcher", "Entry", "Leaf", "RouteList", "leaves", "shape_of", "watched"]
+__all__ = ["Dispatcher", "Entry", "Leaf", "RouteList", "leaves", "nested", "shape_of", "watched"]
 
 PARAMETER = re.compile(r"\{[^}:]+(?::([^}]+))?\}")
-LITERAL, PARTIAL, TYPED, PLAIN, TAIL = range(5)
+LITERAL, PARTIAL, TYPED, PLAIN, TAIL, END = range(6)
 
 
 class RouteList(list[BaseRoute]):
@@ -38,6 +38,7 @@ class RouteList(list[BaseRoute]):
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call the method *changed* after every change, for as long as its object lives."""
+        self.unwatch(changed)
         self._watchers.append(weakref.WeakMethod(changed))
 
     def unwatch(self, changed: Callable[[], None]) -> None:
@@ -81,6 +82,10 @@ class RouteList(list[BaseRoute]):
         super().clear()
         self._changed()
 
+    def __iadd__(self, items: Iterable[BaseRoute], /) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
+        self.extend(items)
+        return self
+
     def __setitem__(self, index: Any, item: Any, /) -> None:
         super().__setitem__(index, item)
         self._changed()
@@ -121,6 +126,15 @@ def leaves(router: APIRouter, prefix: str = "") -> Iterator[Leaf]:
                 yield Leaf(_only(router, wrapped), leaf.path, leaf.route)
         else:
             yield Leaf(_only(router, route), prefix + str(getattr(route, "path", "")), route)
+
+
+def nested(router: APIRouter) -> Iterator[APIRouter]:
+    """*router* and every router that it includes, directly or through others."""
+    yield router
+    for route in list(router.routes):
+        inner = getattr(route, "original_router", None)
+        if isinstance(inner, APIRouter):
+            yield from nested(inner)
 
 
 def _only(router: APIRouter, route: BaseRoute) -> APIRouter:
@@ -330,8 +344,8 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 @lru_cache(maxsize=4096)
 def _specificity(path: str) -> tuple[int, ...]:
-    """Segment by segment, what is least general first."""
-    return tuple(_segment_rank(segment) for segment in path.split("/")[1:])
+    """Segment by segment, what is least general first; so is what goes on behind a tail."""
+    return (*(_segment_rank(segment) for segment in path.split("/")[1:]), END)
 
 
 def _segment_rank(segment: str) -> int:
