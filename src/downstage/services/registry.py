@@ -331,7 +331,7 @@ async def _stop(ext_id: str, item: Registration) -> None:
             result = stop()
             if inspect.isawaitable(result):
                 await result
-        except Exception:  # somebody else's code at its end: the others must still be stopped
+        except (Exception, SystemExit):  # somebody else's code: the others must still be stopped
             log.exception("facility.stop_failed", owner=ext_id, name=item.key[1])
     if scope.cancelled_caught:
         log.error("facility.stop_timed_out", owner=ext_id, name=item.key[1], limit_s=STOP_S)

@@ -244,3 +244,15 @@ async def test_an_own_database_is_migrated(data: Path) -> None:
     async with opened(None) as facility:
         with pytest.raises(SetupError, match="no folder"):
             await facility.own(migrations="downstage.identity.migrations")
+
+
+@pytest.mark.parametrize("address", ["sqlite:///own.db", "sqlite://"])
+async def test_an_error_shows_the_statement_and_not_its_values(data: Path, address: str) -> None:
+    async with opened(data, own={"connection_string": address}) as facility:
+        async with facility.get("own") as db:
+            await db.execute(query=THINGS)
+            await db.execute(query=ADD, values={"name": "hunter2"})
+            with pytest.raises(IntegrityError) as caught:
+                await db.execute(query=ADD, values={"name": "hunter2"})
+        assert "INSERT INTO things" in str(caught.value)
+        assert "hunter2" not in str(caught.value)

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from downstage.kernel.errors import SetupError
 from downstage.kernel.exts import parse_assignment
 from downstage.kernel.settings import load
 from downstage.services.extensions.settings import SettingsTree
+from downstage.services.extensions.unit import told
 from downstage.services.extensions.values import Text, convert
 
 pytestmark = pytest.mark.unit
@@ -44,6 +45,17 @@ def tree(
     made = SettingsTree(settings.exts)
     made.declare("a.b-c", DEFAULTS)
     return made
+
+
+def test_a_value_that_a_model_refuses_is_in_no_traceback(tmp_path: Path) -> None:
+    class Secret(BaseModel):
+        token: SecretStr
+
+    file = tmp_path / "downstage.toml"
+    file.write_text('exts."x".token = ["hunter2"]')
+    with pytest.raises(SetupError, match="token: input should be") as caught:
+        tree(file=file).model_of("x", Secret)
+    assert "hunter2" not in told(caught.value)[1]
 
 
 def test_each_source_overrules_the_one_before(tmp_path: Path) -> None:

@@ -311,14 +311,24 @@ class Reversed:
     def decompress(self, data: bytes) -> bytes:
         if data == b"bad":
             raise ValueError("no")
+        if data == b"worse":
+            raise LookupError("an error of its own, as most such libraries have one")
         return data[::-1] * (1 if len(data) < 100 else 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("length", "status"), [("9" * 5000, 413), ("0" * 5000 + "1", 200), ("1", 200)]
+)
+async def test_T04_a_length_of_any_length_is_read(app: FastAPI, length: str, status: int) -> None:
+    assert (await ask(app, "/size", [("content-length", length)], [b"x"]))[0] == status
 
 
 async def test_an_encoder_of_one_s_own(app: FastAPI) -> None:
     register_encoder("Rev", Reversed(), app=app)
     headers = [("content-encoding", "rev"), ("content-type", "application/json")]
     assert (await ask(app, "/parsed", headers, [b'}1 :"', b'a"{']))[2] == {"a": 1}
-    assert (await ask(app, "/size", headers, [b"bad"]))[0] == 400
+    for bad in (b"bad", b"worse"):
+        assert (await ask(app, "/size", headers, [bad]))[0] == 400
     assert (await ask(app, "/size", headers, [b"x" * 100]))[0] == 413
     assert (await ask(app, "/size", headers, [b"x" * (MAX_BODY + 1)]))[0] == 413
 

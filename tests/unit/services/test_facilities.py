@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import subprocess
 import sys
@@ -318,6 +319,33 @@ def test_importing_facilities_imports_no_engine() -> None:
 
 async def test_progress_is_injected_into_the_extension_that_asks() -> None:
     assert isinstance(FacilitySet("a-1").get("progress"), ProgressFacility)
+
+
+async def test_a_key_beyond_ascii_is_no_crash_of_the_check() -> None:
+    app = create_app("Keys")
+    key = ApiKeyHeader([lambda key: hmac.compare_digest(key, "first")])
+
+    @app.get("/in", dependencies=[Depends(key)])
+    async def enter() -> str:
+        return "in"
+
+    with pytest.raises(BaseServiceError, match="not valid") as caught:
+        await AsyncClient("local://", app)["in"].get(__headers__={"x-api-key": "é"})
+    assert caught.value.status == 401
+
+
+async def test_one_that_leaves_at_its_end_takes_nobody_along() -> None:
+    ends = list[str]()
+
+    class Leaver:
+        def stop(self) -> None:
+            sys.exit(3)
+
+    found = FacilitySet("a-1")
+    found.register("first", Lamp(ends, "first"))
+    found.register("leaver", Leaver())
+    await found.close()
+    assert ends == ["first"]
 
 
 async def test_keys_are_one_and_of_sensible_size() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -297,3 +299,41 @@ def test_it_is_planned_in_the_future_and_in_rhythm(
         assert job.base > now - jitter - period * 1e-6
         beats = (job.base - 1000.0) / period
         assert abs(beats - round(beats)) < 1e-3
+
+
+async def test_a_job_that_leaves_the_program_is_a_crash_like_any_other() -> None:
+    async def leave() -> None:
+        sys.exit(3)
+
+    async with running() as world:
+        jobs = [
+            world.scheduler.every(10, leave, name="async"),
+            world.scheduler.every(10, lambda: sys.exit(3), name="plain"),
+        ]
+        await world.pass_(10)
+        while any(job.is_running for job in jobs):
+            await anyio.lowlevel.checkpoint()
+        assert [job.failures for job in jobs] == [1, 1]
+
+
+async def test_a_plain_function_whose_run_was_given_up_is_not_begun_again() -> None:
+    held, begun = threading.Event(), list[int]()
+
+    def hang() -> None:
+        begun.append(1)
+        held.wait(5)
+
+    async with running() as world:
+        job = world.scheduler.every(10, hang, timeout=0.02)
+        try:
+            await world.pass_(10)
+            while not job.failures:
+                await anyio.lowlevel.checkpoint()
+            await world.pass_(10)
+            assert (job.skipped, len(begun)) == (1, 1)
+        finally:
+            held.set()
+        while job.is_held:
+            await anyio.lowlevel.checkpoint()
+        await world.pass_(10)
+        assert len(begun) == 2

@@ -226,11 +226,12 @@ def _validated(model: type[M], values: Mapping[str, Any], name: str) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
+        # What was given may be a secret: neither the message nor a traceback shows it.
         parts = [
             f"{'.'.join(str(p) for p in item['loc'])}: {item['msg'].lower()}"
             for item in error.errors(include_input=False)
         ]
-        raise SetupError(f'exts."{name}": ' + "; ".join(parts) + ".") from error
+        raise SetupError(f'exts."{name}": ' + "; ".join(parts) + ".") from None
 
 
 def _parts(path: str) -> list[str]:

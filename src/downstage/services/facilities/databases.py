@@ -227,10 +227,11 @@ def _engine(url: URL, settings: DatabaseSettings) -> Any:
     if url.get_driver_name() == "asyncpg":
         options = {"timeout": CONNECT_S, "command_timeout": settings.timeout, **options}
     if url.get_backend_name() == "sqlite":  # in memory: one connection, or each has its own
-        return create_async_engine(url, connect_args=options)
+        return create_async_engine(url, connect_args=options, hide_parameters=True)
     return create_async_engine(
         url,
         connect_args=options,
+        hide_parameters=True,
         pool_size=settings.pool_size,
         max_overflow=0,
         pool_timeout=CONNECT_S,

@@ -198,7 +198,7 @@ class FacilitySet:
             result = stop()
             if inspect.isawaitable(result):
                 await result
-        except Exception:  # somebody else's code at its end: the others must still be stopped
+        except (Exception, SystemExit):  # somebody else's code: the others must still be stopped
             log.exception("facility.stop_failed", owner=self.owner, name=name)
 
     def _make(self, kind: type[Facility]) -> Facility:

@@ -50,6 +50,8 @@ class Job:
     skipped: int = 0
     """Times at which it should have run and did not: it was running still, or nobody was up."""
     is_running: bool = False
+    is_held: bool = False
+    """A plain function is at work in its thread, also where its run was given up."""
     is_cancelled: bool = False
     last_run: datetime | None = None
     last_seconds: float | None = None
@@ -119,6 +121,8 @@ class SchedulerFacility(Facility):
         self._scope: anyio.CancelScope | None = None
         self._wake = _Wake()
         self._ended = anyio.Event()
+        # Of its own: functions that hang must not take the threads that handlers need.
+        self._threads = anyio.CapacityLimiter(MAX_JOBS)
 
     @classmethod
     def make(cls, parts: FacilityParts) -> Self:
@@ -252,7 +256,7 @@ class SchedulerFacility(Facility):
                 del self._jobs[name]
             elif job.due <= now:
                 job.plan(now)
-                if job.is_running:
+                if job.is_running or job.is_held:
                     job.skipped += 1
                 else:
                     job.is_running = True
@@ -266,9 +270,9 @@ class SchedulerFacility(Facility):
             job.scope = scope
             try:
                 with anyio.fail_after(job.timeout_s):
-                    await _call(job.function)
+                    await _call(job, self._threads)
                 job.failed_in_a_row = 0
-            except Exception:  # supervision: a crash must end neither the job nor the others
+            except (Exception, SystemExit):  # supervision: it ends neither the job nor the others
                 job.failures += 1
                 job.failed_in_a_row += 1
                 log.exception(
@@ -283,11 +287,19 @@ class SchedulerFacility(Facility):
         self.wake()
 
 
-async def _call(function: Callable[[], object]) -> None:
-    if inspect.iscoroutinefunction(function):
-        await function()
+async def _call(job: Job, threads: anyio.CapacityLimiter) -> None:
+    if inspect.iscoroutinefunction(job.function):
+        await job.function()
         return
-    result = await anyio.to_thread.run_sync(function, abandon_on_cancel=True)
+
+    def work() -> object:
+        job.is_held = True
+        try:
+            return job.function()
+        finally:
+            job.is_held = False
+
+    result = await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=threads)
     if inspect.isawaitable(result):
         await result
 

@@ -23,6 +23,7 @@ def create_sqlite_engine(path: Path, *, pool_size: int = 4) -> AsyncEngine:
         f"sqlite+aiosqlite:///{path}",
         connect_args={"timeout": BUSY_S},
         pool_size=pool_size,
+        hide_parameters=True,  # errors are logged, and values are people's
         max_overflow=4,
     )
 
