@@ -10,7 +10,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from downstage.kernel.ids import new_uuid
-from downstage.services.client.propagation import TIMEOUT, deadline
+from downstage.services.client.propagation import TIMEOUT, begin_handling, deadline, end_handling
 from downstage.services.forwarded import VETTED, is_forged
 
 __all__ = ["REQUEST_ID", "REQUEST_ID_HEADER", "RequestId"]
@@ -62,10 +62,12 @@ class RequestId:
             await send(message)
 
         bound = structlog.contextvars.bind_contextvars(**facts)
+        handled = begin_handling(facts)
         try:
             with _deadline_of(scope):
                 await self._app(scope, receive, tagged)
         finally:
+            end_handling(handled)
             structlog.contextvars.reset_contextvars(**bound)
 
     def _read(self, scope: Scope) -> dict[str, str]:

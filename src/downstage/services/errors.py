@@ -84,7 +84,7 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> in
         return int(value[:9])
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year or a zone beyond all measure
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

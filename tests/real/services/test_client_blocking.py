@@ -14,7 +14,6 @@ from typing import Any
 
 import anyio
 import pytest
-import structlog
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import StreamingResponse
 from starlette.websockets import WebSocketDisconnect
@@ -27,6 +26,7 @@ from downstage.services import (
     describe,
 )
 from downstage.services.client import Event, portal
+from downstage.services.client.propagation import handling
 from downstage.services.registry import create_app
 from downstage.services.server import Server, open_port
 
@@ -167,7 +167,7 @@ def test_sockets(client: Client) -> None:
 
 
 def test_the_callers_context_goes_along(client: Client) -> None:
-    with structlog.contextvars.bound_contextvars(request_id="r-9"):
+    with handling(request_id="r-9"):
         assert client.v1.request_id.get() == "r-9"
     assert client.v1.request_id.get() != "r-9"
 

@@ -111,7 +111,7 @@ async def test_the_cursors_parameter_may_be_named(client: Any) -> None:
 
 async def test_the_description_names_the_cursors_parameter() -> None:
     register("lists", Lists)
-    Lists.calls = []
+    Lists.calls, Lists.size = [], 7
     parameters = [{"name": "cursor", "in": "query", "schema": {"type": "string"}}]
     paths = {"/ours": {"get": {"parameters": parameters, "responses": {}}}}
     client = AsyncClient("lists://h", description={"openapi": "3.1.0", "paths": paths})

@@ -14,12 +14,12 @@ from urllib.parse import unquote
 from uuid import UUID
 
 import pytest
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
 from downstage.services import AsyncClient, register
+from downstage.services.client.propagation import handling
 from downstage.services.errors import (
     BaseServiceError,
     ServiceNotFoundError,
@@ -196,7 +196,7 @@ async def test_headers_cannot_smuggle(client: AsyncClient, value: str) -> None:
 
 async def test_probing_makes_no_request(client: AsyncClient) -> None:
     for thing in (client, client.a.b):
-        for name in ("__deepcopy__", "_repr_html_", "_ipython_display_", "__len__", "_x"):
+        for name in ("__deepcopy__", "_repr_html_", "_ipython_display_", "__len__", "_x", "getdoc"):
             assert not hasattr(thing, name)
         assert "recorder://host/base" in repr(thing)
     copy.copy(client.a)
@@ -204,6 +204,8 @@ async def test_probing_makes_no_request(client: AsyncClient) -> None:
     with pytest.raises((TypeError, pickle.PicklingError, AttributeError)):
         pickle.dumps(lambda: client)
     assert Recorder.calls == []
+    await client.a["getdoc"].get()
+    assert Recorder.calls[0].path == "/a/getdoc"
 
 
 def test_a_representation_shows_no_password() -> None:
@@ -232,7 +234,7 @@ async def test_a_token_is_sent_unless_the_call_has_its_own() -> None:
 
 
 async def test_the_request_id_of_the_present_request_goes_along(client: AsyncClient) -> None:
-    with structlog.contextvars.bound_contextvars(request_id="r-1"):
+    with handling(request_id="r-1"):
         await client.a.get()
         assert last().headers["x-request-id"] == "r-1"
         await client.a.get(__headers__={"X-Request-Id": "mine"})
@@ -293,6 +295,18 @@ async def test_an_error_without_problem_has_its_body(client: AsyncClient) -> Non
         await client.a.get()
     error = caught.value
     assert (error.problem, error.body, error.code, error.retry_after) == (None, "oops", None, None)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "x", "-5", "Mon, 01 Jan 2024 00:00:00 +99999999999999999",
+     f"Mon, 01 Jan {9 * 10**19} 00:00:00 GMT", "Mon, 99 Jan 2024 00:00:00 GMT"],
+)  # fmt: skip
+async def test_a_time_that_is_none_is_not_waited_for(client: AsyncClient, value: str) -> None:
+    Recorder.answer = Answer(503, {"retry-after": value}, b"oops")
+    with pytest.raises(ServiceUnavailableError) as caught:
+        await client.a.post()
+    assert caught.value.retry_after is None
 
 
 async def test_errors_may_be_returned() -> None:

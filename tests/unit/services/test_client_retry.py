@@ -8,7 +8,6 @@ from typing import Any
 
 import anyio
 import pytest
-import structlog
 
 from downstage.kernel.clock import ManualClock
 from downstage.services import (
@@ -23,6 +22,7 @@ from downstage.services import (
     register,
 )
 from downstage.services.client import Authorization, traced
+from downstage.services.client.propagation import handling
 from downstage.services.transports import Answer, Call
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -236,7 +236,7 @@ async def test_traces_are_carried_on_or_begun() -> None:
     version, trace, span, flags = Script.calls[-1].headers["traceparent"].split("-")
     assert (version, len(trace), len(span), flags) == ("00", 32, 16, "01")
     # As a service binds it when it handles a request.
-    with structlog.contextvars.bound_contextvars(trace_id="a" * 32, trace_flags="00"):
+    with handling(trace_id="a" * 32, trace_flags="00"):
         await client().a.get()
     assert Script.calls[-1].headers["traceparent"].startswith(f"00-{'a' * 32}-")
     assert Script.calls[-1].headers["traceparent"].endswith("-00")

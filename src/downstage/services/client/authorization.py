@@ -209,7 +209,7 @@ class OidcClientCredentials(Authorization):
         found = await _ask("GET", f"{self._issuer}/.well-known/openid-configuration", {}, None)
         url = found.get("token_endpoint")
         # The secret goes nowhere but to the scheme that we were told to trust.
-        safe = isinstance(url, str) and urlsplit(url).scheme in ("https", _scheme(self._issuer))
+        safe = isinstance(url, str) and _scheme(url) in ("https", _scheme(self._issuer))
         if not safe or found.get("issuer", self._issuer) not in (self._issuer, f"{self._issuer}/"):
             raise self._failure("the issuer names no token endpoint that can be trusted")
         return str(url)
@@ -219,13 +219,16 @@ class OidcClientCredentials(Authorization):
 
 
 def _scheme(url: str | None) -> str:
-    return urlsplit(url or "").scheme
+    try:
+        return urlsplit(url or "").scheme
+    except ValueError:
+        return "none"
 
 
 def _is_number(value: object) -> bool:
     try:
         return float(cast("Any", value)) >= 0
-    except ValueError:
+    except (ValueError, OverflowError):
         return False
 
 

@@ -78,11 +78,14 @@ def _understand(asked: Asked, description: Description | None) -> tuple[Plan, fr
         # A call without `__method__` is found by its keywords alone, see `Engine`.
         names = tuple(asked.keywords)
         key = names if asked.method is None else (None, asked.method, *names)
+    elif len(asked.segments) == 1 and asked.method is None and asked.raw is None:
+        # The same id again: who watches something asks for it more than once.
+        key = (asked.segments[0], Ellipsis, *asked.keywords)
     plan = target.plans.get(key) if key is not None else None
     if plan is not None:
         return plan, NONE
     plan, taken = _find(asked, description)
-    if not taken and not asked.segments:
+    if not taken and key is not None:
         plan = replace(
             plan,
             simply=_simple_place(plan, asked.keywords),

@@ -23,6 +23,7 @@ from downstage.services.client.target import Target
 __all__ = ["to_curl"]
 
 MASK = "***"
+WITH_SCHEME = frozenset({"authorization", "proxy-authorization"})
 UNSAID = frozenset({REQUEST_ID, TIMEOUT, TRACE, IDEMPOTENCY_KEY, "content-length"})
 
 
@@ -65,12 +66,15 @@ def _fields(engine: Engine, out: Outgoing) -> list[str]:
         low = name.lower()
         if low in UNSAID or low in engine.header_names():
             continue
-        scheme, space, _ = value.partition(" ")
-        is_secret = low in SECRET_HEADERS or TELLING.search(low)
-        fields.append(
-            f"{name}: {f'{scheme} {MASK}' if space else MASK}" if is_secret else f"{name}: {value}"
-        )
+        fields.append(f"{name}: {_shown(low, value, engine.secret_names)}")
     return fields
+
+
+def _shown(name: str, value: str, secret_names: frozenset[str]) -> str:
+    if name not in SECRET_HEADERS | secret_names and not TELLING.search(name):
+        return value
+    scheme, space, _ = value.partition(" ")
+    return f"{scheme} {MASK}" if space and name in WITH_SCHEME else MASK
 
 
 def _body(out: Outgoing) -> list[str]:
@@ -89,20 +93,22 @@ def _without_secrets(value: object, name: str = "") -> object:
     if isinstance(value, SecretStr | SecretBytes) or (TELLING.search(name) and value is not None):
         return MASK
     if isinstance(value, BaseModel | msgspec.Struct) or is_dataclass(value):
-        value = msgspec.json.decode(encode_json(_revealed(value)))
+        value = msgspec.json.decode(msgspec.json.encode(value, enc_hook=_masked))
     if isinstance(value, Mapping):
         fields = cast("Mapping[object, object]", value)
         return {key: _without_secrets(inner, str(key)) for key, inner in fields.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | set | frozenset):
         return [_without_secrets(inner) for inner in cast("list[object]", value)]
     return value
 
 
-def _revealed(value: object) -> object:
-    """A pydantic model with its secrets masked, as its own `model_dump` does."""
+def _masked(value: object) -> Any:
+    """What the JSON encoder does not know by itself, with its secrets masked."""
+    if isinstance(value, SecretStr | SecretBytes):
+        return MASK
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", by_alias=True)
-    return value
+    return msgspec.json.decode(encode_json(value))
 
 
 def _quote(text: str) -> str:

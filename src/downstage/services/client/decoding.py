@@ -36,6 +36,7 @@ TELLING = re.compile(
 SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"}
 )
+NONE = frozenset[str]()
 _json = msgspec.json.Decoder()
 
 
@@ -66,14 +67,20 @@ def with_status(body: object, status: int) -> object:
 
 
 def to_error(
-    method: str, path: str, url: str, answer: Answer, sent: Mapping[str, str]
+    method: str,
+    path: str,
+    url: str,
+    answer: Answer,
+    sent: Mapping[str, str],
+    secret_names: frozenset[str] = NONE,
 ) -> BaseServiceError:
-    """The exception for an error answer; *sent* are the headers that it may echo, not repeat."""
+    """The exception for an error answer; *sent* are the headers that it may echo, not repeat.
+
+    Which of them are secret their names tell; *secret_names*, in lower case, are further ones.
+    """
     body = decode(answer)
     kinds = {404: ServiceNotFoundError, 503: ServiceUnavailableError}
-    message = _message(body, answer)
-    for secret in _secrets(sent):
-        message = message.replace(secret, "***")
+    message = _message(body, answer, list(_secrets(sent, secret_names)))
     return kinds.get(answer.status, BaseServiceError)(
         f"{method} {path} answered {answer.status}: {message}",
         status=answer.status,
@@ -84,7 +91,7 @@ def to_error(
     )
 
 
-def _message(body: object, answer: Answer) -> str:
+def _message(body: object, answer: Answer, secrets: list[str]) -> str:
     reason = HTTPStatus(answer.status).phrase if answer.status in _REASONS else ""
     message = body if isinstance(body, str) else ""
     if isinstance(body, dict):
@@ -92,6 +99,8 @@ def _message(body: object, answer: Answer) -> str:
         message = str(fields.get("detail") or fields.get("message") or fields.get("title") or "")
     if location := answer.headers.get("location"):
         message = f"it points to {_without_secrets(location)}, where this call does not follow"
+    for secret in secrets:  # before it is cut: the rest of one would not be recognised
+        message = message.replace(secret, "***")
     message = message[:LONGEST_MESSAGE]
     return f"{message} ({reason})" if message and reason not in message else message or reason
 
@@ -99,13 +108,17 @@ def _message(body: object, answer: Answer) -> str:
 _REASONS = frozenset(status.value for status in HTTPStatus)
 
 
-def _secrets(sent: Mapping[str, str]) -> Iterable[str]:
+def _secrets(sent: Mapping[str, str], names: frozenset[str]) -> Iterable[str]:
     for name, value in sent.items():
-        if name.lower() in SECRET_HEADERS:
-            scheme, _, rest = value.partition(" ")
-            secret = rest or scheme
-            if len(secret) >= LEAST_SECRET:
-                yield secret
+        low = name.lower()
+        if low not in SECRET_HEADERS | names and not TELLING.search(low):
+            continue
+        parts = [value]
+        if low == "cookie":
+            parts += [pair.partition("=")[2].strip() for pair in value.split(";")]
+        elif " " in value:
+            parts.append(value.partition(" ")[2])
+        yield from sorted((part for part in parts if len(part) >= LEAST_SECRET), key=len)[::-1]
 
 
 def mask_query(query: Iterable[tuple[str, str]]) -> str:

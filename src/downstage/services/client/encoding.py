@@ -95,8 +95,10 @@ def encode_query(keywords: Mapping[str, object]) -> Pairs:
     """Pairs of a query: None is left out, a list repeats its key."""
     pairs = list[tuple[str, str]]()
     for key, value in keywords.items():
-        if isinstance(value, str) and type(value) is str:
+        if type(value) is str:
             pairs.append((key, value))
+        elif type(value) is int:
+            pairs.append((key, str(value)))
         elif isinstance(value, SEVERAL):
             items = cast("Iterable[object]", value)
             pairs += [(key, text(item)) for item in items if item is not None]

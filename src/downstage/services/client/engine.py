@@ -92,6 +92,10 @@ class Engine:
         self.hooks = tuple(hook for hook in options.hooks if hook not in fixed)
         self._app = app
         self._transport = create(uri, app)
+        self.secret_names = frozenset(
+            hook.header for hook in options.hooks if isinstance(hook, Authorization)
+        )
+        """Headers, in lower case, whose values say who is asking."""
         given = read_headers(options.headers or {})
         self._headers = {name.lower(): value for name, value in given.items()}
         for hook in fixed:
@@ -116,8 +120,8 @@ class Engine:
         first: Answer | ServiceUnavailableError | None = None
         call = None
         begun = time.monotonic()
-        if not arguments and self._may_be_quick:
-            call = self._quick_call(target, keywords)
+        if self._may_be_quick:
+            call = self._quick_call(target, arguments, keywords)
             if call is not None:
                 try:
                     first = await self._transport.request(call)
@@ -150,12 +154,21 @@ class Engine:
         target = asked.target
         return bool(asked.keywords) or target.is_doubtful or not (target.verb or asked.method)
 
-    def _quick_call(self, target: Target, keywords: dict[str, Any]) -> Call | None:
+    def _quick_call(
+        self, target: Target, arguments: tuple[object, ...], keywords: dict[str, Any]
+    ) -> Call | None:
         """The request for a call of a form that was made before, without looking at it anew."""
         description = self.catalog.current
         if target.known_to is not description or is_bounded():
             return None
-        plan = target.plans.get(tuple(keywords))
+        if arguments:
+            # A model is a body, and what equals a word need not read like it: 1 and True.
+            segment, *more = arguments
+            if more or type(segment) is not str:
+                return None
+            plan = target.plans.get((segment, Ellipsis, *keywords))
+        else:
+            plan = target.plans.get(tuple(keywords))
         if plan is None or not plan.simply:
             return None
         if (description is not None or keywords or target.is_doubtful) and self.catalog.is_due():
@@ -299,7 +312,8 @@ class Engine:
 
     def failure(self, out: Outgoing, answer: Answer) -> BaseServiceError:
         """The exception for an error answer to *out*."""
-        return to_error(out.method, out.path, self.url(out), answer, out.headers)
+        url = self.url(out)
+        return to_error(out.method, out.path, url, answer, out.headers, self.secret_names)
 
     async def describe(self) -> Description | None:
         """What the service says of itself, fetched if it is not there yet."""

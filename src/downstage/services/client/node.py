@@ -12,6 +12,8 @@ __all__ = ["Node", "Performer"]
 
 CACHED_NODES = 120
 """Attribute nodes kept for each parent; ids reached by getattr must not grow it for ever."""
+CALLED_BY_TOOLS = frozenset({"getdoc"})
+"""What IPython's ``?`` calls on anything that has it: it would make a request."""
 SIGNATURE = inspect.signature(lambda *arguments, **keywords: None)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
 
 
@@ -68,6 +70,8 @@ class Node:
         if name.startswith("_"):
             # Debuggers, copy and IPython probe such names: they must not become requests.
             raise AttributeError(name)
+        if name in CALLED_BY_TOOLS and not _is_described(self, name):
+            raise AttributeError(f"{name}: write client[{name!r}] for a path of that name")
         node = Node(self._performer, self._target.attribute(name))
         if len(self.__dict__) < CACHED_NODES:
             self.__dict__[name] = node
@@ -103,6 +107,12 @@ def names_below(performer: Performer, target: Target) -> list[str]:
     description = performer.known_description()
     names.update(VERBS if description is None else description.children(target.whole))
     return sorted(name for name in names if not name.startswith("_"))
+
+
+def _is_described(node: Node, name: str) -> bool:
+    description = node._performer.known_description()
+    below = node._target.whole
+    return description is not None and name in description.children(below)
 
 
 def _operation(node: Node) -> Operation | None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Generator, MutableMapping
+from collections.abc import Generator, Mapping, MutableMapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-
-from structlog.contextvars import get_contextvars
+from contextvars import ContextVar, Token
 
 __all__ = [
     "REQUEST_ID",
     "TIMEOUT",
     "TRACE",
+    "begin_handling",
     "carry_on",
     "deadline",
+    "end_handling",
+    "handling",
     "is_bounded",
     "remaining_s",
     "traced",
@@ -30,6 +31,7 @@ TIMEOUT = "x-request-timeout-ms"
 TRACE_FORM = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 SAMPLED = "01"
 _deadline: ContextVar[float | None] = ContextVar("downstage_call_deadline", default=None)
+_handled: ContextVar[Mapping[str, str] | None] = ContextVar("downstage_handled", default=None)
 _trace: ContextVar[str | None] = ContextVar("downstage_traceparent", default=None)
 
 
@@ -59,6 +61,30 @@ def is_bounded() -> bool:
     return _deadline.get() is not None
 
 
+def begin_handling(facts: Mapping[str, str]) -> Token[Mapping[str, str] | None]:
+    """Calls made from now on belong to a request that is handled here.
+
+    Args:
+        facts: its ``request_id``; with a W3C trace also ``trace_id`` and ``trace_flags``.
+    """
+    return _handled.set(facts)
+
+
+def end_handling(token: Token[Mapping[str, str] | None]) -> None:
+    """The end of what `begin_handling` began."""
+    _handled.reset(token)
+
+
+@contextmanager
+def handling(**facts: str) -> Generator[None]:
+    """Inside, calls belong to the request of these *facts*; see `begin_handling`."""
+    token = begin_handling(facts)
+    try:
+        yield
+    finally:
+        end_handling(token)
+
+
 @contextmanager
 def traced(traceparent: str | None = None) -> Generator[None]:
     """Let the calls inside belong to the trace of a W3C ``traceparent``; None begins one.
@@ -78,14 +104,14 @@ def traced(traceparent: str | None = None) -> Generator[None]:
 
 def carry_on(headers: MutableMapping[str, str]) -> None:
     """Add request id and trace to *headers* (names in lower case), unless they are there."""
-    facts = get_contextvars()
+    facts = _handled.get()
     trace = _trace.get()
-    if facts:
+    if facts is not None:
         request_id = facts.get("request_id")
-        if isinstance(request_id, str) and REQUEST_ID not in headers:
+        if request_id is not None and REQUEST_ID not in headers:
             headers[REQUEST_ID] = request_id
         trace_id = facts.get("trace_id")
-        if trace is None and isinstance(trace_id, str):
+        if trace is None and trace_id is not None:
             trace = f"00-{trace_id}-{1:016x}-{facts.get('trace_flags', SAMPLED)}"
     if trace is not None and TRACE not in headers:
         headers[TRACE] = f"{trace[:36]}{random.getrandbits(64) | 1:016x}{trace[52:]}"

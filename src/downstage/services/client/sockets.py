@@ -53,7 +53,11 @@ class CallSocket:
             raise TypeError("a WebSocket takes no body: send it as a message")
         self._subprotocols = asked.subprotocols
         out = self._outgoing(asked)
-        opened = await self._engine.deliver(out, self._send, self._stack.aclose)
+        try:
+            opened = await self._engine.deliver(out, self._send, self._stack.aclose)
+        except BaseException:  # a hook failed, or we were cancelled, with the socket open
+            await self._stack.aclose()
+            raise
         self._socket = opened.socket
         return self
 

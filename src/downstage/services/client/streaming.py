@@ -22,7 +22,6 @@ from downstage.services.transports.transport import MAX_MESSAGE
 __all__ = ["CallStream"]
 
 LAST_EVENT_ID = "last-event-id"
-EVENT_STREAM = "text/event-stream"
 NO_CONTENT = 204
 MOST_FAILURES = 5
 FIRST_PAUSE_S = 1.0
@@ -62,7 +61,11 @@ class CallStream:
 
     async def __aenter__(self) -> Self:
         self._asked = await self._engine.ask(*self._written)
-        await self._connect({})
+        try:
+            await self._connect({})
+        except BaseException:  # a hook failed, or we were cancelled, with the answer open
+            await self._disconnect()
+            raise
         return self
 
     async def __aexit__(
@@ -179,9 +182,11 @@ async def _lines(pieces: CallStream) -> AsyncGenerator[bytes]:
     rest = bytearray()
     ends_with_return = False
     async for piece in pieces:
+        if not piece:
+            continue
         if ends_with_return and piece[:1] == b"\n":
             piece = piece[1:]  # noqa: PLW2901 - the second half of a line's end
-        ends_with_return = piece[-1:] == b"\r" if piece else ends_with_return
+        ends_with_return = piece[-1:] == b"\r"
         parts = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         rest += parts[0]
         if len(parts) > 1:

@@ -79,8 +79,9 @@ class Target:
 
     def remember(self, key: object, plan: Plan) -> None:
         """Keep *plan* for calls of the same form."""
-        if len(self.plans) < KEPT_PLANS:
-            self.plans[key] = plan
+        if len(self.plans) >= KEPT_PLANS:
+            self.plans.clear()  # many ids: none is worth more than another
+        self.plans[key] = plan
 
 
 def plain(step: Step) -> str:

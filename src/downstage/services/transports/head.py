@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 from downstage.services import errors
 from downstage.services.errors import (
@@ -23,6 +23,7 @@ __all__ = [
     "failure",
     "field_name",
     "fold",
+    "query_text",
     "refusal",
     "silence",
     "size_of",
@@ -36,10 +37,15 @@ UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 UNCLEAN = re.compile(r"[^\x21-\x7e]|[?#]")
 KNOWN_NAMES = 512
 """Header names remembered in their form on the wire."""
+KNOWN_LINES = 1024
+LONGEST_KNOWN = 256
+"""Characters of a path that is remembered."""
 
 NAMES: dict[str, bytes] = {}
 """Names of header fields, as they are sent; filled by `field_name`."""
 _texts: dict[bytes, str] = {}
+_sound: set[tuple[str, str]] = set()
+"""Methods and paths that were found fit to be sent."""
 
 
 def check(call: Call) -> None:
@@ -48,11 +54,8 @@ def check(call: Call) -> None:
     Raises:
         ValueError: the method, the path or a header field cannot be sent as it is.
     """
-    if not call.method.isalpha() and not TOKEN.fullmatch(call.method):
-        raise ValueError(f"{call.method!r} is no method")
-    path = call.path
-    if path and (path[0] != "/" or UNCLEAN.search(path)):
-        raise ValueError(f"the path {path!r} is not percent-encoded, or does not begin with /")
+    if (call.method, call.path) not in _sound:
+        _check_line(call.method, call.path)
     if not call.headers:
         return
     for name, value in call.headers.items():
@@ -60,6 +63,28 @@ def check(call: Call) -> None:
             field_name(name)
         if not value.isprintable() and UNSENDABLE.search(value):
             raise ValueError(f"the header {name!r} holds characters that no header may")
+
+
+def _check_line(method: str, path: str) -> None:
+    if not TOKEN.fullmatch(method):
+        raise ValueError(f"{method!r} is no method")
+    if path and (path[0] != "/" or UNCLEAN.search(path)):
+        raise ValueError(f"the path {path!r} is not percent-encoded, or does not begin with /")
+    if len(path) <= LONGEST_KNOWN:
+        if len(_sound) >= KNOWN_LINES:
+            _sound.clear()
+        _sound.add((method, path))
+
+
+def query_text(query: Iterable[tuple[str, str]]) -> str:
+    """The query as it stands in the request line: `urlencode`, quicker for plain words."""
+    return "&".join(
+        [
+            f"{k}={v}" if k.isascii() and v.isascii() and k.isalnum() and v.isalnum()
+            else f"{quote_plus(k)}={quote_plus(v)}"
+            for k, v in query
+        ]
+    )  # fmt: skip
 
 
 def field_name(name: str) -> bytes:
@@ -102,7 +127,7 @@ def _text(raw_name: bytes) -> str:
 def target(base: str, call: Call) -> str:
     """Path and query as they stand in the request line; "" is the address itself."""
     path = base + call.path
-    return f"{path}?{urlencode(call.query)}" if call.query else path
+    return f"{path}?{query_text(call.query)}" if call.query else path
 
 
 def failure(call: Call, address: str, why: str) -> ServiceUnavailableError:

@@ -13,14 +13,14 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from starlette.types import ASGIApp
 
 from downstage.services import registry
 from downstage.services.errors import ServiceUnavailableError
 from downstage.services.transports.exchange import Exchange, StreamedExchange
-from downstage.services.transports.head import NAMES, check, failure, field_name
+from downstage.services.transports.head import NAMES, check, failure, field_name, query_text
 from downstage.services.transports.lifespan import Lifespan
 from downstage.services.transports.local_socket import LocalSocket
 from downstage.services.transports.runner import Runner
@@ -207,9 +207,7 @@ class LocalTransport:
             raise failure(Call("", ""), self._address, str(error)) from error
 
     def _scope(self, call: Call, state: dict[str, Any]) -> dict[str, Any]:
-        path, query = self._base + call.path or "/", b""
-        if call.query:
-            query = urlencode(call.query).encode()
+        path = self._base + call.path or "/"
         return {
             "type": "http",
             "asgi": ASGI_HTTP.copy(),
@@ -218,7 +216,7 @@ class LocalTransport:
             "scheme": "http",
             "path": unquote(path) if "%" in path else path,
             "raw_path": path.encode(),
-            "query_string": query,
+            "query_string": query_text(call.query).encode() if call.query else b"",
             "root_path": "",
             "headers": self._fields(call),
             "client": CLIENT,
@@ -228,6 +226,8 @@ class LocalTransport:
         }
 
     def _fields(self, call: Call) -> list[tuple[bytes, bytes]]:
+        if not call.headers and not call.body and call.method in LENGTHLESS:
+            return [self._host, ACCEPT]
         fields = [(NAMES.get(k) or field_name(k), v.encode()) for k, v in call.headers.items()]
         names = {name for name, _ in fields} if fields else NO_NAMES
         if b"host" not in names:

@@ -36,9 +36,12 @@ Body = bytes | AsyncIterable[bytes]
 """A request body: whole, or in pieces as they come."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # made for every call: freezing it would cost a microsecond
 class Call:
-    """One request: the path is percent-encoded, the body encoded; "" is the address itself."""
+    """One request: the path is percent-encoded, the body encoded; "" is the address itself.
+
+    Nobody changes one that has been handed over.
+    """
 
     method: str
     path: str
@@ -51,7 +54,7 @@ class Call:
     """Longest silence between two pieces of an answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """One answer: header names in lower case."""
 
