@@ -170,7 +170,7 @@ async def test_it_is_renewed_before_it_expires(issuer: Issuer) -> None:
     assert len(issuer.asked) == 2
 
 
-@pytest.mark.parametrize("lasts", [10, "300", None, "soon", -1])
+@pytest.mark.parametrize("lasts", [10, "300", None, "soon", -1, 10**400])
 async def test_odd_lives_of_tokens(issuer: Issuer, lasts: Any) -> None:
     issuer.expires_in = lasts
     client = AsyncClient("local://", service(issuer), auth=credentials(issuer))
@@ -209,7 +209,7 @@ async def test_a_wrong_secret_is_refused_and_shown_nowhere(issuer: Issuer) -> No
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["ftp://h/token", "file:///etc/passwd", "", "local://identity"]
+    "endpoint", ["ftp://h/token", "file:///etc/passwd", "", "local://identity", "https://[h/t"]
 )
 async def test_the_secret_goes_to_no_strange_address(issuer: Issuer, endpoint: str) -> None:
     issuer.endpoint = endpoint

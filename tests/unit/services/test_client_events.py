@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from downstage.services import (
     AsyncClient,
     BaseServiceError,
+    Hook,
     ServiceNotFoundError,
     ServiceUnavailableError,
     register,
@@ -61,6 +62,11 @@ class Streams:
         finally:
             kind.open -= 1
 
+    @asynccontextmanager
+    async def socket(self, call: Call, subprotocols: tuple[str, ...]) -> AsyncGenerator[object]:
+        async with self.stream(call):
+            yield object()
+
 
 def client(*answers: bytes | Pieces, **options: Any) -> AsyncClient:
     register("streams", Streams)
@@ -84,6 +90,26 @@ async def test_lines_survive_any_cut(lines: list[str], end: str, places: list[in
     data = "".join(line + end for line in lines).encode()
     async with client(cut(data, places)).x.get.stream() as stream:
         assert [line async for line in stream.lines()] == lines
+
+
+@pytest.mark.parametrize("empty", [[], [b""]])
+async def test_mixed_ends_lose_no_empty_line(empty: list[bytes]) -> None:
+    pieces = Pieces([b"a\r", *empty, b"\n", *empty, b"\nb\r", *empty, b"\nc"], 200, False)
+    async with client(pieces).x.get.stream() as stream:
+        assert [line async for line in stream.lines()] == ["a", "", "b", "c"]
+
+
+@pytest.mark.parametrize("kind", ["stream", "ws"])
+async def test_what_a_hook_refuses_is_closed(kind: str) -> None:
+    class Refusing(Hook):
+        async def after(self, request: Any, answer: Any) -> bool:
+            raise LookupError("not that")
+
+    with pytest.raises(LookupError):
+        async with getattr(client(b"x", hooks=[Refusing()]).x.get, kind)():
+            pass
+    assert len(Streams.calls) == 1
+    assert Streams.open == 0
 
 
 async def test_the_last_line_needs_no_end() -> None:

@@ -72,6 +72,7 @@ def to_error(
     url: str,
     answer: Answer,
     sent: Mapping[str, str],
+    *,
     secret_names: frozenset[str] = NONE,
 ) -> BaseServiceError:
     """The exception for an error answer; *sent* are the headers that it may echo, not repeat.

@@ -312,8 +312,8 @@ class Engine:
 
     def failure(self, out: Outgoing, answer: Answer) -> BaseServiceError:
         """The exception for an error answer to *out*."""
-        url = self.url(out)
-        return to_error(out.method, out.path, url, answer, out.headers, self.secret_names)
+        names, url = self.secret_names, self.url(out)
+        return to_error(out.method, out.path, url, answer, out.headers, secret_names=names)
 
     async def describe(self) -> Description | None:
         """What the service says of itself, fetched if it is not there yet."""

@@ -70,8 +70,10 @@ class Node:
         if name.startswith("_"):
             # Debuggers, copy and IPython probe such names: they must not become requests.
             raise AttributeError(name)
-        if name in CALLED_BY_TOOLS and not _is_described(self, name):
-            raise AttributeError(f"{name}: write client[{name!r}] for a path of that name")
+        if name in CALLED_BY_TOOLS:
+            description = self._performer.known_description()
+            if description is None or name not in description.children(self._target.whole):
+                raise AttributeError(f"{name}: write client[{name!r}] for a path of that name")
         node = Node(self._performer, self._target.attribute(name))
         if len(self.__dict__) < CACHED_NODES:
             self.__dict__[name] = node
@@ -107,12 +109,6 @@ def names_below(performer: Performer, target: Target) -> list[str]:
     description = performer.known_description()
     names.update(VERBS if description is None else description.children(target.whole))
     return sorted(name for name in names if not name.startswith("_"))
-
-
-def _is_described(node: Node, name: str) -> bool:
-    description = node._performer.known_description()
-    below = node._target.whole
-    return description is not None and name in description.children(below)
 
 
 def _operation(node: Node) -> Operation | None:
