@@ -6,11 +6,13 @@ import copy
 import inspect
 import json
 import shlex
+import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from typing import Any, cast
 from uuid import UUID
 
@@ -226,6 +228,52 @@ async def test_where_there_is_none_it_is_not_asked_for_again() -> None:
         for _ in range(20):
             tasks.start_soon(together.a_b.get)
     assert len([call for call in House.calls if call.path == "/openapi.json"]) == 1
+
+
+class Dumb(House):
+    """Answers calls, and keeps silent on itself."""
+
+    async def request(self, call: Call) -> Answer:
+        if call.path == "/openapi.json":
+            type(self).calls.append(call)
+            await anyio.sleep_forever()
+        return await super().request(call)
+
+
+async def test_a_description_that_does_not_come_leaves_the_call_its_time() -> None:
+    register("dumb", Dumb)
+    client = AsyncClient("dumb://h", timeout_s=0.4)
+    done: list[Any] = []
+
+    async def call(**given: Any) -> None:
+        done.append(await client.v1.things.get(x=1, **given))
+
+    with anyio.fail_after(2):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+            await anyio.wait_all_tasks_blocked()
+            tasks.start_soon(partial(call, __timeout__=0.1))
+    assert done == [["GET", "/v1/things"]] * 2
+    asked = [call for call in Dumb.calls if call.path == "/openapi.json"]
+    assert [call.timeout_s for call in asked] == [pytest.approx(0.2, abs=0.05)]
+    assert await client.v1.things.get(x=1) == ["GET", "/v1/things"]
+    assert len(Dumb.calls) == len(asked) + 3
+    held = client.v1.__dict__["things"]._performer._engine.catalog._not_before - time.monotonic()
+    assert held < 5
+
+
+async def test_what_is_asked_again_after_a_404_has_the_rest_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catalog, "LEAST_AGE_S", 0.0)
+    House.document = document({"/v1/a_b": {"get": operation()}})
+    client = AsyncClient("house://h", timeout_s=5)
+    await client.v1.a_b.get()
+    House.document = document({"/v1/a-b": {"get": operation()}})
+    House.missing = {"/v1/a_b"}
+    assert await client.v1.a_b.get() == ["GET", "/v1/a-b"]
+    before, after = [call.timeout_s or 0 for call in House.calls if "/v1/" in call.path][-2:]
+    assert before > after
 
 
 async def test_it_can_be_done_without() -> None:

@@ -338,6 +338,28 @@ async def test_hooks_see_every_attempt_in_order() -> None:
     assert [call.headers["x-a"] for call in Script.calls] == ["1", "2", "3"]
 
 
+@pytest.mark.parametrize("place", ["before", "after"])
+async def test_a_hook_has_no_more_time_than_its_call(place: str) -> None:
+    class Slow(Hook):
+        async def before(self, request: Any) -> None:
+            if place == "before":
+                await anyio.sleep_forever()
+
+        async def after(self, request: Any, answer: Any) -> bool:
+            await anyio.sleep_forever()
+            return True
+
+    hooked = client(hooks=[Slow()], timeout_s=0.05)
+    with anyio.fail_after(2):
+        if place == "before":
+            with pytest.raises(ServiceTimeoutError, match="before it was sent"):
+                await hooked.a.get()
+            assert Script.calls == []
+        else:
+            assert await hooked.a.get() == "OK"
+            assert len(Script.calls) == 1
+
+
 class Rotating(Authorization):
     """Gives a new token after each refusal."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -79,51 +80,73 @@ class Catalog:
             return time.monotonic() >= self._not_before
         return self._source is not None and self._source.has_changed()
 
-    async def load(self) -> Description | None:
+    async def load(self, within_s: float | None = None) -> Description | None:
         """Fetch it if it is due; callers that come together share one fetch."""
-        async with self._lock():
-            if self.is_due():
-                await self._fetch(take_shared=True)
+        async with self._turn(within_s) as limit:
+            if limit is not None and self.is_due():
+                await self._fetch(limit, take_shared=True)
         return self.current
 
-    async def look_again(self) -> bool:
+    async def look_again(self, within_s: float | None = None) -> bool:
         """After a 404: fetch it anew if it may have changed since. Has it?"""
         if not self._is_auto or self.current is None:
             return False
         before = self.current
-        async with self._lock():
-            if self.current is before and time.monotonic() - self._loaded_at >= LEAST_AGE_S:
-                await self._fetch(take_shared=False)
+        async with self._turn(within_s) as limit:
+            is_old = time.monotonic() - self._loaded_at >= LEAST_AGE_S
+            if limit is not None and self.current is before and is_old:
+                await self._fetch(limit, take_shared=False)
         return self.current is not before
+
+    @asynccontextmanager
+    async def _turn(self, within_s: float | None) -> AsyncGenerator[float | None]:
+        """Wait for those who fetch; inside, the seconds left to fetch, None where there are none.
+
+        Who must not wait so long goes on with what is known: the fetch itself is the others'.
+        """
+        limits = [limit for limit in (FETCH_S, within_s, remaining_s()) if limit is not None]
+        ends, lock = time.monotonic() + min(limits), self._lock()
+        with anyio.move_on_after(min(limits)) as scope:
+            await lock.acquire()
+        if scope.cancelled_caught:
+            yield None
+            return
+        try:
+            left = ends - time.monotonic()
+            yield left if left > 0 else None
+        finally:
+            lock.release()
 
     def _lock(self) -> anyio.Lock:
         return self._locks.setdefault(asyncio.get_running_loop(), anyio.Lock())
 
-    async def _fetch(self, *, take_shared: bool) -> None:
+    async def _fetch(self, limit_s: float, *, take_shared: bool) -> None:
         found = None
+        begun = time.monotonic()
         try:
-            headers = await self._headers()
+            with anyio.fail_after(limit_s):
+                headers = await self._headers()
             key = (self._uri, _digest(headers))
             found = _take_shared(key) if take_shared and not self._is_local else None
             if found is None:
-                found = await self._ask(headers)
+                found = await self._ask(headers, max(0.001, begun + limit_s - time.monotonic()))
                 if found is not None and not self._is_local:
                     _share(key, found)
-        except BaseServiceError as error:
+        except (BaseServiceError, TimeoutError) as error:
             log.debug("description.not_fetched", why=str(error))
         self._loaded_at = time.monotonic()
-        self._not_before = self._loaded_at + ABSENT_S
+        # One who gave it little time must not keep it from the others for long.
+        was_cut = self._loaded_at - begun >= 0.9 * limit_s
+        self._not_before = self._loaded_at + (ABSENT_S * limit_s / FETCH_S if was_cut else ABSENT_S)
         if found is not None or self._is_local:
             self.current = found
 
-    async def _ask(self, headers: dict[str, str]) -> Description | None:
+    async def _ask(self, headers: dict[str, str], limit_s: float) -> Description | None:
         from downstage.services.description.document import fetch
 
         if self._source is not None:
             await self._source.prepare()
-        left = remaining_s()
-        limit = FETCH_S if left is None else max(0.001, min(FETCH_S, left))
-        return await fetch(self._transport, base=self._uri, headers=headers, timeout_s=limit)
+        return await fetch(self._transport, base=self._uri, headers=headers, timeout_s=limit_s)
 
     @property
     def _is_local(self) -> bool:

@@ -147,7 +147,9 @@ class Engine:
         """Read a call's arguments; fetch the description if it could change what they mean."""
         asked = read_call(target, arguments, keywords)
         if self._is_worth_knowing(asked) and self.catalog.is_due():
-            await self.catalog.load()
+            limit = asked.timeout_s if asked.has_timeout else self.options.timeout_s
+            # The call itself shall have time left, however long this takes.
+            await self.catalog.load(None if limit is None else limit / 2)
         return asked
 
     def _is_worth_knowing(self, asked: Asked) -> bool:
@@ -201,10 +203,13 @@ class Engine:
         """
         out = self.outgoing(asked)
         answer = await self.deliver(out, _whole, _nothing, first)
-        if answer.status == NOT_FOUND and out.is_replayable and await self.catalog.look_again():
-            again = self.outgoing(asked)
-            if (again.method, again.path) != (out.method, out.path):
-                return again, await self.send(again)
+        if answer.status == NOT_FOUND and out.is_replayable:
+            left = _Course(self, out, self._transport).left_s()
+            if await self.catalog.look_again(left):
+                again = self.outgoing(asked)
+                again.begun = out.begun
+                if (again.method, again.path) != (out.method, out.path):
+                    return again, await self.send(again)
         return out, answer
 
     async def send(self, out: Outgoing) -> Answer:
@@ -243,8 +248,8 @@ class Engine:
         """
         course = _Course(self, out, self._transport)
         while True:
-            for hook in self.hooks:
-                await hook.before(out)
+            if self.hooks:
+                await self._prepare(out, course)
             try:
                 known, first = first, None
                 answer = await self._attempt(out, course, send, known)
@@ -265,6 +270,13 @@ class Engine:
                 out.attempt += 1
                 await anyio.sleep(pause)
 
+    async def _prepare(self, out: Outgoing, course: _Course) -> None:
+        with anyio.move_on_after(course.left_s()) as scope:
+            for hook in self.hooks:
+                await hook.before(out)
+        if scope.cancelled_caught:
+            raise self._lateness(out)
+
     async def _attempt(
         self,
         out: Outgoing,
@@ -281,23 +293,16 @@ class Engine:
     def _call(self, out: Outgoing, course: _Course) -> Call:
         left = course.left_s()
         if left is not None and left <= 0:
-            raise ServiceTimeoutError(
-                f"{out.method} {out.path or '/'}: no answer in time, before it was sent",
-                method=out.method,
-                url=self.url(out),
-            )
+            raise self._lateness(out)
         is_told = self._told is not None or out.timeout_s != USUAL_S or course.is_bounded
         if is_told and left is not None:
             out.headers[TIMEOUT] = str(int(left * 1000))
-        return Call(
-            out.method,
-            out.path,
-            out.query,
-            out.headers,
-            out.body,
-            left,
-            self.options.read_timeout_s,
-        )
+        silence = self.options.read_timeout_s
+        return Call(out.method, out.path, out.query, out.headers, out.body, left, silence)
+
+    def _lateness(self, out: Outgoing) -> ServiceTimeoutError:
+        why = f"{out.method} {out.path or '/'}: no answer in time, before it was sent"
+        return ServiceTimeoutError(why, method=out.method, url=self.url(out))
 
     async def fresh(self, out: Outgoing, answer: Answered) -> bool:
         """Tell the hooks of *answer*. Does one of them want another attempt?"""
@@ -367,7 +372,10 @@ class _Course:
     async def pause_after(self, answer: Answered) -> float | None:
         """Seconds until the next attempt, 0 for a turn at once; None: *answer* is the last."""
         out = self._out
-        if await self._engine.fresh(out, answer) and not self._has_asked_again:
+        again = False
+        with anyio.move_on_after(self.left_s()):  # else the answer that is here counts
+            again = await self._engine.fresh(out, answer)
+        if again and not self._has_asked_again:
             self._has_asked_again = True
             if out.is_replayable:
                 return 0.0
