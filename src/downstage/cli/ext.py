@@ -66,7 +66,7 @@ def ext_dev(
     run(develop(Wish(path, host, port, tls, demo, assign, common.data, common.config)))
 
 
-@ext.command(name="list")
+@ext.command(name=["ls", "list"])
 def ext_list(common: Common | None = None) -> None:
     """Extensions of the running platform: state, time of start, and why one does not run."""
     from downstage.cli.ext_remote import list_extensions
