@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import anyio
+import anyio.lowlevel
 
 from downstage.bus.bus import Message, check_subject, decode, encode
 from downstage.bus.mailbox import Mailbox
@@ -109,6 +110,7 @@ class NatsBus:
                     await self._send_some(shared)
                 except NatsDown as error:
                     log.info("bus.send_failed", why=str(error))
+                    await anyio.lowlevel.checkpoint()  # what fails at once must not hold the loop
 
     async def _send_some(self, shared: NatsConnection) -> None:
         while self._outgoing or self._losses:

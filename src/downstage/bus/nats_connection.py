@@ -15,12 +15,12 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import anyio
+import anyio.lowlevel
 import nats.errors
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from downstage.bus.nats_client import CONNECT_S, Client, Delivery, close, connect, subscribe
 from downstage.bus.nats_options import NatsOptions
-from downstage.kernel.errors import SetupError
 from downstage.kernel.logging import get_logger
 
 __all__ = ["TICK_S", "Delivery", "NatsConnection", "NatsDown", "Peer", "is_no_responders"]
@@ -29,6 +29,8 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 TICK_S = 0.1
 """How often a peer is asked what time has brought."""
+CONGESTED = 1024 * 1024
+"""Bytes that wait for the server to read them; at twice as many, publishing waits."""
 POSTED = 4096
 """Small frames that wait to be sent without anybody waiting for them."""
 log = get_logger(__name__)
@@ -90,7 +92,6 @@ class NatsConnection:
         self._times = 0
         self._peers: dict[str, Peer] = {}
         self._inbox = ""
-        self._number = 0
         self._timer: asyncio.TimerHandle | None = None
         self._wanted: list[_Wanted] = []
         self._posted: deque[tuple[str, bytes, str]] = deque()
@@ -102,7 +103,13 @@ class NatsConnection:
     @property
     def is_up(self) -> bool:
         """Whether something can be sent now."""
-        return self._client is not None
+        # Closed a few turns before we are told: else who waits for it to be up would not wait.
+        return self._client is not None and self._client.is_connected
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether the server reads so slowly that `publish` may have to wait."""
+        return self._client is not None and self._client.pending_data_size > CONGESTED
 
     @property
     def max_payload(self) -> int:
@@ -161,7 +168,7 @@ class NatsConnection:
         try:
             with anyio.fail_after(CONNECT_S):
                 await self._connect(client)
-        except (nats.errors.Error, OSError, ValueError, SetupError) as error:
+        except Exception as error:  # noqa: BLE001 - the edge: what is no server is tried again too
             why = str(error) or type(error).__name__
             if why != self._why:
                 log.warning("nats.not_reached", servers=self.options.shown, why=why)
@@ -226,8 +233,8 @@ class NatsConnection:
 
     def open_inbox(self, peer: Peer) -> str:
         """A new inbox for *peer*, valid until `close_inbox` or the loss of the connection."""
-        self._number += 1
-        token = str(self._number)
+        # Not to be guessed: who is given one inbox could speak at its neighbours otherwise.
+        token = secrets.token_hex(8)
         self._peers[token] = peer
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
@@ -263,10 +270,14 @@ class NatsConnection:
         client = self._client
         if client is None:
             raise NatsDown(self._why)
+        asked = _cancellations()
         try:
             await client.publish(subject, data, reply)
         except nats.errors.Error as error:
             raise NatsDown(str(error)) from error
+        if _cancellations() > asked:  # the library swallows it where it waits for the server
+            await anyio.lowlevel.checkpoint_if_cancelled()  # a scope knows its own alone
+            raise asyncio.CancelledError
 
     def post(self, subject: str, data: bytes, reply: str = "") -> None:
         """Send a small message soon, without waiting; the oldest goes where too many wait."""
@@ -327,8 +338,12 @@ class NatsConnection:
         """
         wanted = _Wanted(subject, queue, deliver)
         self._wanted.append(wanted)
-        if self._client is not None:
-            await self._make(self._client, wanted)
+        try:
+            if self._client is not None:
+                await self._make(self._client, wanted)
+        except BaseException:
+            self._wanted.remove(wanted)  # else no later connection would come up with it
+            raise
 
         async def end() -> None:
             self._wanted.remove(wanted)
@@ -344,8 +359,13 @@ class NatsConnection:
             wanted.made = None  # the next connection makes it
 
 
+def _cancellations() -> int:
+    """How often this task was asked to end."""
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
+
+
 def _notice_cancellation() -> None:
     """Raise what the library swallowed."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
+    if _cancellations():
         raise asyncio.CancelledError

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import Context
+from dataclasses import dataclass, replace
 
 from downstage.bus.nats_connection import NatsConnection
 from downstage.bus.nats_options import NatsOptions, parse
@@ -41,7 +42,8 @@ def configured(options: NatsOptions | None) -> Generator[None]:
 def options_for(uri: str) -> tuple[NatsOptions, str]:
     """How to reach the server of *uri*, and the URI's path.
 
-    The identity of the settings goes to the servers of the settings and to no others.
+    The identity of the settings goes to the servers of the settings and to no others; another
+    one in the URI stands in for it, and the settings' TLS holds for both.
 
     Raises:
         ValueError: out of form, or without a host where none is configured.
@@ -52,10 +54,19 @@ def options_for(uri: str) -> tuple[NatsOptions, str]:
         if settled is None:
             raise ValueError("The address names no NATS server, and bus.url is not set.")
         return settled, path
-    is_anonymous = not (options.user or options.token)
-    if settled and is_anonymous and set(options.servers) <= set(settled.servers):
-        return settled, path
-    return options, path
+    if settled is None or not set(options.servers) <= set(settled.servers):
+        return options, path
+    given = replace(settled, is_encrypted=settled.is_encrypted or options.is_encrypted)
+    if options.user or options.token:
+        given = replace(
+            given,
+            user=options.user,
+            password=options.password,
+            token=options.token,
+            nkey_file=None,
+            credentials_file=None,
+        )
+    return given, path
 
 
 async def connection(options: NatsOptions) -> NatsConnection:
@@ -68,8 +79,9 @@ async def connection(options: NatsOptions) -> NatsConnection:
     found = pool.connections.get(options)
     if found is None or found[1].done():
         made = NatsConnection(options)
-        # It belongs to the loop and not to the caller who happened to be the first.
-        task = loop.create_task(made.run(), name=f"nats {options.shown}")
+        # It belongs to the loop and not to the caller who happened to be the first, whose deadline
+        # and trace would live on in every call that is served here.
+        task = loop.create_task(made.run(), name=f"nats {options.shown}", context=Context())
         pool.connections[options] = found = (made, task)
     return found[0]
 

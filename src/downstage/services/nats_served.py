@@ -51,8 +51,8 @@ SLACK_TICKS = 1
 FAIL_S = 1.0
 BODILESS = frozenset({204, 304})
 METHOD = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
-PATH = re.compile(r"/[\x21-\x7e]*")
-QUERY = re.compile(r"[\x21-\x7e]*")
+PATH = re.compile(r"/[\x21\x22\x24-\x3e\x40-\x7e]*")  # neither # nor ?
+QUERY = re.compile(r"[\x21\x22\x24-\x7e]*")
 FIELD = re.compile(rb"[a-z0-9!#$%&'*+.^_`|~-]+")
 UNSENDABLE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 log = get_logger(__name__)
@@ -179,7 +179,7 @@ class Served:
             if self._status:
                 raise RuntimeError("the answer has begun already")
             self._status = cast("int", message["status"])
-            self._headers = message.get("headers") or []
+            self._headers = list(message.get("headers") or ())
             self._late_heads.add(self)
         elif message["type"] == "http.response.body":
             body = cast("bytes", message.get("body", b""))

@@ -127,14 +127,15 @@ class _Service:
             log.warning("nats.frame_refused", service=self._name, why="no inbox to answer to")
             return
         try:
-            call = Served(self._home, reply, _call_of(message.data))
+            request = _call_of(message.data)
+            if len(self._calls) >= self._concurrency:
+                full = Unavailable("The service has all the calls it can take.", retry_after_s=1)
+                self._shared.post(reply, problem_frame(full))
+                return
+            call = Served(self._home, reply, request)  # from here on it has an inbox
         except FrameError as error:
             log.warning("nats.frame_refused", service=self._name, why=str(error))
             self._shared.post(reply, pack(Kind.FAIL, FailHead(str(error))))
-            return
-        if len(self._calls) >= self._concurrency:
-            full = Unavailable("The service has all the calls it can take.", retry_after_s=1)
-            self._shared.post(reply, problem_frame(full))
             return
         self._calls.add(call)
 

@@ -68,12 +68,12 @@ class NatsTransport:
             shared = await self._connection()
         exchange = Exchange(shared, call, self.service)
         try:
-            if shared.is_up:
+            if shared.is_up and not shared.is_congested:
                 await exchange.start(self._base, until_head=until_head)
             else:
                 with anyio.fail_after(call.timeout_s):
                     await shared.ready()
-                await exchange.start(self._base, until_head=until_head)
+                    await exchange.start(self._base, until_head=until_head)
         except NatsDown as error:
             raise exchange.unavailable(str(error)) from error
         except TimeoutError as error:

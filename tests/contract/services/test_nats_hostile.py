@@ -1,0 +1,174 @@
+"""``nats://`` among those who wish no good, and on a server that stalls: nothing leaks or hangs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+
+from downstage.bus.nats_options import NatsOptions
+from downstage.bus.nats_pool import close_connections, configured, connection, options_for
+from downstage.services.client.propagation import deadline, remaining_s
+from downstage.services.errors import ServiceTimeoutError
+from downstage.services.nats_service import serve_nats
+from downstage.services.transports import Call, create
+from downstage.services.transports.nats_frames import CallHead, Kind, kind_of, pack
+from downstage.services.transports.nats_names import SUBJECT
+from downstage.testing.nats import NatsServer
+
+from .nats_probe import Handlers, app, closed, get, nats_server, outside
+
+__all__ = ["app", "closed", "nats_server", "outside"]  # fixtures
+
+pytestmark = [pytest.mark.contract, pytest.mark.anyio]
+
+MIB = 1024 * 1024
+
+
+async def test_refused_calls_leave_nothing_behind(nats_server: NatsServer) -> None:
+    handlers = Handlers()
+    uri = f"{nats_server.url}/full"
+    transport = create(uri)
+    shared = await connection(options_for(uri)[0])
+    async with (
+        serve_nats(handlers, uri, concurrency=1, drain_s=0.1),
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(transport.request, get("/never"))
+        await handlers.started.wait()
+        before = len(shared._peers)
+        for _ in range(20):
+            assert (await transport.request(get("/echo"))).status == 503
+        assert len(shared._peers) == before
+        handlers.release.set()
+
+
+async def test_a_served_call_knows_nothing_of_who_opened_the_connection(
+    nats_server: NatsServer,
+) -> None:
+    """Its deadline, its trace, its extension."""
+    left = list[float | None]()
+
+    async def look(scope: Any, receive: Any, send: Any) -> None:
+        left.append(remaining_s())
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    uri = f"{nats_server.url}/look"
+    with deadline(0.001):
+        await (await connection(options_for(uri)[0])).ready()
+    async with serve_nats(look, uri, drain_s=0):
+        await create(uri).request(get("/x"))
+    assert left == [None]
+
+
+async def test_one_inbox_does_not_tell_the_next(
+    nats_server: NatsServer, app: Handlers, outside: Any
+) -> None:
+    """Else a caller could speak for others, and answer in the name of others."""
+    inboxes = list[str]()
+    subscription = await outside.subscribe("_INBOX.me.*")
+    for number in range(3):
+        await outside.publish(
+            f"{SUBJECT}svc",
+            pack(Kind.CALL, CallHead("GET", "/never", "", [])),
+            f"_INBOX.me.{number}",
+        )
+        message = await subscription.next_msg(2)
+        assert kind_of(message.data) is Kind.ACCEPT
+        inboxes.append(message.reply.rpartition(".")[2])
+    assert all(re.fullmatch(r"[0-9a-f]{16,}", inbox) for inbox in inboxes)
+    assert len({inbox[:4] for inbox in inboxes} | {inbox[-4:] for inbox in inboxes}) == 6
+
+
+async def test_an_upload_can_be_given_up_while_the_server_stalls(app: Handlers) -> None:
+    go = anyio.Event()
+    started = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal started
+        yield b"x"
+        started += 1
+        await go.wait()
+        while True:
+            yield b"y" * MIB
+
+    with NatsServer() as server:
+        uri = f"{server.url}/svc"
+        transport = create(uri)
+        async with serve_nats(app, uri, drain_s=0):
+            with anyio.move_on_after(20) as whole:
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(32):
+                        call = Call("POST", "/digest", body=pieces(), timeout_s=None)
+                        tasks.start_soon(transport.request, call)
+                    with anyio.fail_after(5):
+                        while started < 32:
+                            await anyio.sleep(0.05)
+                    server.pause()
+                    try:
+                        go.set()
+                        await anyio.sleep(0.5)
+                        with pytest.raises(ServiceTimeoutError), anyio.fail_after(3):
+                            await transport.request(get("/echo", timeout_s=1))
+                        began = anyio.current_time()
+                        tasks.cancel_scope.cancel()
+                    finally:
+                        server.resume()
+            assert not whole.cancelled_caught
+            assert anyio.current_time() - began < 3
+        await close_connections()
+
+
+async def test_a_stalled_server_does_not_hold_calls_beyond_their_time() -> None:
+    late = 0
+    with NatsServer() as server:
+        transport = create(f"{server.url}/svc")
+        await (await connection(options_for(server.url)[0])).ready()
+        server.pause()
+        try:
+            with anyio.fail_after(5):
+                async with anyio.create_task_group() as tasks:
+
+                    async def one() -> None:
+                        nonlocal late
+                        with pytest.raises(ServiceTimeoutError):
+                            await transport.request(
+                                Call("POST", "/digest", body=bytes(MIB // 2), timeout_s=1)
+                            )
+                        late += 1
+
+                    for _ in range(60):
+                        tasks.start_soon(one)
+        finally:
+            server.resume()
+        await close_connections()
+    assert late == 60
+
+
+async def test_a_name_in_the_address_keeps_the_encryption_of_the_settings() -> None:
+    settled = NatsOptions(("a:4222",), token="t", is_encrypted=True)
+    with configured(settled):
+        mine = options_for("nats://ben:p@a/x")[0]
+        assert (mine.user, mine.password, mine.token) == ("ben", "p", "")
+        assert mine.is_encrypted
+        assert not options_for("nats://ben:p@b/x")[0].is_encrypted
+    with configured(NatsOptions(("a:4222",), user="anna", password="pw")):
+        assert options_for("tls://a/x")[0] == NatsOptions(
+            ("a:4222",), user="anna", password="pw", is_encrypted=True
+        )
+
+
+@pytest.mark.parametrize("path", ["/a?b", "/a#b", "/a b", "a", "*", "/a\x7f"])
+async def test_a_path_that_http_could_not_carry_is_refused(
+    nats_server: NatsServer, app: Handlers, outside: Any, path: str
+) -> None:
+    subscription = await outside.subscribe("_INBOX.me.p")
+    await outside.publish(
+        f"{SUBJECT}svc", pack(Kind.CALL, CallHead("GET", path, "", [])), "_INBOX.me.p"
+    )
+    assert kind_of((await subscription.next_msg(2)).data) is Kind.FAIL
+    assert app.scopes == []
