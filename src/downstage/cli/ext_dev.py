@@ -192,7 +192,7 @@ def _tell_start(console: Console, host: ServiceHost, url: str, operator: int) ->
         console.print(f"! {given} is set for an extension that is not here", style="yellow")
     text = Text("\nServing on ")
     text.append(url, style="bold cyan")
-    text.append(f"\n  /openapi.json describes it; /extensions and /metrics are on port {operator}")
+    text.append(f"\n  /docs shows it and tries it; /extensions and /metrics are on port {operator}")
     console.print(text)
     _tell_routes(console, host)
     console.print("\nWaiting for changes. Ctrl-C ends.", style="dim")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Awaitable, Callable
-from functools import cache
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 
 import anyio.to_thread
 from fastapi.routing import APIRoute
@@ -31,10 +29,12 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
+HOLDER = "fastapi_offline"
+"""The package whose wheel holds Swagger UI, which reads OpenAPI 3.1 from its version 5 on."""
 ASSETS = {
     "swagger-ui.css": "text/css",
     "swagger-ui-bundle.js": "text/javascript",
-    "favicon-32x32.png": "image/png",
+    "favicon.png": "image/png",
 }
 START = """window.addEventListener("DOMContentLoaded", () => {
   SwaggerUIBundle({
@@ -51,7 +51,7 @@ PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <title>{title}</title>
-<link rel="icon" href="{base}/favicon-32x32.png">
+<link rel="icon" href="{base}/favicon.png">
 <link rel="stylesheet" href="{base}/swagger-ui.css">
 <script src="{base}/swagger-ui-bundle.js"></script>
 <script src="{base}/start.js"></script>
@@ -104,11 +104,4 @@ class ApiPage:
 
 
 def _read(name: str) -> bytes:
-    return (_folder() / name).read_bytes()
-
-
-@cache
-def _folder() -> Traversable:
-    """The one version of Swagger UI that the bundle holds."""
-    vendor = files("swagger_ui_bundle") / "vendor"
-    return next(item for item in vendor.iterdir() if item.name.startswith("swagger-ui-"))
+    return (files(HOLDER) / "static" / name).read_bytes()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -172,9 +174,17 @@ def test_the_callers_context_goes_along(client: Client) -> None:
     assert client.v1.request_id.get() != "r-9"
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C counts, also where this was started in a shell's background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_the_call(client: Client) -> None:
     began = time.monotonic()
-    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
     main = threading.main_thread()
     assert threading.current_thread() is main
 
@@ -220,6 +230,89 @@ def test_a_forgotten_client_lets_go() -> None:
     gc.collect()
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_a_stream_outlives_the_name_of_its_client(data: Path) -> None:
+    del data
+    stream = Client("local://", build()).v1.events.get.stream()
+    socket = Client("local://", build()).v1.echo.ws()
+    gc.collect()
+    with stream:
+        gc.collect()
+        assert [event.data for event in stream.events()] == ["0", "1", "2"]
+    with socket:
+        socket.send("a")
+        assert socket.receive() == "a"
+    thread = portal._portal._thread  # type: ignore[union-attr]
+    del stream, socket
+    gc.collect()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_a_call_that_comes_while_the_thread_ends_does_not_wait_for_ever() -> None:
+    house = portal.Portal()
+    is_running, is_ending = threading.Event(), threading.Event()
+
+    async def slow_to_end() -> None:
+        try:
+            is_running.set()
+            await anyio.sleep_forever()
+        finally:
+            is_ending.set()
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.3)
+
+    def swallow(function: Any) -> Any:
+        try:
+            return house.run(function)
+        except RuntimeError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(3) as threads:
+        first = threads.submit(swallow, slow_to_end)
+        assert is_running.wait(5)
+        threads.submit(house.stop)
+        assert is_ending.wait(5)
+        second = threads.submit(swallow, anyio.sleep_forever)
+        for call in (first, second):
+            assert call.result(5) == "the client was stopped meanwhile"
+
+
+FORKED = """
+import os, signal, sys
+from fastapi import FastAPI
+from downstage.services import Client
+
+app = FastAPI()
+
+
+@app.get("/pid")
+async def pid() -> int:
+    return os.getpid()
+
+
+client = Client("local://", app)
+assert client.pid.get() == os.getpid()
+child = os.fork()
+if child == 0:
+    signal.alarm(10)
+    assert client.pid.get() == os.getpid()
+    assert Client("local://", app).pid.get() == os.getpid()
+    client.stop()
+    sys.exit(0)
+status = os.waitpid(child, 0)[1]
+assert client.pid.get() == os.getpid()
+client.stop()
+sys.exit(status != 0)
+"""
+
+
+def test_a_fork_has_a_thread_of_its_own(data: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED], cwd=data, capture_output=True, timeout=25, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_its_own_loop_cannot_wait_for_itself() -> None:
