@@ -124,7 +124,9 @@ class Lease:
     def portal(self) -> Portal:
         """The portal; taken, if it is not yet."""
         with self._lock:
-            if self._portal is None:
+            if self._portal is None or not self._portal.is_here:
+                if self._end is not None:
+                    self._end.detach()
                 self._portal = take()
                 self._end = weakref.finalize(self, let_go, self._portal)
                 self._end.atexit = False
@@ -161,9 +163,9 @@ class Performer:
             case "curl":
                 return to_curl(*call)
             case "stream":
-                return BlockingStream(self.lease.portal(), CallStream(*call))
+                return BlockingStream(self.lease, CallStream(*call))
             case "ws":
-                return BlockingSocket(self.lease.portal(), CallSocket(*call))
+                return BlockingSocket(self.lease, CallSocket(*call))
             case "pages":
                 return _iterate(self.run, iterate_pages(*call))
             case "upload":
@@ -183,9 +185,10 @@ class Performer:
 class BlockingStream:
     """A call whose answer is read piece by piece; see `CallStream`."""
 
-    def __init__(self, portal: Portal, stream: CallStream) -> None:
+    def __init__(self, lease: Lease, stream: CallStream) -> None:
+        self._lease = lease  # the portal is ours for as long as we are, whoever forgets the client
         self._stream = stream
-        self._session = Session(portal, stream)
+        self._session = Session(lease.portal(), stream)
 
     @property
     def status(self) -> int:
@@ -227,10 +230,11 @@ class BlockingStream:
 class BlockingSocket:
     """A WebSocket on a path; one thread may receive while another sends."""
 
-    def __init__(self, portal: Portal, socket: CallSocket) -> None:
-        self._portal = portal
+    def __init__(self, lease: Lease, socket: CallSocket) -> None:
+        self._lease = lease
+        self._portal = lease.portal()
         self._socket = socket
-        self._session = Session(portal, socket)
+        self._session = Session(self._portal, socket)
 
     @property
     def subprotocol(self) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextvars
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError
@@ -48,11 +49,21 @@ def _at_exit() -> None:
         _portal.stop()
 
 
+def _after_fork() -> None:
+    global _lock, _portal
+    _lock, _portal = threading.RLock(), None  # the thread stayed with the parent
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 class Portal:
     """Runs coroutines for other threads."""
 
     def __init__(self) -> None:
         self.users = 0
+        self._process = os.getpid()
+        self._waiting = set[Future[Any]]()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="downstage-client", daemon=True)
         self._thread.start()
@@ -62,6 +73,13 @@ class Portal:
             # Closing the runner cancels what is left and ends the loop's pools.
             runner.get_loop()
             self._loop.run_forever()
+        for done in [*self._waiting]:  # what came while we stopped
+            done.cancel()
+
+    @property
+    def is_here(self) -> bool:
+        """Is its thread one of this process, which may be a fork of that which started it?"""
+        return self._process == os.getpid()
 
     def run(self, function: Callable[[], Awaitable[T]]) -> T:
         """Run *function* in the loop, in the caller's context, and wait for its result.
@@ -77,10 +95,9 @@ class Portal:
 
         def begin() -> None:
             task = self._loop.create_task(_finish(function, done), context=context)
-            done.add_done_callback(
-                lambda future: future.cancelled() and self._loop.call_soon_threadsafe(task.cancel)
-            )
+            done.add_done_callback(lambda future: future.cancelled() and self._cancel(task))
 
+        self._waiting.add(done)
         try:
             self._loop.call_soon_threadsafe(begin)
             return done.result()
@@ -89,6 +106,12 @@ class Portal:
         except BaseException:
             done.cancel()
             raise
+        finally:
+            self._waiting.discard(done)
+
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nothing runs there any more
+            self._loop.call_soon_threadsafe(task.cancel)
 
     def _refuse_own_thread(self) -> None:
         if threading.current_thread() is self._thread:
