@@ -19,6 +19,7 @@ from downstage.services.transports.transport import Call
 __all__ = [
     "BODILESS",
     "NAMES",
+    "SOUND",
     "check",
     "failure",
     "field_name",
@@ -44,7 +45,7 @@ LONGEST_KNOWN = 256
 NAMES: dict[str, bytes] = {}
 """Names of header fields, as they are sent; filled by `field_name`."""
 _texts: dict[bytes, str] = {}
-_sound: set[tuple[str, str]] = set()
+SOUND: set[tuple[str, str]] = set()
 """Methods and paths that were found fit to be sent."""
 
 
@@ -54,7 +55,7 @@ def check(call: Call) -> None:
     Raises:
         ValueError: the method, the path or a header field cannot be sent as it is.
     """
-    if (call.method, call.path) not in _sound:
+    if (call.method, call.path) not in SOUND:
         _check_line(call.method, call.path)
     if not call.headers:
         return
@@ -71,9 +72,9 @@ def _check_line(method: str, path: str) -> None:
     if path and (path[0] != "/" or UNCLEAN.search(path)):
         raise ValueError(f"the path {path!r} is not percent-encoded, or does not begin with /")
     if len(path) <= LONGEST_KNOWN:
-        if len(_sound) >= KNOWN_LINES:
-            _sound.clear()
-        _sound.add((method, path))
+        if len(SOUND) >= KNOWN_LINES:
+            SOUND.clear()
+        SOUND.add((method, path))
 
 
 def query_text(query: Iterable[tuple[str, str]]) -> str:

@@ -20,7 +20,7 @@ from contextvars import Context, copy_context
 from types import coroutine
 from typing import Any
 
-__all__ = ["Runner", "Worker"]
+__all__ = ["MAX_STREAK", "Runner", "Worker"]
 
 IDLE_WORKERS = 64
 """Kept for the next calls; more exist only while as many calls wait at once."""
@@ -151,7 +151,9 @@ class Runner:
         self._loop = loop
         self._idle: list[Worker] = []
         self._depth = 0
-        self._streak = 0
+        self.streak = 0
+        """Calls that have ended since the loop's clock was looked at: time to `breathe`, at
+        `MAX_STREAK`."""
         self._turned = loop.time()
         self.is_closed = False
 
@@ -161,15 +163,19 @@ class Runner:
         Returns:
             The worker that goes on with them, or None if they have ended already.
         """
-        worker = self._take()
+        idle, loop = self._idle, self._loop
+        worker = idle.pop() if idle else Worker(self, loop)
+        if worker.task.done():
+            worker = self._take()
         context = copy_context()
-        caller = asyncio.current_task(self._loop)
+        caller = asyncio.current_task(loop)
         if caller is None or self._depth >= MAX_DEPTH:
             worker.carry(steps, context, ended, UNBEGUN)
             return worker
         error: BaseException | None = None
-        _leave_task(self._loop, caller)
-        _enter_task(self._loop, worker.task)
+        task = worker.task
+        _leave_task(loop, caller)
+        _enter_task(loop, task)
         self._depth += 1
         try:
             first = context.run(steps.send, None)
@@ -184,28 +190,23 @@ class Runner:
             return worker
         finally:
             self._depth -= 1
-            _leave_task(self._loop, worker.task)
-            _enter_task(self._loop, caller)
-        if worker.task.cancelling():
-            worker.task.cancel()  # it cancelled itself: no worker for others
+            _leave_task(loop, task)
+            _enter_task(loop, caller)
+        if task.cancelling():
+            task.cancel()  # it cancelled itself: no worker for others
         else:
-            self.put_back(worker)
-        self._streak += 1
+            idle.append(worker)
+        self.streak += 1
         ended(error)
         return None
 
     async def breathe(self) -> None:
         """Let the loop turn if calls have held it for long."""
-        self._streak = 0
+        self.streak = 0
         now = self._loop.time()
         if now - self._turned > MAX_HOLD_S:
             await asyncio.sleep(0)
             self._turned = self._loop.time()
-
-    @property
-    def is_breathless(self) -> bool:
-        """Whether it is time to `breathe`."""
-        return self._streak >= MAX_STREAK
 
     def has_room(self) -> bool:
         """Whether a worker that is done should wait for more."""
