@@ -68,17 +68,26 @@ async def make_stubs(settings: Settings, wanted: Wanted) -> None:
     if wanted.output is None:
         sys.stdout.write(text)
         return
-    written = [_write(wanted.output, text)]
-    module = wanted.output.with_suffix(".py")
-    if wanted.output.suffix == ".pyi" and not module.exists():
-        renamed = wanted.name != "Client"
+    try:
+        written = _write_both(wanted.output, wanted.name, text)
+    except OSError as error:
+        raise SetupError(f"{wanted.output} cannot be written: {error.strerror}.") from error
+    Console(stderr=True).print(f"Wrote {' and '.join(map(str, written))}.", highlight=False)
+
+
+def _write_both(output: Path, name: str, text: str) -> list[Path]:
+    """Write the stub, and the module that it describes where there is none; returns which."""
+    written = [_write(output, text)]
+    module = output.with_suffix(".py")
+    if output.suffix == ".pyi" and not module.exists():
+        renamed = name != "Client"
         source = MODULE.format(
-            name=wanted.name,
-            as_async=f" as Async{wanted.name}" if renamed else "",
-            as_name=f" as {wanted.name}" if renamed else "",
+            name=name,
+            as_async=f" as Async{name}" if renamed else "",
+            as_name=f" as {name}" if renamed else "",
         )
         written.append(_write(module, source))
-    Console(stderr=True).print(f"Wrote {' and '.join(map(str, written))}.", highlight=False)
+    return written
 
 
 def _shown(address: str | None) -> str:

@@ -223,12 +223,15 @@ async def test_every_way_to_a_description_gives_the_same_stub(app: FastAPI, tmp_
         (("gopher://x",), "No transport for gopher"),
         (("http://user:secret@127.0.0.1:9", "--token-env", "NO_SUCH"), "NO_SUCH is not set"),
         (("bad.json",), "no JSON object"),
+        (("good.json", "-o", "no/such/folder.pyi"), "cannot be written"),
+        (("good.json", "--name", "no name"), "cannot be the name of a class"),
     ],
 )
 async def test_what_goes_wrong_is_one_line(
     tmp_path: Path, arguments: tuple[str, ...], text: str
 ) -> None:
     (tmp_path / "bad.json").write_text("[]")
+    (tmp_path / "good.json").write_text("{}")
     done = await command(tmp_path, *arguments)
     assert done.returncode in (1, 2)
     assert text in done.stderr

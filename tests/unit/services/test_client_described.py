@@ -174,12 +174,13 @@ async def test_forms_are_sent_as_the_operation_wants_them(house: AsyncClient) ->
     await house.v1.form.post(a="ä&", b=[1, 2])
     assert last().body == b"a=%C3%A4%26&b=1&b=2"
     assert last().headers["content-type"] == "application/x-www-form-urlencoded"
-    await house.v1.files.post(a="x", file=b"\0")
+    await house.v1.files.post(a="x", file=b"\0", marks={"b"})
     kind = last().headers["content-type"]
     body = b"".join([piece async for piece in cast("Any", last().body)])
     assert kind.startswith("multipart/form-data; boundary=")
     assert int(last().headers["content-length"]) == len(body)
     assert body.startswith(b"--" + kind.partition("=")[2].encode())
+    assert b'name="marks"\r\n\r\nb\r\n' in body
 
 
 async def test_suffixes_hide_no_path(house: AsyncClient) -> None:

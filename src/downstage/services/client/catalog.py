@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from threading import Lock
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -33,6 +34,8 @@ LEAST_AGE_S = 2.0
 MOST_SHARED = 64
 log = get_logger(__name__)
 
+_sharing = Lock()
+"""Clients may be of several loops, each in a thread of its own."""
 _shared: dict[tuple[str, str], tuple[float, Description]] = {}
 
 
@@ -217,7 +220,8 @@ def _take_shared(key: tuple[str, str]) -> Description | None:
 
 
 def _share(key: tuple[str, str], found: Description) -> None:
-    _shared.pop(key, None)
-    while len(_shared) >= MOST_SHARED:
-        del _shared[next(iter(_shared))]
-    _shared[key] = (time.monotonic(), found)
+    with _sharing:
+        _shared.pop(key, None)
+        while len(_shared) >= MOST_SHARED:
+            del _shared[next(iter(_shared))]
+        _shared[key] = (time.monotonic(), found)

@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 
 from downstage.services.client.asked import BYTES, OCTETS
-from downstage.services.client.encoding import text
+from downstage.services.client.encoding import SEVERAL, text
 
 __all__ = [
     "MULTIPART",
@@ -161,7 +161,7 @@ def multipart(fields: Mapping[str, object], files: Mapping[str, Source] | None =
     boundary = f"downstage-{secrets.token_hex(16)}"
     parts = list[tuple[bytes, Source]]()
     for name, value in fields.items():
-        values = cast("list[object]", value) if isinstance(value, list | tuple) else [value]
+        values = cast("list[object]", value) if isinstance(value, SEVERAL) else [value]
         for item in values:
             if item is not None:
                 parts.append(_field(boundary, name, item))
