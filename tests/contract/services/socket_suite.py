@@ -84,6 +84,13 @@ class SocketSuite(Backend):
             await probe.gone.wait()
         assert probe.closes == [(4002, "énough")]
 
+    async def test_a_long_reason_is_cut(self, transport: Transport, probe: Probe) -> None:
+        with anyio.fail_after(5):
+            async with transport.socket(at("/echo")) as socket:
+                await socket.close(4003, "é" * 100)
+            await probe.gone.wait()
+        assert probe.closes == [(4003, "é" * 61)]
+
     async def test_leaving_closes(self, transport: Transport, probe: Probe) -> None:
         async with transport.socket(at("/echo")):
             pass

@@ -15,7 +15,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from downstage.services import AsyncClient
 from downstage.services.errors import ServiceUnavailableError
 from downstage.services.registry import create_app, put_app
-from downstage.services.transports import Call, Transport, create
+from downstage.services.transports import Call, Transport, create, lifespan
 from downstage.services.transports.local import close_app, close_local, raise_app_errors
 
 from .client_suite import ClientSuite, Seen, build
@@ -52,6 +52,36 @@ class TestLocal(Local, TransportSuite):
         await close_local()
         await close_local()
         assert (probe.starts, probe.stops) == (2, 2)
+
+    async def test_who_waits_for_a_start_that_takes_too_long_is_told(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All of them, also who came later."""
+        monkeypatch.setattr(lifespan, "START_S", 0.3)
+        calls = 0
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            nonlocal calls
+            if scope["type"] == "lifespan":
+                await anyio.sleep_forever()
+            calls += 1
+            await answer(send, 200, b"")
+
+        transport = create("local://", app)
+        refused = 0
+
+        async def one() -> None:
+            nonlocal refused
+            with pytest.raises(ServiceUnavailableError, match="did not start in time"):
+                await transport.request(Call("GET", "/"))
+            refused += 1
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(one)
+            await anyio.sleep(0.2)
+            tasks.start_soon(one)
+        assert (refused, calls) == (2, 0)
+        await close_local()
 
     async def test_an_application_that_is_replaced_shuts_down(
         self, transport: Transport, probe: Probe

@@ -164,7 +164,11 @@ class HttpTransport:
             raise failure(call, self._shown, f"the TLS options: {error}") from error
 
     def _headers(self, call: Call) -> dict[str, str]:
-        if self._authorization is None or any(k.lower() == "authorization" for k in call.headers):
+        names = {name.lower() for name in call.headers}
+        if "transfer-encoding" in names:
+            # The engine would send it beside a body of another form, which may hold a second call.
+            raise ValueError("the header 'transfer-encoding' is said by the transport alone")
+        if self._authorization is None or "authorization" in names:
             return call.headers
         return {**call.headers, "authorization": self._authorization}
 
@@ -207,7 +211,7 @@ class HttpTransport:
             return silence(call, self._shown, f"nothing came for {call.read_timeout_s:g} s")
         if isinstance(error, TimeoutError):
             return silence(call, self._shown, f"no answer within {call.timeout_s:g} s")
-        return failure(call, self._shown, str(error) or type(error).__name__)
+        return failure(call, self._shown, _reason(error))
 
 
 class HttpStream:
@@ -234,6 +238,15 @@ class HttpStream:
                     yield piece
         except (TimeoutError, aiohttp.ClientError) as error:
             raise self._transport.translated(self._call, error, self._body) from error
+
+
+def _reason(error: Exception) -> str:
+    """What *error* says, without the query and the header fields that some of them show."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"the answer cannot be read: {error.message}"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the server hung up"
+    return str(error) or type(error).__name__
 
 
 def _socket_of(host: str, path: str) -> tuple[Path, str]:

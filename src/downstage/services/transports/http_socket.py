@@ -8,6 +8,7 @@ from contextlib import suppress
 import aiohttp
 from aiohttp import WSMsgType
 
+from downstage.services.transports.close_reason import fit_reason
 from downstage.services.transports.head import size_of
 from downstage.services.transports.transport import MAX_MESSAGE, SocketClosed
 
@@ -73,7 +74,7 @@ class HttpSocket:
         """Close it; a peer that does not answer the close is left after some seconds."""
         if self._closed is None:
             self._ended(code, reason)
-        await self._raw.close(code=code, message=reason.encode())
+        await self._raw.close(code=code, message=fit_reason(reason).encode())
 
     def _ended(self, code: int, reason: str) -> SocketClosed:
         if self._closed is None:

@@ -69,6 +69,9 @@ class Lifespan:
                 log.exception("local_app.lifespan_failed", app=self.name)
             else:  # before it has said anything: it knows no lifespan
                 log.debug("local_app.without_lifespan", app=self.name, error=type(error).__name__)
+        except asyncio.CancelledError:
+            self._began("the application did not start in time")  # to all who wait for it
+            raise
         finally:
             self._began(None)
 

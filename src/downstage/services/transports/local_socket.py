@@ -11,6 +11,7 @@ from typing import Any, cast
 from starlette.types import ASGIApp
 
 from downstage.kernel.logging import get_logger
+from downstage.services.transports.close_reason import fit_reason
 from downstage.services.transports.head import fold, refusal, silence, size_of
 from downstage.services.transports.runner import Runner, Worker
 from downstage.services.transports.transport import MAX_ANSWER, MAX_MESSAGE, Call, SocketClosed
@@ -25,8 +26,6 @@ NO_STATUS = 1005
 BROKE_OFF = 1006
 TOO_LARGE = 1009
 INTERNAL_ERROR = 1011
-MAX_REASON = 123
-"""Bytes of a reason: what a close frame has room for."""
 log = get_logger(__name__)
 
 
@@ -141,7 +140,7 @@ class LocalSocket:
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close it; an application that never opened it is stopped."""
-        self._end(code, reason)
+        self._end(code, fit_reason(reason))
         if not self._is_open and self._worker is not None:
             self._worker.cancel()
 
@@ -192,10 +191,7 @@ class LocalSocket:
 
     async def _send_open(self, kind: str, event: MutableMapping[str, Any]) -> None:
         if kind == "websocket.close":
-            reason = event.get("reason") or ""
-            self._end(
-                event.get("code") or 1000, reason.encode()[:MAX_REASON].decode("utf-8", "ignore")
-            )
+            self._end(event.get("code") or 1000, fit_reason(event.get("reason") or ""))
             return
         if kind != "websocket.send":
             raise RuntimeError(f"{kind} out of order")

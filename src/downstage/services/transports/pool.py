@@ -87,15 +87,18 @@ def find_pool(key: object) -> Pool | None:
 async def open_pool(key: Path | TlsOptions) -> Pool:
     """The running loop's pool for *key*: a unix socket's path, or TLS options."""
     loop = asyncio.get_running_loop()
-    mine = _loops.get(loop)
-    if mine is None:
-        mine = _loops[loop] = _Loop({}, asyncio.Lock(), _keep(loop))
-        await anext(mine.keeper)
-    async with mine.opening:
-        pool = mine.pools.get(key)
-        if pool is None:
-            pool = mine.pools[key] = await _open(key)
-    return pool
+    while True:
+        mine = _loops.get(loop)
+        if mine is None:
+            mine = _loops[loop] = _Loop({}, asyncio.Lock(), _keep(loop))
+            await anext(mine.keeper)
+        async with mine.opening:
+            if _loops.get(loop) is not mine:
+                continue  # closed while this waited: a pool put there would never be closed
+            pool = mine.pools.get(key)
+            if pool is None:
+                pool = mine.pools[key] = await _open(key)
+            return pool
 
 
 async def _open(key: Path | TlsOptions) -> Pool:
@@ -127,8 +130,10 @@ async def _keep(loop: AbstractEventLoop) -> AsyncGenerator[None]:
         yield
     finally:
         mine = _loops.pop(loop, None)
-        for pool in mine.pools.values() if mine is not None else ():
-            await pool.close()
+        if mine is not None:
+            async with mine.opening:
+                while mine.pools:
+                    await mine.pools.popitem()[1].close()
 
 
 async def close_pool() -> None:
