@@ -42,6 +42,13 @@ class Pieces:
             raise ServiceUnavailableError("the answer broke off")
 
 
+class Nested:
+    """A socket whose one message is more than any reader wants."""
+
+    async def receive(self) -> str:
+        return "[" * 100_000
+
+
 class Streams:
     """A transport that streams what it was told, one answer after the other."""
 
@@ -65,7 +72,7 @@ class Streams:
     @asynccontextmanager
     async def socket(self, call: Call, subprotocols: tuple[str, ...]) -> AsyncGenerator[object]:
         async with self.stream(call):
-            yield object()
+            yield Nested()
 
 
 def client(*answers: bytes | Pieces, **options: Any) -> AsyncClient:
@@ -156,6 +163,32 @@ async def test_it_comes_back_where_it_was() -> None:
     assert got == ["a", "b"]
     assert [call.headers.get("last-event-id") for call in Streams.calls] == [None, "1", "2"]
     assert Streams.open == 0
+
+
+@pytest.mark.parametrize("odd", ["a\x01b", "\0", "\x7f", "x" * 5000])
+async def test_an_id_that_cannot_come_back_is_none(odd: str) -> None:
+    sent = f"id: 1\ndata: a\nretry: 1\n\nid: {odd}\ndata: b\n\n".encode()
+    reader = client(Pieces([sent], 200, True), Pieces([], 204, False))
+    async with reader.x.get.stream() as stream:
+        with anyio.fail_after(5):
+            got = [event.id async for event in stream.events(reconnect=True)]
+    assert got == ["1", "1"]
+    assert [call.headers.get("last-event-id") for call in Streams.calls] == [None, "1"]
+
+
+@pytest.mark.parametrize("line", [b'"\xff"', b"[" * 100_000, b"{"])
+async def test_what_is_no_json_is_an_error_that_callers_know(line: bytes) -> None:
+    async with client(line).x.get.stream() as stream:
+        with pytest.raises(BaseServiceError, match="no JSON"):
+            await anext(stream.ndjson())
+    with pytest.raises(ValueError, match=r"."):
+        Event(line.decode("latin-1").replace("\xff", "\\")).json()
+
+
+async def test_a_message_that_is_nested_too_deeply_is_no_json() -> None:
+    async with client(b"x").x.ws() as socket:
+        with pytest.raises(ValueError, match="too deeply"):
+            await socket.receive_json()
 
 
 async def test_without_leave_it_does_not_come_back() -> None:

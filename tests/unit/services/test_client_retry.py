@@ -360,6 +360,19 @@ async def test_a_hook_has_no_more_time_than_its_call(place: str) -> None:
             assert len(Script.calls) == 1
 
 
+async def test_a_request_shows_hooks_no_secret() -> None:
+    shown: list[str] = []
+
+    class Show(Hook):
+        async def before(self, request: Any) -> None:
+            shown.append(repr(request))
+
+    hooked = client(hooks=[Show()], token="s3cret", headers={"x-y": "s3cret"})
+    await hooked.a.get(access_token="s3cret")
+    assert shown[0].startswith("Outgoing(method='GET', path='/a'")
+    assert "s3cret" not in shown[0]
+
+
 class Rotating(Authorization):
     """Gives a new token after each refusal."""
 

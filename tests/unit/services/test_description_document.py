@@ -286,6 +286,19 @@ def test_the_oldest_entries_go(tmp_path: Path) -> None:
     assert "0.json" not in left
 
 
+async def test_a_user_without_a_home_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: int) -> Any:
+        raise KeyError(uid)
+
+    for name in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    server = Server(tagged())
+    for _ in range(2):
+        assert await fetched(server, cache=None) is not None
+    assert "if-none-match" not in server.calls[1].headers
+
+
 def test_the_folder_is_the_user_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_folder() == tmp_path / "downstage" / "openapi"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,9 @@ from downstage.services.transports.transport import MAX_MESSAGE
 
 __all__ = ["Event", "EventReader"]
 
+LONGEST_ID = 1024
+UNSENDABLE = re.compile(r"[\x00-\x1f\x7f]")
+"""What no header can say: an id comes back in one. Of NUL the standard says so, too."""
 BOM = b"\xef\xbb\xbf"
 
 
@@ -30,7 +34,10 @@ class Event:
         Raises:
             ValueError: it is no JSON.
         """
-        return msgspec.json.decode(self.data.encode())
+        try:
+            return msgspec.json.decode(self.data.encode())
+        except RecursionError as error:
+            raise ValueError("the event is nested too deeply") from error
 
 
 class EventReader:
@@ -67,7 +74,7 @@ class EventReader:
                 self._data.append(value)
             case "event":
                 self._type = value
-            case "id" if "\0" not in value:
+            case "id" if len(value) <= LONGEST_ID and not UNSENDABLE.search(value):
                 self._id = value
             case "retry" if value.isascii() and value.isdigit():
                 self.retry_s = int(value[:9]) / 1000

@@ -13,13 +13,13 @@ __all__ = ["Outgoing"]
 
 @dataclass(slots=True)
 class Outgoing:
-    """One call, encoded. Hooks may change its headers; `repr` shows none of them."""
+    """One call, encoded. Hooks may change its headers; `repr` shows neither these nor the query."""
 
     method: str
     """Upper case."""
     path: str
     """Percent-encoded, below the client's address."""
-    query: tuple[tuple[str, str], ...]
+    query: tuple[tuple[str, str], ...] = field(repr=False)
     headers: dict[str, str] = field(repr=False)
     body: Body = field(default=b"", repr=False)
     timeout_s: float | None = None

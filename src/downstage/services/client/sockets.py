@@ -97,7 +97,10 @@ class CallSocket:
             ValueError: it is no JSON.
         """
         message = await self.receive()
-        return msgspec.json.decode(message)
+        try:
+            return msgspec.json.decode(message)
+        except RecursionError as error:
+            raise ValueError("the message is nested too deeply") from error
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close it; safe to repeat."""

@@ -110,7 +110,7 @@ class CallStream:
             if line.strip():
                 try:
                     yield msgspec.json.decode(line)
-                except (msgspec.DecodeError, RecursionError) as error:
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                     raise BaseServiceError(f"a line of the answer is no JSON: {error}") from error
 
     async def events(self, *, reconnect: bool = False) -> AsyncGenerator[Event]:

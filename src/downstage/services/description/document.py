@@ -144,7 +144,10 @@ async def _ask(
 def _shelf(base: str, headers: dict[str, str], cache: Path | None) -> disk.Shelf | None:
     if cache == NOWHERE or urlsplit(base).scheme in ("", "local"):
         return None
-    return disk.Shelf(cache or disk.default_folder(), disk.key_of(base, headers))
+    try:
+        return disk.Shelf(cache or disk.default_folder(), disk.key_of(base, headers))
+    except RuntimeError:  # a user without a home, as in many containers
+        return None
 
 
 def _check(answer: Answer) -> None:
