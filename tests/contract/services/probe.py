@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
@@ -91,6 +92,15 @@ class Probe:
 
     async def http_fields(self, scope: Scope, receive: Receive, send: Send) -> None:
         await answer(send, 200, b"", ODD_FIELDS)
+
+    async def http_packed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        bare = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        encoding, body = {
+            b"twice=": (b"gzip", gzip.compress(b"one") + gzip.compress(b"two")),
+            b"bare=": (b"deflate", bare.compress(b"onetwo") + bare.flush()),
+            b"whole=": (b"deflate", zlib.compress(b"onetwo")),
+        }[scope["query_string"]]
+        await answer(send, 200, body, [(b"content-encoding", encoding)])
 
     async def http_gzip(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = gzip.compress(b"x" * 1_000_000)

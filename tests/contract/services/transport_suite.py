@@ -192,6 +192,13 @@ class TransportSuite(Backend):
         async with transport.stream(Call("GET", "/gzip")) as stream:
             assert sum([len(piece) async for piece in stream]) == 1_000_000
 
+    @pytest.mark.parametrize("how", ["twice", "bare", "whole"])
+    async def test_compressed_in_other_ways(self, transport: Transport, how: str) -> None:
+        call = Call("GET", "/packed", ((how, ""),))
+        assert (await transport.request(call)).body == b"onetwo"
+        async with transport.stream(call) as stream:
+            assert b"".join([piece async for piece in stream]) == b"onetwo"
+
     async def test_the_address_may_have_a_path(self, address: str) -> None:
         base = self.below(address, "/scope")
         assert (await self.scope(create(base), Call("GET", "")))["path"] == "/scope"

@@ -20,16 +20,27 @@ def inflater(encoding: str) -> Callable[[bytes], Iterator[bytes]] | None:
     window = WINDOWS.get(encoding.strip().lower())
     if window is None:
         return None
-    engine = zlib.decompressobj(window)
+    engine, has_begun = zlib.decompressobj(window), False
 
     def inflate(data: bytes) -> Iterator[bytes]:
+        nonlocal engine, has_begun
+        is_full = False
         try:
-            while data:
+            while data or is_full:
+                if engine.eof or not has_begun:  # a body may be several compressed ones in a row
+                    engine, has_begun = zlib.decompressobj(_window(window, data)), True
                 piece = engine.decompress(data, PIECE)
-                data = engine.unconsumed_tail
+                is_full = len(piece) == PIECE and not engine.eof  # there may be more of it inside
+                data = engine.unused_data if engine.eof else engine.unconsumed_tail
                 if piece:
                     yield piece
         except zlib.error as error:
             raise ValueError(f"the answer is no {encoding}: {error}") from error
 
     return inflate
+
+
+def _window(window: int, data: bytes) -> int:
+    """Some send ``deflate`` without the head that it should have."""
+    is_bare = window == zlib.MAX_WBITS and data[0] & 0x0F != zlib.DEFLATED
+    return -zlib.MAX_WBITS if is_bare else window
