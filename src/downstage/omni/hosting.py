@@ -14,11 +14,14 @@ __all__ = ["hosted"]
 
 
 class _Alias:
-    """What one host brought."""
+    """What one host brought, or shares with others that have."""
+
+    hosts = 0
+    """Those that need the alias which one of them has installed."""
 
     def __init__(self, *, enabled: bool) -> None:
         self._enabled = enabled
-        self._is_ours = False
+        self._is_counted = False
         self._tree: settings.Tree | None = None
 
     def before_import(self, manifest: Manifest, tree: settings.Tree) -> None:
@@ -32,15 +35,23 @@ class _Alias:
             )
         if not is_installed():
             install()
-            self._is_ours = True
+            self._count()
+        elif _Alias.hosts:
+            self._count()
         self._tree = tree
         settings.use(tree)
 
     def close(self) -> None:
         if self._tree is not None:
             settings.leave(self._tree)
-        if self._is_ours:
-            uninstall()
+        if self._is_counted:
+            _Alias.hosts -= 1
+            if not _Alias.hosts:
+                uninstall()
+
+    def _count(self) -> None:
+        _Alias.hosts += not self._is_counted
+        self._is_counted = True
 
 
 @contextmanager
@@ -48,8 +59,9 @@ def hosted(*, enabled: bool = True) -> Generator[Callable[[Manifest, settings.Tr
     """What a host's ``before_import`` is; to be open for as long as the host runs.
 
     Before the first extension that depends on a foreign name it installs the alias, and lets
-    `carb.settings` read and write that host's settings. At exit it takes away what it brought.
-    The host's extension fails, with the reason, where the alias is refused or not *enabled*::
+    `carb.settings` read and write that host's settings. At exit it takes away what it brought; of
+    several hosts in one process the last one does. The host's extension
+    fails, with the reason, where the alias is refused or not *enabled*::
 
         with hosted(enabled=settings.extensions.omni) as before_import:
             host = ServiceHost(settings, urls, before_import=before_import)

@@ -34,17 +34,20 @@ class ISettings:
     def __init__(self) -> None:
         self._lock = RLock()
         self._tree: Tree = SettingsTree()
+        self._used = list[Tree]()
 
     def use(self, tree: Tree) -> None:
         """Read from and write to *tree* from now on."""
         with self._lock:
+            self._used = [*(one for one in self._used if one is not tree), tree]
             self._tree = tree
 
     def leave(self, tree: Tree) -> None:
-        """Begin with nothing again, if *tree* is still the one in use."""
+        """Go back to the tree that was used before, or begin with nothing again."""
         with self._lock:
+            self._used = [one for one in self._used if one is not tree]
             if self._tree is tree:
-                self._tree = SettingsTree()
+                self._tree = self._used[-1] if self._used else SettingsTree()
 
     def get(self, path: str) -> Any:
         """The value or the table at *path*, or None."""
@@ -118,5 +121,5 @@ def use(tree: Tree) -> None:
 
 
 def leave(tree: Tree) -> None:
-    """The inverse of `use`; nothing where another tree has come since."""
+    """The inverse of `use`; of several trees the one that came last is read and written."""
     _settings.leave(tree)

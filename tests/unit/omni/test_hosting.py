@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,25 @@ def test_one_that_was_there_stays(manifest: Manifest) -> None:
         assert downstage.omni.is_installed()
     finally:
         downstage.omni.uninstall()
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_two_hosts_share_it_until_both_are_gone(manifest: Manifest, is_first: bool) -> None:
+    path = "/exts/x/key"
+    hosts = [ExitStack(), ExitStack()]
+    for number, host in enumerate(hosts):
+        tree = SettingsTree()
+        before_import = host.enter_context(hosted())
+        before_import(manifest, tree)
+        before_import(manifest, tree)
+        tree.set(path, number)
+    gone, left = hosts if is_first else reversed(hosts)
+    gone.close()
+    assert downstage.omni.is_installed()
+    assert get_settings().get(path) == hosts.index(left)
+    left.close()
+    assert not downstage.omni.is_installed()
+    assert get_settings().get(path) is None
 
 
 def test_switched_off(manifest: Manifest, tmp_path: Path) -> None:
