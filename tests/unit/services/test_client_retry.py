@@ -23,6 +23,7 @@ from downstage.services import (
 )
 from downstage.services.client import Authorization, traced
 from downstage.services.client.propagation import handling
+from downstage.services.client.redirects import resolve
 from downstage.services.transports import Answer, Call
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -274,6 +275,27 @@ async def test_redirects_are_followed_on_the_same_origin(
     assert (Script.calls[-1].path, Script.calls[-1].query) == (path, query)
     assert Script.calls[-1].headers["authorization"] == "Bearer t0ken"
     assert Script.uris[-1] == uri
+
+
+@pytest.mark.parametrize(
+    ("uri", "location", "hop"),
+    [
+        ("unix:///run/s.sock:/v1", "http://localhost/v1/b/", (None, "/b/")),
+        ("unix:///run/s.sock:/v1", "/other", ("unix:///run/s.sock", "/other")),
+        ("unix:///run/s.sock", "/b/", (None, "/b/")),
+        ("unix:///run/s.sock:/v1", "http://evil/v1/b", None),
+        ("nats://h:4222/svc/v1", "http://svc/v1/b/", (None, "/b/")),
+        ("nats://h:4222/svc/v1", "/other", ("nats://h:4222/svc", "/other")),
+        ("nats://h:4222/svc", "b", (None, "/b")),
+        ("nats://h:4222/svc", "http://h:4222/b", None),
+        ("local://svc/v1", "http://svc/v1/b", (None, "/b")),
+        ("local://svc/v1", "/other", ("local://svc", "/other")),
+        ("local://svc/v1", "http://other/v1/b", None),
+    ],
+)
+def test_redirects_beside_http(uri: str, location: str, hop: Any) -> None:
+    found = resolve(uri, "/a", location)
+    assert (found and (found.base, found.path)) == hop
 
 
 @pytest.mark.parametrize(

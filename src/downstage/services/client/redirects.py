@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urljoin, urlsplit
 
 from downstage.services.client.hooks import Answered
 from downstage.services.client.outgoing import Outgoing
@@ -49,23 +49,35 @@ def resolve(uri: str, path: str, location: str) -> Hop | None:
     """
     parts = urlsplit(uri)
     has_origin = parts.scheme in WITH_ORIGIN
-    has_base = has_origin or parts.scheme == "local"
+    address, base, name = _own(parts)
     scheme = parts.scheme.replace("ws", "http", 1) if has_origin else "http"
     host = parts.netloc.rpartition("@")[2] if has_origin else "localhost"
-    base = parts.path.rstrip("/") if has_base else ""
     target = urlsplit(urljoin(f"{scheme}://{host}{base}{path or '/'}", location))
     if has_origin:
         if _origin(target.scheme, target.netloc) != _origin(scheme, host):
             return None
-    elif target.netloc not in BESIDE_HTTP | {parts.netloc}:
+    elif target.netloc not in BESIDE_HTTP | {name}:
         return None
     found = ODD.sub(lambda odd: quote(odd[0]), target.path)
     if any(unquote(segment) in (".", "..") for segment in found.split("/")):
         return None
     query = tuple(parse_qsl(target.query, keep_blank_values=True))
     if base and not (found == base or found.startswith(base + "/")):
-        return Hop(f"{parts.scheme}://{parts.netloc}", found, query)
+        return Hop(address, found, query)
     return Hop(None, found.removeprefix(base), query)
+
+
+def _own(parts: SplitResult) -> tuple[str, str, str]:
+    """The address without its base path, that path, and what the service may call itself."""
+    if parts.scheme == "unix":
+        socket, colon, base = parts.path.partition(":/")
+        return f"unix://{socket}", f"/{base}".rstrip("/") if colon else "", ""
+    if parts.scheme == "nats":
+        name, slash, base = parts.path.removeprefix("/").partition("/")
+        return f"nats://{parts.netloc}/{name}", (slash + base).rstrip("/"), name
+    has_base = parts.scheme in WITH_ORIGIN or parts.scheme == "local"
+    base = parts.path.rstrip("/") if has_base else ""
+    return f"{parts.scheme}://{parts.netloc}", base, parts.netloc
 
 
 def _origin(scheme: str, netloc: str) -> tuple[str, str | None, int | None]:
