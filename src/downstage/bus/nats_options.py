@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from downstage.kernel.errors import SetupError
 from downstage.kernel.settings import Bus as BusSettings
 
-__all__ = ["NatsOptions", "from_settings", "parse"]
+__all__ = ["NatsOptions", "check_credentials", "from_settings", "parse"]
 
 PORT = 4222
 HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>\d{1,5}))?")
@@ -58,6 +58,20 @@ class NatsOptions:
         except OSError as error:  # also what is no certificate: ssl.SSLError
             raise SetupError(f"The certificates for NATS cannot be used: {error}.") from error
         return context
+
+
+def check_credentials(path: Path) -> None:
+    """Refuse a ``.creds`` file without its two parts: the library looks for them for ever.
+
+    Raises:
+        SetupError: it cannot be read, or is none.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SetupError(f"The credentials for NATS cannot be read: {error}.") from error
+    if b"BEGIN USER NKEY SEED" not in content or b"BEGIN NATS USER JWT" not in content:
+        raise SetupError(f"The file {path} holds no credentials for NATS.")
 
 
 def parse(uri: str) -> tuple[NatsOptions | None, str]:
@@ -132,6 +146,8 @@ def _check(options: NatsOptions) -> None:
             raise SetupError(f"The file {path} of [bus] is not there.")
         if find_spec("nkeys") is None:
             raise SetupError("NKeys and .creds files need a library: pip install 'nats-py[nkeys]'.")
+    if options.credentials_file is not None:
+        check_credentials(options.credentials_file)
 
 
 def _reveal(secret: object) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 
 import anyio
+import nkeys
 import pytest
 from nats.aio.client import Client
 
@@ -89,6 +93,28 @@ async def test_what_is_no_nats_server_is_tried_again(greeting: bytes) -> None:
         assert tries >= 2
         assert not shared.is_closed
         await close_connections()
+
+
+@pytest.mark.parametrize("kind", ["nkey_file", "credentials_file"])
+async def test_an_identity_that_cannot_be_read_is_read_again(tmp_path: Path, kind: str) -> None:
+    seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
+    public = nkeys.from_seed(bytearray(seed)).public_key.decode()
+    path = tmp_path / "identity"
+    begun = b"-----BEGIN USER NKEY SEED-----\n" + seed + b"\n------END USER NKEY SEED------\n"
+    with NatsServer(f"authorization {{ users = [ {{ nkey: {public} }} ] }}") as server:
+        servers = (f"127.0.0.1:{server.port}",)
+        options = replace(NatsOptions(servers), **{kind: path})
+        shared = await connection(options)
+        for content in (None, b"", b"nothing\n", begun):
+            if content is not None:
+                path.write_bytes(content)
+            if kind == "nkey_file" and content == begun:
+                path.write_bytes(seed)
+                await shared.ready()
+                continue
+            with pytest.raises(NatsDown, match="cannot be reached"), anyio.fail_after(5):
+                await shared.ready()
+        assert not shared.is_closed
 
 
 async def test_a_pattern_that_nats_refuses_harms_nobody() -> None:

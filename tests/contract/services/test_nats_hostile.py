@@ -123,6 +123,30 @@ async def test_an_upload_can_be_given_up_while_the_server_stalls(app: Handlers) 
         await close_connections()
 
 
+async def test_a_body_that_does_not_end_holds_nobody(
+    nats_server: NatsServer, app: Handlers
+) -> None:
+    begun, over = anyio.Event(), anyio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        try:
+            yield b"x"
+            begun.set()
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await over.wait()
+
+    transport = create(f"{nats_server.url}/svc")
+    with anyio.fail_after(4):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(transport.request, Call("POST", "/digest", body=pieces()))
+            await begun.wait()
+            tasks.cancel_scope.cancel()
+    over.set()
+    await anyio.sleep(0.05)
+
+
 async def test_a_stalled_server_does_not_hold_calls_beyond_their_time() -> None:
     late = 0
     with NatsServer() as server:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterable, AsyncIterator
 from urllib.parse import urlencode
 
@@ -50,6 +49,8 @@ __all__ = ["Exchange", "end_stray"]
 
 ACCEPT = (b"accept", b"*/*")
 CHUNKED = (b"transfer-encoding", b"chunked")
+PATIENCE_S = 1.0
+"""How long the caller's own body may take to end when it is not wanted any more."""
 LENGTHLESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 
 
@@ -226,8 +227,8 @@ class Exchange:
             self.head.exception()  # looked at: the caller may have gone before it came
         if self._sender is not None and not self._sender.done():
             self._sender.cancel()
-            with anyio.CancelScope(shield=True), contextlib.suppress(asyncio.CancelledError):
-                await self._sender
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait({self._sender}, timeout=PATIENCE_S)
 
     # --- what the connection tells -------------------------------------------------------------
 
