@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +278,33 @@ def test_a_call_that_comes_while_the_thread_ends_does_not_wait_for_ever() -> Non
         second = threads.submit(swallow, anyio.sleep_forever)
         for call in (first, second):
             assert call.result(5) == "the client was stopped meanwhile"
+
+
+def test_what_was_interrupted_says_so_and_does_not_wait_for_ever() -> None:
+    house = portal.Portal()
+
+    @asynccontextmanager
+    async def nothing() -> AsyncIterator[None]:
+        yield
+
+    session = portal.Session(house, nothing())
+
+    async def interrupted() -> None:
+        with anyio.move_on_after(0.05):
+            await session._hand_over(anyio.sleep_forever)
+
+    async def at_once() -> int:
+        return 1
+
+    session.enter()
+    assert session.run(at_once) == 1
+    house.run(interrupted)
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match=r"broken off|stopped"):
+                threads.submit(session.run, at_once).result(5)
+    session.leave()
+    house.stop()
 
 
 FORKED = """

@@ -194,9 +194,17 @@ class Session:
         await _finish(function, done)
 
     async def _hand_over(self, function: Callable[[], Awaitable[T]]) -> T:
+        if self._task.done():
+            raise RuntimeError("it was broken off: enter a new one")
         done = Future[T]()
         await self._jobs.put((function, done))
-        return await asyncio.wrap_future(done)
+        answer = asyncio.wrap_future(done)
+        try:
+            await asyncio.wait([answer, self._task], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not answer.done():  # nobody waits for it any more, or nobody works
+                answer.cancel()
+        return await answer
 
     async def _leave(self) -> None:
         if not self._task.done():
