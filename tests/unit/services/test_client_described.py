@@ -243,7 +243,7 @@ class Dumb(House):
 
 async def test_a_description_that_does_not_come_leaves_the_call_its_time() -> None:
     register("dumb", Dumb)
-    client = AsyncClient("dumb://h", timeout_s=0.4)
+    client = AsyncClient("dumb://h", timeout_s=0.6)
     done: list[Any] = []
 
     async def call(**given: Any) -> None:
@@ -253,14 +253,39 @@ async def test_a_description_that_does_not_come_leaves_the_call_its_time() -> No
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(call)
             await anyio.wait_all_tasks_blocked()
-            tasks.start_soon(partial(call, __timeout__=0.1))
+            tasks.start_soon(partial(call, __timeout__=0.3))
     assert done == [["GET", "/v1/things"]] * 2
     asked = [call for call in Dumb.calls if call.path == "/openapi.json"]
-    assert [call.timeout_s for call in asked] == [pytest.approx(0.2, abs=0.05)]
+    assert [call.timeout_s for call in asked] == [pytest.approx(0.3, abs=0.1)]
     assert await client.v1.things.get(x=1) == ["GET", "/v1/things"]
     assert len(Dumb.calls) == len(asked) + 3
     held = client.v1.__dict__["things"]._performer._engine.catalog._not_before - time.monotonic()
     assert held < 5
+
+
+async def test_one_in_a_hurry_spoils_it_for_nobody() -> None:
+    class Slow(House):
+        async def request(self, call: Call) -> Answer:
+            if call.path == "/openapi.json":
+                await anyio.sleep(0.25)
+            return await super().request(call)
+
+    register("slow", Slow)
+    House.document = document({"/v1/a_b": {"get": operation()}})
+    client = AsyncClient("slow://h")
+    done: list[Any] = []
+
+    async def call(timeout_s: float) -> None:
+        done.append(await client.v1.a_b.get(__timeout__=timeout_s))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call, 0.3)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(call, 5)
+    assert done == [["GET", "/v1/a-b"], ["GET", "/v1/a_b"]]
+    later = AsyncClient("slow://later")
+    assert await later.v1.a_b.get(__timeout__=0.3) == ["GET", "/v1/a-b"]
+    assert await later.v1.a_b.get() == ["GET", "/v1/a_b"]
 
 
 async def test_what_is_asked_again_after_a_404_has_the_rest_of_the_time(

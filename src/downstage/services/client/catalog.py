@@ -65,6 +65,8 @@ class Catalog:
         self._is_auto = isinstance(choice, str)
         self._not_before = 0.0
         self._loaded_at = 0.0
+        self._cut_s = 0.0
+        """The seconds that the last fetch was given, where they did not suffice."""
         self._source = _Source(uri, app) if self._is_auto else None
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, anyio.Lock] = WeakKeyDictionary()
         if isinstance(choice, str):
@@ -75,18 +77,20 @@ class Catalog:
         else:
             self.current = Description.from_document(choice)
 
-    def is_due(self) -> bool:
-        """Must it be fetched before a call that it may change?"""
+    def is_due(self, within_s: float | None = None) -> bool:
+        """Must it be fetched before a call that it may change, and that can wait so long?"""
         if not self._is_auto:
             return False
         if self.current is None:
+            if self._cut_s and (within_s is None or within_s >= 2 * self._cut_s):
+                return True  # one who had less time has asked in vain
             return time.monotonic() >= self._not_before
         return self._source is not None and self._source.has_changed()
 
     async def load(self, within_s: float | None = None) -> Description | None:
         """Fetch it if it is due; callers that come together share one fetch."""
         async with self._turn(within_s) as limit:
-            if limit is not None and self.is_due():
+            if limit is not None and self.is_due(limit):
                 await self._fetch(limit, take_shared=True)
         return self.current
 
@@ -141,6 +145,7 @@ class Catalog:
         # One who gave it little time must not keep it from the others for long.
         was_cut = self._loaded_at - begun >= 0.9 * limit_s
         self._not_before = self._loaded_at + (ABSENT_S * limit_s / FETCH_S if was_cut else ABSENT_S)
+        self._cut_s = limit_s if was_cut and found is None and limit_s < FETCH_S / 2 else 0.0
         if found is not None or self._is_local:
             self.current = found
 

@@ -146,10 +146,12 @@ class Engine:
     ) -> Asked:
         """Read a call's arguments; fetch the description if it could change what they mean."""
         asked = read_call(target, arguments, keywords)
-        if self._is_worth_knowing(asked) and self.catalog.is_due():
+        if self._is_worth_knowing(asked):
             limit = asked.timeout_s if asked.has_timeout else self.options.timeout_s
             # The call itself shall have time left, however long this takes.
-            await self.catalog.load(None if limit is None else limit / 2)
+            half = None if limit is None else limit / 2
+            if self.catalog.is_due(half):
+                await self.catalog.load(half)
         return asked
 
     def _is_worth_knowing(self, asked: Asked) -> bool:
