@@ -12,10 +12,10 @@ import pytest
 from downstage.bus.nats_options import NatsOptions
 from downstage.bus.nats_pool import close_connections, configured, connection, options_for
 from downstage.services.client.propagation import deadline, remaining_s
-from downstage.services.errors import ServiceTimeoutError
+from downstage.services.errors import ServiceTimeoutError, ServiceUnavailableError
 from downstage.services.nats_service import serve_nats
 from downstage.services.transports import Call, create
-from downstage.services.transports.nats_frames import CallHead, Kind, kind_of, pack
+from downstage.services.transports.nats_frames import AnswerHead, CallHead, Kind, kind_of, pack
 from downstage.services.transports.nats_names import SUBJECT
 from downstage.testing.nats import NatsServer
 
@@ -121,6 +121,29 @@ async def test_an_upload_can_be_given_up_while_the_server_stalls(app: Handlers) 
             assert not whole.cancelled_caught
             assert anyio.current_time() - began < 3
         await close_connections()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        AnswerHead(200, [(b"x", b"1\r\nset-cookie: mine")]),
+        AnswerHead(200, [(b"x: 1\r\nset-cookie", b"mine")]),
+        AnswerHead(200, [(b"", b"1")]),
+        AnswerHead(-1, []),
+        AnswerHead(100, []),
+        AnswerHead(10**9, []),
+    ],
+)
+async def test_an_answer_that_http_could_not_carry_is_refused(
+    nats_server: NatsServer, outside: Any, head: AnswerHead
+) -> None:
+    async def reply(message: Any) -> None:
+        await message.respond(pack(Kind.ANSWER, head, b"body"))
+
+    await outside.subscribe(f"{SUBJECT}bad", cb=reply)
+    await outside.flush()
+    with pytest.raises(ServiceUnavailableError, match="cannot be read"):
+        await create(f"{nats_server.url}/bad").request(get("/x"))
 
 
 async def test_a_body_that_does_not_end_holds_nobody(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterable, AsyncIterator
 from urllib.parse import urlencode
 
@@ -49,6 +50,9 @@ __all__ = ["Exchange", "end_stray"]
 
 ACCEPT = (b"accept", b"*/*")
 CHUNKED = (b"transfer-encoding", b"chunked")
+FIELD = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+UNSENDABLE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+FIRST_STATUS, LAST_STATUS = 200, 999
 PATIENCE_S = 1.0
 """How long the caller's own body may take to end when it is not wanted any more."""
 LENGTHLESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
@@ -271,6 +275,7 @@ class Exchange:
         head, first = unpack(data, AnswerHead)
         if self._incoming is not None:
             raise FrameError("a second answer came")
+        _check(head)
         self._incoming = Incoming(first, more=head.more)
         if not self.head.done():
             self.head.set_result(head)
@@ -340,6 +345,15 @@ class Exchange:
     def _silence(self) -> ServiceUnavailableError:
         limit = self._call.read_timeout_s
         return silence(self._call, self._address, f"nothing came for {limit:g} s")
+
+
+def _check(head: AnswerHead) -> None:
+    """Refuse what no HTTP engine would hand to a caller."""
+    if not FIRST_STATUS <= head.status <= LAST_STATUS:
+        raise FrameError("its status is none")
+    for name, value in head.headers:
+        if not FIELD.fullmatch(name) or UNSENDABLE.search(value):
+            raise FrameError("a header is out of form")
 
 
 def _fields(call: Call) -> list[tuple[bytes, bytes]]:
