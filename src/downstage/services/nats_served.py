@@ -44,7 +44,7 @@ __all__ = ["Home", "LateHeads", "Served", "problem_frame"]
 ACCEPT_TICKS = 2
 HEAD_WAITS_S = 0.005
 """How long an answer's head waits, at most, for the first of its body to go with it."""
-AGAIN_TICKS = round(3 / TICK_S)
+AGAIN_S = 3.0
 """A handler that was cancelled may take so long to clean up before it is cancelled again."""
 SLACK_TICKS = 1
 """The caller's own clock comes first."""
@@ -91,8 +91,8 @@ class Served:
 
     __slots__ = (
         "_app", "_began", "_deadline", "_gone", "_has_ended", "_head", "_headers", "_inbox",
-        "_incoming", "_is_complete", "_late_heads", "_outgoing", "_reply", "_scope", "_shared",
-        "_silent", "_status", "_stopped_at", "_ticks", "_was_read", "_why", "_worker",
+        "_incoming", "_is_complete", "_is_stopped", "_late_heads", "_outgoing", "_reply", "_scope",
+        "_shared", "_silent", "_status", "_ticks", "_was_read", "_why", "_worker",
     )  # fmt: skip
 
     def __init__(self, home: Home, reply: str, call: tuple[CallHead, bytes]) -> None:
@@ -119,7 +119,7 @@ class Served:
         )
         self._ticks = 0
         self._silent = 0
-        self._stopped_at: int | None = None
+        self._is_stopped = False
         self._has_ended = False
         self._why = "the answer broke off"
 
@@ -257,9 +257,19 @@ class Served:
     def stop(self, why: str) -> None:
         """End the call from here; the caller is told *why*."""
         self._why = why
-        self._stopped_at = self._ticks
-        if self._worker is not None:
+        self._is_stopped = True
+        self._cancel()
+
+    def _cancel(self) -> None:
+        """Cancel the handler, again and again: what it waited for may have swallowed the first.
+
+        By a timer of its own, since nothing ticks any more where the connection broke.
+        """
+        if self._has_ended:
+            return
+        if self._worker is not None:  # None in its own first step
             self._worker.cancel()
+        asyncio.get_running_loop().call_later(AGAIN_S, self._cancel)
 
     def deliver(self, message: Delivery) -> None:
         """A frame came from the caller."""
@@ -297,10 +307,7 @@ class Served:
         """Time has passed: tell the caller where we are, and listen for it."""
         self._ticks += 1
         self._silent += 1
-        if self._stopped_at is not None:
-            since = self._ticks - self._stopped_at
-            if since % AGAIN_TICKS == 0 and self._worker is not None:
-                self._worker.cancel()  # what it waited for may have swallowed the first
+        if self._is_stopped:
             return
         if self._deadline is not None and self._ticks > self._deadline:
             self.stop("it took too long")

@@ -24,11 +24,8 @@ class StreamSuite(Backend):
     """Streams both ways, silence, cancellation."""
 
     streamed_bytes = 128 * MIB
-    is_duplex = True
 
     async def test_requests_and_answers_interleave(self, transport: Transport) -> None:
-        if not self.is_duplex:
-            return
         said, heard = anyio.create_memory_object_stream[bytes](1)
 
         async def body() -> AsyncIterator[bytes]:

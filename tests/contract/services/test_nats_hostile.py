@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -144,6 +146,34 @@ async def test_an_answer_that_http_could_not_carry_is_refused(
     await outside.flush()
     with pytest.raises(ServiceUnavailableError, match="cannot be read"):
         await create(f"{nats_server.url}/bad").request(get("/x"))
+
+
+async def test_a_handler_that_swallows_a_cancellation_is_cancelled_again() -> None:
+    """Also where the connection broke, and nobody is there to be told."""
+    started, over = anyio.Event(), anyio.Event()
+
+    async def stubborn(scope: Any, receive: Any, send: Any) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            started.set()
+            await asyncio.sleep(60)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            over.set()
+
+    with NatsServer() as server:
+        uri = f"{server.url}/stubborn"
+        async with serve_nats(stubborn, uri, drain_s=0), anyio.create_task_group() as tasks:
+
+            async def one() -> None:
+                with pytest.raises(ServiceUnavailableError):
+                    await create(uri).request(get("/x"))
+
+            tasks.start_soon(one)
+            await started.wait()
+            server.kill()
+            with anyio.fail_after(6):
+                await over.wait()
 
 
 async def test_a_body_that_does_not_end_holds_nobody(
