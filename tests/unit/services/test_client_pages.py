@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -15,6 +16,14 @@ from downstage.services.transports import Answer, Call
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 JSON = {"content-type": "application/json"}
+
+
+class BoundedCalls(list[Any]):
+    """Counts calls without keeping what they said."""
+
+    def append(self, call: Any) -> None:
+        del call
+        super().append(None)
 
 
 class Lists:
@@ -36,7 +45,7 @@ class Lists:
         body, headers = self.say(call, found, following)
         return Answer(200, {**JSON, **headers}, json.dumps(body).encode())
 
-    def say(  # noqa: PLR0911
+    def say(  # noqa: PLR0911, PLR0912 - a table of dialects
         self, call: Call, found: list[int], following: int | None
     ) -> tuple[Any, Any]:
         text = None if following is None else str(following)
@@ -58,6 +67,12 @@ class Lists:
                 return {"things": found, "total": self.size}, {}
             case "/plain":
                 return found, {}
+            case "/false":
+                return {"items": found, "next": text or False}, {}
+            case "/long":
+                number = len(self.calls)
+                link = {"link": f'<?mark=0&at={number:05000}>; rel="next"'}
+                return [], link if number < 2000 else {}
             case "/circle":
                 return {"items": found, "next": "3"}, {}
             case "/ping_pong" | "/ping-pong":
@@ -80,7 +95,8 @@ def client() -> Any:
 
 
 @pytest.mark.parametrize(
-    "path", ["ours", "cursor", "more", "address", "link", "offset", "plain", "nothing_more"]
+    "path",
+    ["ours", "cursor", "more", "address", "link", "offset", "plain", "false", "nothing_more"],
 )
 async def test_all_items_come_once_and_in_order(client: Any, path: str) -> None:
     if path == "nothing_more":
@@ -126,6 +142,18 @@ async def test_pages_in_a_circle_are_an_error(client: Any) -> None:
     with pytest.raises(BaseServiceError, match="circle"):
         _ = [item async for item in client.ping_pong.get.pages()]
     assert len(Lists.calls) == 5
+
+
+async def test_long_cursors_are_not_kept(client: Any) -> None:
+    Lists.calls = BoundedCalls()
+    tracemalloc.start()
+    try:
+        assert [item async for item in client.long.get.pages()] == []
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(Lists.calls) == 2000
+    assert most < 6_000_000  # all of them are ten million characters
 
 
 async def test_a_next_page_elsewhere_is_an_error(client: Any) -> None:

@@ -65,7 +65,7 @@ async def iterate_pages(
     """
     asked = await engine.ask(target, arguments, keywords)
     turn: _Next | None = None
-    seen = set[object]()
+    seen = set[int]()  # hashes: a cursor may be as long as its service likes
     while True:
         out, answer = await _page(engine, asked, turn)
         items = _items(decode(answer))
@@ -76,11 +76,11 @@ async def iterate_pages(
         turn = _following(engine, asked, out, answer, len(items))
         if turn is None:
             return
-        if turn in seen or (turn.path in (None, out.path) and turn.query == out.query):
+        if hash(turn) in seen or (turn.path in (None, out.path) and turn.query == out.query):
             raise _failure(engine, out, "the pages go in a circle")
         if len(seen) >= MOST_PAGES:
             raise _failure(engine, out, f"there are more than {MOST_PAGES} pages")
-        seen.add(turn)
+        seen.add(hash(turn))
 
 
 async def _page(engine: Engine, asked: Asked, turn: _Next | None) -> tuple[Outgoing, Answer]:
@@ -120,7 +120,7 @@ def _following(
     for name, parameters in CURSORS.items():
         if name in fields:
             cursor = fields[name]
-            if cursor is None or cursor == "" or fields.get("has_more") is False:
+            if cursor is None or cursor in ("", False) or fields.get("has_more") is False:
                 return None
             if isinstance(cursor, str) and cursor.startswith(("http://", "https://", "/", "?")):
                 return _address(engine, out, cursor)
