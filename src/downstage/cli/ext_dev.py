@@ -188,8 +188,17 @@ def _settings(wish: Wish) -> Settings:
 def _tell_start(console: Console, host: ServiceHost, url: str, operator: int) -> None:
     for unit in host.lifecycle.units.values():
         _tell_unit(console, unit)
+    for found in in_folders(host.settings.extensions.folders):
+        if found.name not in host.lifecycle.units:
+            console.print(
+                f"✗ {found.name}: this name is a service's of the platform. Choose another.",
+                style="bold red",
+                markup=False,
+            )
     for given in host.unclaimed_settings():
-        console.print(f"! {given} is set for an extension that is not here", style="yellow")
+        console.print(
+            f"! {given} is set for an extension that is not here", style="yellow", markup=False
+        )
     text = Text("\nServing on ")
     text.append(url, style="bold cyan")
     text.append(f"\n  /docs shows it and tries it; /extensions and /metrics are on port {operator}")
@@ -214,7 +223,9 @@ def _tell_unit(console: Console, unit: Unit, more: str = "") -> None:
         console.print(f"✓ {unit.id} runs{took}", style="green", highlight=False)
     else:
         console.print(f"✗ {unit.id} {unit.state}: {unit.reason}", style="bold red", markup=False)
-        console.print(own_frames(unit.traceback), style="dim", markup=False, highlight=False)
+        shown = own_frames(unit.traceback)
+        if "\n" in shown.partition("Traceback (most recent call last):\n")[2]:  # else said already
+            console.print(shown, style="dim", markup=False, highlight=False)
     for key in unit.settings_unknown:
         console.print(f"! {unit.id}: unknown setting {key}", style="yellow", markup=False)
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import keyword
 import re
+import sys
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from downstage.kernel.errors import SetupError
 from downstage.services.extensions.manifest import MODULE
+from downstage.services.host import BUILT_IN
 
 __all__ = ["Made", "make_extension", "next_steps"]
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*([._-][A-Za-z0-9]+)*")
+OURS = ("downstage", "config", "tests")
+"""Folders and modules that an extension has, or needs, beside its own."""
 PAGES = {
     "extension.toml": "config/extension.toml",
     "init.py.txt": "{tree}/__init__.py",
@@ -45,6 +50,7 @@ def make_extension(name: str, folder: Path) -> Made:
             f"{name!r} is no name for an extension: letters, digits and single dots or dashes, "
             "for example company.tools.hello."
         )
+    _refuse_taken(name, module)
     home = folder / name
     if home.exists():
         raise SetupError(f"{home} exists already. Choose another name, or --folder.")
@@ -69,6 +75,19 @@ def make_extension(name: str, folder: Path) -> Made:
         path.write_text(text, encoding="utf-8")
         made.append(path)
     return Made(name, home, tuple(made))
+
+
+def _refuse_taken(name: str, module: str) -> None:
+    parts = module.split(".")
+    if name in BUILT_IN:
+        why = "is a service of the platform"
+    elif any(keyword.iskeyword(part) for part in parts):
+        why = "is a word of Python's own"
+    elif parts[0] in sys.stdlib_module_names or parts[0] in OURS:
+        why = f"would hide the module {parts[0]}"
+    else:
+        return
+    raise SetupError(f"{name!r} {why}. Put something before it, for example my-{name}.")
 
 
 def next_steps(made: Made) -> str:

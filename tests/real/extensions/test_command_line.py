@@ -125,6 +125,21 @@ def test_names_that_will_not_do(data: Path, name: str) -> None:
     assert list(data.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["agent", "calendar", "class", "my.import", "downstage.mine"])
+def test_names_that_others_have(data: Path, name: str) -> None:
+    """What is made of them could not run, or would be in the way of what runs."""
+    said = downstage("ext", "new", name, "--folder", data, code=2)
+    assert f"for example my-{name}." in said
+    assert list(data.iterdir()) == []
+
+
+def test_a_name_that_a_service_has_is_told(made: Path, data: Path) -> None:
+    manifest = made / "config" / "extension.toml"
+    manifest.write_text(manifest.read_text().replace(f'name = "{NAME}"', 'name = "agent"', 1))
+    with developing(made, "--port", "0", "--data", data / "d") as dev:
+        dev.wait_for("✗ agent: this name is a service's of the platform")
+
+
 def test_an_existing_folder_is_left_alone(made: Path) -> None:
     said = downstage("ext", "new", NAME, "--folder", made.parent, code=2)
     assert "exists already" in said

@@ -424,3 +424,46 @@ async def test_an_extension_has_no_rights_of_the_host(write: Write, running: Run
         assert secret == ""
         assert str(happened[1]).endswith("extensions/curious")
         assert "curious" in states(ready)
+
+
+async def test_one_that_takes_anothers_name_does_not_run_in_its_place(
+    write: Write, running: Running
+) -> None:
+    """The other would run on without anybody who knows of it, and the platform never end."""
+    home, _ = write("aa"), write("bb")
+    async with running() as host:
+        (home / "config" / "extension.toml").write_text(
+            '[package]\nname = "bb"\nversion = "1.0.0"\n[[python.module]]\nname = "aa"\n'
+        )
+        unit = await host.lifecycle.reload("aa")
+        assert (unit.name, unit.state) == ("aa", "failed")
+        assert "is named bb now, and so is" in unit.reason
+        assert host.lifecycle.units["bb"].state == "running"
+        assert list(host.lifecycle.units) == ["aa", "bb"]
+        write("aa")
+        assert (await host.lifecycle.reload("aa")).state == "running"
+        assert list(host.lifecycle.units) == ["aa", "bb"]
+
+
+async def test_what_needs_one_that_fails_when_all_have_started_stops_too(
+    write: Write, running: Running
+) -> None:
+    write(
+        "base",
+        """
+        class Extension(IExt):
+            def on_startup(self):
+                self.context.on_ready(self.late)
+
+            async def late(self):
+                raise ValueError("late")
+        """,
+    )
+    write("upon", more="[dependencies]\nbase = {}\n")
+    async with running() as host:
+        units = host.lifecycle.units
+        assert {name: unit.state for name, unit in units.items()} == {
+            "base": "failed",
+            "upon": "blocked",
+        }
+        assert units["upon"].reason == "upon-1.0.0 needs base-1.0.0, which failed"

@@ -143,3 +143,24 @@ def test_classes(tmp_path: Path, modules: Modules) -> None:
     with pytest.raises(SetupError, match="No class in ext_none derives from IExt"):
         classes_in(["ext_none"])
     assert classes_in([]) == []
+
+
+@pytest.mark.parametrize("name", ["json", "calendar", "antigravity", "pytest"])
+def test_a_module_of_somebody_else_is_not_taken_away(
+    name: str, tmp_path: Path, modules: Modules
+) -> None:
+    before = sys.modules.get(name)
+    write(tmp_path, {f"{name}/__init__.py": ""})
+    with pytest.raises(SetupError, match=f"The module {name} is somebody else's"):
+        modules.claim("one", tmp_path, [name])
+    modules.release("one")
+    assert sys.modules.get(name) is before
+
+
+def test_a_module_that_a_test_imported_from_the_folder_is_the_extension_s_own(
+    tmp_path: Path, modules: Modules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, {"ext_tried.py": "WORD = 1"})
+    monkeypatch.syspath_prepend(tmp_path)  # pyright: ignore[reportUnknownMemberType]
+    importlib.import_module("ext_tried")
+    modules.claim("one", tmp_path, ["ext_tried"])

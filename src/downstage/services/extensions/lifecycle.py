@@ -378,6 +378,7 @@ class Lifecycle:
         while unit.ready and unit.state == "running":
             failure = await tried(unit.ready.pop(0), self.deadlines.start_s)
             if failure is not None:
+                await self._stop_upon(unit)
                 unit.step("stop")
                 await self._clear(unit)
                 unit.actor = None
@@ -391,9 +392,10 @@ class Lifecycle:
         if unit.actor is not None:
             await self._stop(unit, "loaded anew")
         new = found or unit.found
-        if new.name != unit.name:
-            del self.units[unit.name]
-        if not new.error:
+        error = new.error or self._name_is_taken(unit, new)
+        if not error:
+            if new.name != unit.name:
+                del self.units[unit.name]
             self.units[new.name] = unit
             unit.found = new
             unit.wanted = True
@@ -401,9 +403,15 @@ class Lifecycle:
             await self._settle()
             await self._ready_all()
         else:
-            unit.found = new if unit.manifest is None else unit.found
-            self.units[unit.name] = unit
-            self._fail(unit, SetupError(new.error))
+            unit.found = new if new.error and unit.manifest is None else unit.found
+            self._fail(unit, SetupError(error))
+
+    def _name_is_taken(self, unit: Unit, new: Found) -> str:
+        """Why *new* cannot stand where *unit* did: whose name it has now would never end."""
+        other = self.units.get(new.name)
+        if other is None or other is unit:
+            return ""
+        return f"{new.source} is named {new.name} now, and so is {other.found.source}."
 
     async def _drop(self, unit: Unit) -> None:
         for other in self._upon(unit.name, optional=True):
@@ -419,6 +427,9 @@ class Lifecycle:
         async with self._operation():
             if unit.actor is not actor or unit.state != "running":
                 return
-            for other in self._upon(unit.name, optional=False):
-                await self._stop(other, f"{other.id} needs {unit.id}, which failed", "block")
+            await self._stop_upon(unit)
             await self._stop(unit, "it ended by itself")
+
+    async def _stop_upon(self, unit: Unit) -> None:
+        for other in self._upon(unit.name, optional=False):
+            await self._stop(other, f"{other.id} needs {unit.id}, which failed", "block")

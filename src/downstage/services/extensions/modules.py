@@ -82,7 +82,8 @@ class Modules:
         """Let the modules *names* be imported from *folder*.
 
         Raises:
-            SetupError: another extension has that module, or it is not in the folder.
+            SetupError: another extension has that module, or Python or a package that is in
+                use, or it is not in the folder.
         """
         with self._lock:
             claims = list[_Claim]()
@@ -92,6 +93,7 @@ class Modules:
                     raise SetupError(
                         f"{owner} and {other.owner} both bring the module {name}; one may."
                     )
+                _refuse_loaded(name, folder)
                 claims.append(_Claim(owner, name, find_module(folder, name)))
             self._claims |= {claim.root: claim for claim in claims}
             self._folders[owner] = folder
@@ -228,6 +230,26 @@ def _spec(name: str, place: Path) -> ModuleSpec | None:
     if file.is_file():
         return spec_from_file_location(name, file, loader=_Loader(name, str(file)))
     return None
+
+
+def _refuse_loaded(name: str, folder: Path) -> None:
+    """Refuse a name that means another module already: ours would never be imported.
+
+    Worse, theirs would be forgotten with the extension, under the feet of those who use it.
+    """
+    module = sys.modules.get(name)
+    if module is None and name not in sys.stdlib_module_names:
+        return
+    spec = _spec_of(module)
+    origin = spec.origin if spec is not None else None
+    if spec is not None and isinstance(spec.loader, (_Loader, _Made)):
+        return
+    if module is not None and origin and Path(origin).is_relative_to(folder):
+        return
+    raise SetupError(
+        f"The module {name} is somebody else's already ({origin or 'a part of Python'}): name the "
+        "extension's otherwise, for example with a company before it."
+    )
 
 
 def _came_out_of(folder: Path | None, module: object) -> bool:
