@@ -176,6 +176,31 @@ async def test_a_handler_that_swallows_a_cancellation_is_cancelled_again() -> No
                 await over.wait()
 
 
+async def test_a_head_that_cannot_be_sent_holds_up_no_other(nats_server: NatsServer) -> None:
+    """Heads that go alone leave together."""
+    release = anyio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        fields = [(b"x", object())] if scope["path"] == "/odd" else []
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await release.wait()
+        await send({"type": "http.response.body", "body": b"body"})
+
+    uri = f"{nats_server.url}/heads"
+    statuses = list[int]()
+
+    async def odd() -> None:
+        statuses.append((await create(uri).request(get("/odd"))).status)
+
+    async with serve_nats(app, uri, drain_s=0.1), anyio.create_task_group() as tasks:
+        tasks.start_soon(odd)
+        with anyio.fail_after(2):
+            async with create(uri).stream(get("/good")) as stream:
+                assert stream.status == 200
+                release.set()
+    assert statuses == [500]
+
+
 async def test_a_body_that_does_not_end_holds_nobody(
     nats_server: NatsServer, app: Handlers
 ) -> None:

@@ -128,9 +128,12 @@ def pack(kind: Kind, head: msgspec.Struct, body: bytes | memoryview = b"") -> by
     """One frame.
 
     Raises:
-        FrameError: the head is larger than `MAX_HEAD`.
+        FrameError: the head is larger than `MAX_HEAD`, or holds what it may not.
     """
-    packed = _encode(head)
+    try:
+        packed = _encode(head)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise FrameError(f"the head cannot be packed: {error}") from error
     if len(packed) > MAX_HEAD:
         raise FrameError(f"the head is larger than {MAX_HEAD} bytes")
     return b"".join((_PREFIX.pack(VERSION, kind, len(packed)), packed, body))
