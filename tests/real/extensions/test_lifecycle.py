@@ -438,6 +438,8 @@ async def test_one_that_takes_anothers_name_does_not_run_in_its_place(
         unit = await host.lifecycle.reload("aa")
         assert (unit.name, unit.state) == ("aa", "failed")
         assert "is named bb now, and so is" in unit.reason
+        told = unit.info()
+        assert (told.started_at, told.start_ms, told.traceback) == (None, None, "")
         assert host.lifecycle.units["bb"].state == "running"
         assert list(host.lifecycle.units) == ["aa", "bb"]
         write("aa")

@@ -38,6 +38,7 @@ class ExtensionInfo(BaseModel):
     """Keys that were given for it and that it does not know."""
     source: str
     started_at: datetime | None
+    """None where it does not run; so is how long its start took."""
     start_ms: float | None
 
 
@@ -82,7 +83,7 @@ class Unit:
 
     def info(self) -> ExtensionInfo:
         """For people and programs that ask."""
-        manifest = self.manifest
+        manifest, is_up = self.manifest, self.state == "running"
         return ExtensionInfo(
             id=self.id,
             name=self.name,
@@ -94,17 +95,21 @@ class Unit:
             dependencies=[str(need) for need in manifest.dependencies] if manifest else [],
             settings_unknown=self.settings_unknown,
             source=self.found.source,
-            started_at=self.started_at,
-            start_ms=self.start_ms,
+            started_at=self.started_at if is_up else None,
+            start_ms=self.start_ms if is_up else None,
         )
 
 
 def told(error: BaseException) -> tuple[str, str]:
-    """One line and the whole traceback of *error*; of a group with one error, that error's line."""
+    """One line and the whole traceback of *error*; of a group with one error, that error's line.
+
+    What was never raised has no traceback that would say more than the line.
+    """
     inner = _only(error)
     text = str(inner).strip()
     line = f"{type(inner).__name__}: {text}" if text else type(inner).__name__
-    return line, "".join(traceback.format_exception(error))
+    was_raised = error.__traceback__ is not None or error.__cause__ is not None
+    return line, "".join(traceback.format_exception(error)) if was_raised else ""
 
 
 def _only(error: BaseException) -> BaseException:
