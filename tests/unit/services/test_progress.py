@@ -224,3 +224,12 @@ async def test_events_are_served(tasks: ProgressFacility, app: FastAPI) -> None:
     assert set(told[0]) == {
         "id", "name", "state", "done", "total", "message", "error", "started_at", "ended_at"
     }  # fmt: skip
+
+
+async def test_its_routes_say_what_they_refuse() -> None:
+    app = create_app("Progress")
+    register_router(ProgressFacility().router(), app=app)
+    for operations in app.openapi()["paths"].values():
+        for operation in operations.values():
+            assert {"401", "403", "503"} <= operation["responses"].keys()
+            assert operation["security"] == [{"bearer": []}, {}]
