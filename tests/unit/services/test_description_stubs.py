@@ -177,6 +177,15 @@ def test_an_id_is_no_keyword_where_the_path_above_knows_the_name() -> None:
         assert ("*, s_id: str | int, " in text) is expected
 
 
+def test_an_id_and_a_body_of_one_name_are_two_parameters() -> None:
+    content = {"content": {"application/json": {"schema": {"type": "string"}}}}
+    for name in ("body", "options", "body_"):
+        text = write_stub({"paths": {f"/s/{{{name}}}": {"post": {"requestBody": content}}}})
+        compile(text, "client.pyi", "exec")
+    text = write_stub({"paths": {"/s/{body}": {"post": {"requestBody": content}}}})
+    assert "(self, body: str | int, body_: str | Model = ..., /, **options" in text
+
+
 def test_a_field_that_hides_a_type_stands_apart() -> None:
     schema = {"properties": {"str": {"type": "string"}, "x": {"type": "string"}}}
     answer = {"200": {"content": {"application/json": {"schema": schema}}}}

@@ -56,7 +56,8 @@ def forms(call: Call, models: Models, own: Operation | None) -> list[Form]:
     if body is not None:
         default = "" if shape.body_required or shape.is_object else " = ..."
         wide = body if body == "Any" else f"{body} | Model"
-        positional = (*segments, f"{_free('body', used)}: {wide}{default}")
+        word = _free("body", used | {text.partition(":")[0] for text in segments})
+        positional = (*segments, f"{word}: {wide}{default}")
         found.append(Form(positional, _keywords(apart, models), answer, doc))
     if call.parameters and _can_be_keywords(call, used, own) and (body is None or shape.is_object):
         named = [f"{name}: {_segment_type(call, name, models)}" for name in call.parameters]
