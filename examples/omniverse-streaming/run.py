@@ -60,10 +60,11 @@ async def main() -> None:
     """Start what is needed; call the service in its own process, and over HTTP."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--api", help="a platform that runs already; else a demo is started")
-    parser.add_argument("--token", default="", help="bearer token for it")
+    parser.add_argument("--token-file", type=Path, help="file with a bearer token for it")
     options = parser.parse_args()
+    token = options.token_file.read_text().strip() if options.token_file else ""
     with platform(options.api) as api:
-        async with extension(HERE / "exts" / NAME, {"api": api, "token": options.token}) as address:
+        async with extension(HERE / "exts" / NAME, {"api": api, "token": token}) as address:
             for uri in ("local://", address):
                 await call(uri)
 

@@ -98,7 +98,29 @@ def silence(name: str) -> None:
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """A logger for the module *name*; events are ``area.past_tense`` with facts as keys."""
+    if not structlog.is_configured():
+        _default()
     return structlog.stdlib.get_logger(name)
+
+
+def _default() -> None:
+    """Where nobody calls `configure`: as structlog comes, but without values in tracebacks.
+
+    Its own tracebacks show the variables of each frame, and with them headers that hold keys.
+    """
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=False, exception_formatter=structlog.dev.plain_traceback
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            redact,
+            renderer,
+        ]
+    )
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -104,7 +104,9 @@ class ServiceHost:
         self.lifecycle = Lifecycle(
             self.exts, self._furnish, clock=self.clock, before_import=before_import
         )
-        self.watcher = Watcher(self.lifecycle, settings.extensions.folders)
+        self.watcher = Watcher(
+            self.lifecycle, settings.extensions.folders, taken={*self._names, *BUILT_IN}
+        )
 
     def app(self, service: str) -> FastAPI:
         """The own application of a service that runs here."""

@@ -110,7 +110,6 @@ class Wiring:
         app = registry.create_app(f"Downstage {unit.name}")
         app.state.authenticator = self.authenticator
         app.state.meter.service = unit.name
-        self._metrics.watch(app.state.meter, unit.id)
         registry.set_ready(app, not unit.is_service)  # a service's: when all have started
 
         def start(function: Callable[..., Awaitable[Any]], *args: Any, name: str) -> None:
@@ -118,6 +117,7 @@ class Wiring:
 
         data = self._data_of(unit)
         owner = _free_owner(unit.id)
+        self._metrics.watch(app.state.meter, owner)
         facilities = FacilitySet(
             owner,
             clock=self._clock,

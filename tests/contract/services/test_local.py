@@ -151,6 +151,39 @@ class TestLocal(Local, TransportSuite):
         assert len(tasks) == 5
         assert asyncio.current_task() not in tasks
 
+    async def test_leaving_a_broken_stream_harms_no_other_call(self) -> None:
+        """Its worker carries another call by then."""
+        dead, begun, release = anyio.Event(), anyio.Event(), anyio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] != "http":
+                return
+            if scope["path"] == "/other":
+                begun.set()
+                await release.wait()
+                await answer(send, 200, b"whole")
+                return
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+            await asyncio.sleep(0)
+            dead.set()
+            raise RuntimeError("a defect")
+
+        transport = create("local://", app)
+        got = list[bytes]()
+
+        async def other() -> None:
+            got.append((await transport.request(Call("GET", "/other"))).body)
+
+        async with anyio.create_task_group() as tasks:
+            async with transport.stream(Call("GET", "/broken")):
+                await dead.wait()
+                await asyncio.sleep(0)
+                tasks.start_soon(other)
+                await begun.wait()
+            release.set()
+        assert got == [b"whole"]
+
     async def test_a_handler_that_cancels_itself(self) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             if scope["type"] == "http":

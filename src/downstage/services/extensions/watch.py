@@ -39,11 +39,20 @@ class Reloaded:
 
 
 class Watcher:
-    """Watches folders and reloads; `listeners` are told of each reload."""
+    """Watches folders and reloads; `listeners` are told of each reload.
 
-    def __init__(self, lifecycle: Lifecycle, folders: Sequence[Path]) -> None:
+    Args:
+        lifecycle: what reloads them.
+        folders: where they are.
+        taken: names that no extension may have.
+    """
+
+    def __init__(
+        self, lifecycle: Lifecycle, folders: Sequence[Path], *, taken: Iterable[str] = ()
+    ) -> None:
         self.listeners: list[Callable[[Reloaded], None]] = []
         self._lifecycle = lifecycle
+        self._taken = frozenset(taken)
         self._folders = tuple(folder.resolve() for folder in folders)
         self.ready = anyio.Event()
 
@@ -110,9 +119,8 @@ class Watcher:
             self._tell(unit.name, files, began)
 
     def _look(self) -> list[Found]:
-        services = [unit.name for unit in self._lifecycle.units.values() if unit.is_service]
         folders = [folder for folder in self._folders if folder.is_dir()]
-        return choose(in_folders(folders), taken=services)
+        return choose(in_folders(folders), taken=sorted(self._taken))
 
     def _tell(self, name: str, files: Iterable[str], began: float) -> None:
         ms = round((time.perf_counter() - began) * 1e3, 1)

@@ -198,7 +198,7 @@ class Exchange:
         """The caller has gone: the handler sees a disconnect, and is cancelled."""
         if not self.is_complete:
             self._leave()
-            if self._worker is not None:
+            if self._worker is not None and not self.has_ended:  # else it carries another call
                 self._worker.cancel()
 
     @property

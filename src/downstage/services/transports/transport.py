@@ -45,9 +45,9 @@ class Call:
 
     method: str
     path: str
-    query: tuple[tuple[str, str], ...] = ()
-    headers: dict[str, str] = field(default_factory=dict[str, str])
-    body: Body = b""
+    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    headers: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    body: Body = field(default=b"", repr=False)
     timeout_s: float | None = 60.0
     """Until the whole answer is there (`request`) or its head is (`stream`); None is for ever."""
     read_timeout_s: float | None = 60.0
