@@ -216,6 +216,15 @@ async def test_it_is_fetched_when_a_call_could_need_it_and_once() -> None:
     assert len([call for call in House.calls if call.path == "/openapi.json"]) == 2
 
 
+async def test_at_a_keyboard_the_first_call_fetches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    House.document = document(PATHS)
+    client = AsyncClient("house://keyboard")
+    monkeypatch.setattr("sys.ps1", ">>> ", raising=False)
+    await client.v1.things.get()
+    assert [call.path for call in House.calls] == ["/openapi.json", "/v1/things"]
+    assert "things" in dir(client.v1)
+
+
 async def test_where_there_is_none_it_is_not_asked_for_again() -> None:
     client = AsyncClient("house://none")
     assert await client.a_b.get(x=1) == ["GET", "/a-b"]

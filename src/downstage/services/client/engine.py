@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -156,7 +157,9 @@ class Engine:
 
     def _is_worth_knowing(self, asked: Asked) -> bool:
         target = asked.target
-        return bool(asked.keywords) or target.is_doubtful or not (target.verb or asked.method)
+        is_doubtful = asked.keywords or target.is_doubtful or not (target.verb or asked.method)
+        # At a keyboard the next thing is a question: `dir`, help, a tab.
+        return bool(is_doubtful) or hasattr(sys, "ps1")
 
     def _quick_call(
         self, target: Target, arguments: tuple[object, ...], keywords: dict[str, Any]
