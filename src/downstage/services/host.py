@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import copy_context
+from functools import partial
 from typing import cast
 
 import anyio
@@ -27,6 +28,7 @@ from downstage.services import nats_wiring, registry
 from downstage.services.context import PlatformUrls
 from downstage.services.extension import IExt
 from downstage.services.extensions import discovery
+from downstage.services.extensions.actor import in_thread
 from downstage.services.extensions.lifecycle import Lifecycle
 from downstage.services.extensions.settings import SettingsTree
 from downstage.services.extensions.unit import ExtensionInfo, Unit
@@ -198,15 +200,22 @@ class ServiceHost:
             found = await anyio.to_thread.run_sync(discovery.service, name)
             self.lifecycle.add([found], services=True)
         if self._with_extensions:
-            self.lifecycle.add(await anyio.to_thread.run_sync(self._find))
+            self.lifecycle.add(await self._find())
 
-    def _find(self) -> list[discovery.Found]:
+    async def _find(self) -> list[discovery.Found]:
         wanted = self.settings.extensions
         taken = {*self._names, *BUILT_IN}
-        found = discovery.in_folders(wanted.folders)
+        found = await anyio.to_thread.run_sync(discovery.in_folders, wanted.folders)
         if wanted.installed:
-            found += discovery.installed(but=[*taken, *wanted.disabled])
+            found += await self._find_installed([*taken, *wanted.disabled])
         return discovery.choose(found, taken=sorted(taken))
+
+    async def _find_installed(self, but: Sequence[str]) -> list[discovery.Found]:
+        """What packages bring. They are imported for that: one that hangs is done without."""
+        with anyio.move_on_after(START_S):
+            return await in_thread(partial(discovery.installed, but=but))
+        log.error("extension.packages_hang", after_s=START_S)
+        return []
 
     def _furnish(self, unit: Unit) -> Workbench:
         return self._wiring.furnish(unit)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from downstage.services import AsyncClient
+from downstage.services import host as host_module
 from downstage.services.extensions import discovery
 
 if TYPE_CHECKING:
@@ -84,3 +87,24 @@ def test_a_service_of_the_platform_is_ours() -> None:
     assert found.source.startswith("package downstage ")
     assert found.kind is not None
     assert found.kind.__module__ == "downstage.identity.extension"
+
+
+async def test_a_package_that_hangs_when_it_is_imported_stops_nobody(
+    write: Write, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = threading.Event()
+
+    def hang(*, but: Sequence[str] = ()) -> list[discovery.Found]:
+        del but
+        let_go.wait(20)
+        return []
+
+    monkeypatch.setattr(discovery, "installed", hang)
+    monkeypatch.setattr(host_module, "START_S", 0.3)
+    write("a", "class Extension(IExt): pass")
+    try:
+        async with running(extensions__installed=True) as ready:
+            states = {unit.name: unit.state for unit in ready.lifecycle.units.values()}
+            assert states == {"a": "running"}
+    finally:
+        let_go.set()
