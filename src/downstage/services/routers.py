@@ -48,7 +48,7 @@ class ServiceAPIRouter(APIRouter):
 def _shared(connection: HTTPConnection, name: str) -> object:
     # Imported at the first use: a router alone needs neither.
     from downstage.services.book import book_of
-    from downstage.services.facilities import facilities_of
+    from downstage.services.facilities.injection import facilities_of
 
     known = book_of(connection.app).facilities
     if name in known:
