@@ -287,6 +287,7 @@ async def test_T04_a_compression_bomb_is_refused_with_flat_memory(app: FastAPI) 
         (gzip.compress(b"abc") + b"more", 400),
         (gzip.compress(b"abc") * 2, 400),
     ],
+    ids=["none", "cut", "more", "twice"],  # what is packed names the second it was packed in
 )
 async def test_a_broken_compressed_body_is_400(app: FastAPI, packed: bytes, status: int) -> None:
     for parts in ([packed], [packed[:5], packed[5:]]):
