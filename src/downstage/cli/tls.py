@@ -6,11 +6,13 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 from pathlib import Path
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 
 from downstage.kernel.errors import SetupError
 from downstage.kernel.logging import get_logger
@@ -37,7 +39,7 @@ class TlsProxy:
         return self._home / "caddy" / "pki" / "authorities" / "local" / "root.crt"
 
     async def start(self, tasks: anyio.abc.TaskGroup, inner_port: int) -> None:
-        """Start Caddy and return once it accepts connections.
+        """Start Caddy and return once it shows a certificate for each name.
 
         Raises:
             SetupError: it ended or did not listen in time; says what it printed last.
@@ -68,7 +70,9 @@ class TlsProxy:
         tasks.start_soon(self._read, lines)
         try:
             with anyio.fail_after(START_S):
-                while not _answers(platform.host, platform.port):
+                while not await anyio.to_thread.run_sync(
+                    _answers, platform.host, platform.port, names
+                ):
                     if self._process.returncode is not None:
                         raise SetupError(f"TLS could not start: {' '.join(lines[-2:])[:400]}")
                     await anyio.sleep(0.05)  # Caddy tells readiness in no other way
@@ -164,10 +168,18 @@ def caddy_config(host: str, port: int, names: list[str], inner_port: int) -> dic
     }
 
 
-def _answers(host: str, port: int) -> bool:
+def _answers(host: str, port: int, names: list[str]) -> bool:
+    """Whether a handshake succeeds for each name: certificates come after the port is open."""
     target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # is there one at all?
     try:
-        with socket.create_connection((target, port), timeout=0.2):
-            return True
+        for name in names:
+            with (
+                socket.create_connection((target, port), timeout=0.5) as plain,
+                context.wrap_socket(plain, server_hostname=name),
+            ):
+                pass
     except OSError:
         return False
+    return True
