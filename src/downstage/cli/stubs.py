@@ -62,7 +62,9 @@ async def make_stubs(settings: Settings, wanted: Wanted) -> None:
     except TimeoutError as error:
         raise SetupError(f"{wanted.address} did not answer in time.") from error
     except (OSError, ValueError) as error:
-        raise SetupError(f"No stub of {_shown(wanted.address)}: {error}.") from error
+        raise SetupError(
+            f"No stub of {_shown(wanted.address)}: {str(error).rstrip('.')}."
+        ) from error
     finally:
         await close_pool()
     if wanted.output is None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
+from downstage import __version__
 from downstage.kernel.limits import MAX_BODY
 from downstage.services import health
 from downstage.services.api_page import ApiPage
@@ -84,8 +85,9 @@ def create_app(
         title: of its description.
         max_body: bytes of a request body, after decompression; None is no limit.
         request_id_header: name of the correlation id's header, in lower case.
-        options: of FastAPI.
+        options: of FastAPI; without a `version` it is ours.
     """
+    options.setdefault("version", __version__)
     # FastAPI's own pages load their programs from elsewhere.
     app = ServiceApp(title=title, docs_url=None, redoc_url=None, **options)
     book = book_of(app)

@@ -15,6 +15,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import create_model
 
+from downstage import __version__
 from downstage.kernel.settings import load
 from downstage.services.book import book_of
 from downstage.services.context import PlatformUrls
@@ -97,6 +98,7 @@ async def test_what_is_left_out_of_a_description_is_listed_with_its_reason(data:
             entries = book_of(app).dispatcher.index()
             described |= set(app.openapi()["paths"]) | set(app.openapi().get("x-websockets", {}))
             hidden |= {e.path for e in entries} - set(app.openapi()["paths"]) - _sockets(app)
+            assert app.openapi()["info"]["version"] == __version__
     assert hidden == set(HIDDEN), "list it with a reason, or describe it"
     assert described & set(HIDDEN) == READY | {"/healthcheck"}  # on one application each
 
