@@ -23,15 +23,7 @@ TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 MILLISECONDS = re.compile(rb"[0-9]{1,9}")
 Header = tuple[bytes, bytes]
 TIMEOUT_HEADER = TIMEOUT.encode()
-NO_DEADLINE = nullcontext()
-
-
-def _deadline_of(scope: Scope) -> AbstractContextManager[None]:
-    """What the caller's patience leaves to calls that are made on the way."""
-    for name, value in cast("list[Header]", scope["headers"]):
-        if name == TIMEOUT_HEADER and MILLISECONDS.fullmatch(value):
-            return deadline(int(value) / 1e3)
-    return NO_DEADLINE
+NO_DEADLINE: AbstractContextManager[None] = nullcontext()
 
 
 class RequestId:
@@ -53,7 +45,7 @@ class RequestId:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        facts = self._read(scope)
+        facts, patience = self._read(scope)
         tag = (self._header, facts["request_id"].encode())
 
         async def tagged(message: Message) -> None:
@@ -64,15 +56,18 @@ class RequestId:
         bound = structlog.contextvars.bind_contextvars(**facts)
         handled = begin_handling(facts)
         try:
-            with _deadline_of(scope):
+            with patience:
                 await self._app(scope, receive, tagged)
         finally:
             end_handling(handled)
             structlog.contextvars.reset_contextvars(**bound)
 
-    def _read(self, scope: Scope) -> dict[str, str]:
-        """What is bound to the log; the scope's headers are put right on the way."""
-        given, trace, vetted = b"", None, VETTED in scope
+    def _read(self, scope: Scope) -> tuple[dict[str, str], AbstractContextManager[None]]:
+        """What is bound to the log, and what the caller's patience leaves to calls on the way.
+
+        The scope's headers are put right meanwhile.
+        """
+        given, trace, vetted, patience = b"", None, VETTED in scope, NO_DEADLINE
         kept = list[Header]()
         for header in cast("list[Header]", scope["headers"]):
             name = header[0]
@@ -83,6 +78,8 @@ class RequestId:
                 continue
             if name == b"traceparent":
                 trace = TRACE.fullmatch(header[1])
+            elif name == TIMEOUT_HEADER and MILLISECONDS.fullmatch(header[1]):
+                patience = deadline(int(header[1]) / 1e3)
             kept.append(header)
         text = given.decode("latin-1")
         request_id = text if GOOD_ID.fullmatch(text) else new_uuid()
@@ -98,4 +95,4 @@ class RequestId:
                 "parent_span_id": trace[2].decode(),
                 "trace_flags": trace[3].decode(),
             }
-        return facts
+        return facts, patience
