@@ -4,6 +4,7 @@
 
     PlatformError                    internal              500
     ├── InvalidInput                 invalid-input         400
+    │   ├── BadUrl                   bad-url               400   a path or address out of form
     │   ├── InvalidField             invalid-field         422   names the field
     │   └── BadMessage               bad-message           400   a socket message out of form
     ├── Unauthenticated              unauthenticated       401
@@ -11,13 +12,24 @@
     ├── Forbidden                    forbidden             403
     ├── NotFound                     not-found             404   absent, or not yours
     ├── Conflict                     conflict              409
+    │   ├── AlreadyExists            already-exists        409
+    │   ├── FolderNotEmpty           folder-not-empty      409
+    │   ├── WrongType                wrong-type            409   a folder where a file is needed
+    │   └── SourceIsTarget           source-is-target      409   onto itself, or into itself
+    ├── Gone                         gone                  410   was there; read again from start
+    ├── VersionMismatch              version-mismatch      412   changed meanwhile, nothing written
     ├── TooLarge                     too-large             413
     ├── UnsupportedMedia             unsupported-media     415   a content coding not known here
+    ├── RangeNotSatisfiable          range                 416
+    ├── Locked                       locked                423   by somebody else
     ├── TooMany                      too-many              429   with Retry-After
     ├── Unavailable                  unavailable           503   with Retry-After
     │   └── NoCapacity               capacity              503
     ├── Upstream                     upstream              502   another service failed
+    ├── NotSupported                 not-supported         501   not by this kind of thing
     ├── DeadlineExceeded             deadline              504
+    ├── OutOfSpace                   out-of-space          507   the disk is full
+    │   └── QuotaReached             quota                 507
     └── SetupError                   setup                 500   the installation is at fault
 
 `code` is stable and documented; `status` is its HTTP status. `problem` renders RFC 9457.
@@ -28,23 +40,35 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "AlreadyExists",
     "BadMessage",
+    "BadUrl",
     "Conflict",
     "DeadlineExceeded",
+    "FolderNotEmpty",
     "Forbidden",
+    "Gone",
     "InvalidField",
     "InvalidInput",
     "InvalidToken",
+    "Locked",
     "NoCapacity",
     "NotFound",
+    "NotSupported",
+    "OutOfSpace",
     "PlatformError",
+    "QuotaReached",
+    "RangeNotSatisfiable",
     "SetupError",
+    "SourceIsTarget",
     "TooLarge",
     "TooMany",
     "Unauthenticated",
     "Unavailable",
     "UnsupportedMedia",
     "Upstream",
+    "VersionMismatch",
+    "WrongType",
     "problem",
 ]
 
@@ -73,6 +97,13 @@ class InvalidInput(PlatformError):
     code = "invalid-input"
     status = 400
     title = "The request is malformed"
+
+
+class BadUrl(InvalidInput):
+    """A path or an address that names nothing here, whatever is stored."""
+
+    code = "bad-url"
+    title = "That is no address here"
 
 
 class InvalidField(InvalidInput):
@@ -134,6 +165,46 @@ class Conflict(PlatformError):
     title = "That does not fit the present state"
 
 
+class AlreadyExists(Conflict):
+    """Something is there already."""
+
+    code = "already-exists"
+
+
+class FolderNotEmpty(Conflict):
+    """A folder that was to be empty holds something."""
+
+    code = "folder-not-empty"
+
+
+class WrongType(Conflict):
+    """A folder where a file is needed, or the reverse."""
+
+    code = "wrong-type"
+
+
+class SourceIsTarget(Conflict):
+    """A copy or move onto itself, or into its own subtree."""
+
+    code = "source-is-target"
+
+
+class Gone(PlatformError):
+    """It was there once; what is asked for must be read again from the start."""
+
+    code = "gone"
+    status = 410
+    title = "No longer there"
+
+
+class VersionMismatch(PlatformError):
+    """It changed meanwhile; nothing was written."""
+
+    code = "version-mismatch"
+    status = 412
+    title = "It changed meanwhile"
+
+
 class TooLarge(PlatformError):
     """More bytes than are taken."""
 
@@ -148,6 +219,45 @@ class UnsupportedMedia(PlatformError):
     code = "unsupported-media"
     status = 415
     title = "That form is not taken here"
+
+
+class RangeNotSatisfiable(PlatformError):
+    """The range asked for lies outside of the file; `size` goes to Content-Range."""
+
+    code = "range"
+    status = 416
+    title = "No such range"
+
+
+class Locked(PlatformError):
+    """Somebody else holds the lock."""
+
+    code = "locked"
+    status = 423
+    title = "Locked by somebody else"
+
+
+class NotSupported(PlatformError):
+    """This kind of thing cannot do that."""
+
+    code = "not-supported"
+    status = 501
+    title = "Not supported here"
+
+
+class OutOfSpace(PlatformError):
+    """The disk is full; nothing was written, reading goes on."""
+
+    code = "out-of-space"
+    status = 507
+    title = "No space left"
+
+
+class QuotaReached(OutOfSpace):
+    """More than this folder may hold."""
+
+    code = "quota"
+    title = "The quota is reached"
 
 
 class _Later(PlatformError):

@@ -50,10 +50,16 @@ PREFIX = "DOWNSTAGE_"
 MAX_KEY = 256
 EXTS = "exts"
 RESERVED = frozenset(
-    {"DOWNSTAGE_CONFIG", "DOWNSTAGE_TOKEN_FILE", "DOWNSTAGE_CONTENT_HOST", VARIABLE}
+    {
+        "DOWNSTAGE_CHAOS",
+        "DOWNSTAGE_CONFIG",
+        "DOWNSTAGE_TOKEN_FILE",
+        "DOWNSTAGE_CONTENT_HOST",
+        VARIABLE,
+    }
 )
-"""Variables that are no settings here: the file's own path, what applications are given, and
-what `gather_exts` reads."""
+"""Variables that are no settings here: the file's own path, what applications are given, where
+tests have a process killed, and what `gather_exts` reads."""
 
 
 class _Section(BaseModel):

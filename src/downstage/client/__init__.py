@@ -1,0 +1,1 @@
+"""Files, checkpoints, locks, channels and live layers of any server, by URL."""

@@ -1,0 +1,1 @@
+"""Live layers as data: the document that server and clients share, without any USD."""
