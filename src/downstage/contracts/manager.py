@@ -89,6 +89,8 @@ class InstanceCreate(Request):
     display: Display = Display()
     access_token: SecretStr | None = None
     """Handed to the application as a file (``DOWNSTAGE_TOKEN_FILE``), never otherwise."""
+    content_folder: str | None = Field(default=None, max_length=4096)
+    """Of the socket by which the application reaches the content service; None: it does not."""
     instance_token: SecretStr
     """What the streamer shows at the gateway's link socket."""
     link_url: str

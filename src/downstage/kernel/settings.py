@@ -55,6 +55,7 @@ RESERVED = frozenset(
         "DOWNSTAGE_CONFIG",
         "DOWNSTAGE_TOKEN_FILE",
         "DOWNSTAGE_CONTENT_HOST",
+        "DOWNSTAGE_CONTENT_SOCKET",
         VARIABLE,
     }
 )

@@ -14,7 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
-__all__ = ["Isolation", "Phase", "Plan", "Report", "Stage", "read_json", "write_private"]
+__all__ = [
+    "CONTENT_SOCKET",
+    "Isolation",
+    "Phase",
+    "Plan",
+    "Report",
+    "Stage",
+    "read_json",
+    "write_private",
+]
+
+CONTENT_SOCKET = "files.sock"
 
 Isolation = Literal["drop", "userns", "none"]
 """``drop``: bubblewrap as root, the application under another user id; ``userns``: bubblewrap
@@ -43,6 +54,8 @@ class Plan:
     """Further folders the application may read."""
     python: list[str] = field(default_factory=list[str])
     """Folders of the Python environment, read-only."""
+    content_folder: str | None = None
+    """Holds `CONTENT_SOCKET`, the way to files; the folder, since a restart makes a new socket."""
     isolation: Isolation = "none"
     uid: int = 1000
     gid: int = 1000

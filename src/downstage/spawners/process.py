@@ -179,6 +179,7 @@ class ProcessSpawner:
             application_folder=str(spec.folder) if spec.folder else None,
             read_only=[str(path) for path in spec.read_only],
             python=probe.python_folders(),
+            content_folder=str(spec.content_folder) if spec.content_folder else None,
             isolation=isolation.mode,
             uid=uid,
             gid=uid if isolation.mode == "drop" else (os.getgid() or 1000),

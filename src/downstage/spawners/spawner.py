@@ -45,6 +45,8 @@ class InstanceSpec:
     """Further folders that it may read, the stage's among them."""
     display: Display = field(default_factory=Display)
     access_token: SecretStr | None = None
+    content_folder: Path | None = None
+    """Where the socket is by which the application reaches files without any network."""
     ice_servers: tuple[dict[str, str], ...] = ()
     network: bool = False
     gpu: bool = False

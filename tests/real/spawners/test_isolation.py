@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import anyio
 import pytest
 from pydantic import SecretStr
 
+from downstage.spawners.plan import CONTENT_SOCKET
 from downstage.spawners.probe import python_folders
 from downstage.spawners.process import run_folder
 
@@ -81,6 +84,40 @@ async def test_an_application_with_network_may_call_out(
     handle, spec = await launch("look", f"reach:inet:{port}", network=True)
     await reports_until(handle, "running")
     assert seen(data, spec.instance_id)["reached"] == ["reached"]
+
+
+@KINDS
+async def test_files_are_reached_by_a_socket_and_no_network(
+    launch: Launch, data: Path, port: int, isolation: str
+) -> None:
+    place = data / "content"
+    place.mkdir(mode=0o755)
+    earlier = socket.socket(socket.AF_UNIX)
+    earlier.bind(str(place / CONTENT_SOCKET))
+    earlier.close()
+    inside = place if isolation == "none" else Path("/run/content")
+    arguments = ["look", f"reach:unix:{inside / CONTENT_SOCKET}", f"reach:inet:{port}"]
+    with listening(place / CONTENT_SOCKET):
+        handle, spec = await launch(
+            *arguments, spawner=spawner_of(data, isolation), content_folder=place
+        )
+        await reports_until(handle, "running")
+    found = seen(data, spec.instance_id)
+    assert found["reached"][0] == "reached"
+    assert found["environment"]["DOWNSTAGE_CONTENT_SOCKET"] == str(inside / CONTENT_SOCKET)
+    if isolation != "none":
+        assert found["reached"][1] == "ConnectionRefusedError"
+
+
+@contextmanager
+def listening(path: Path) -> Iterator[None]:
+    """A socket as the platform leaves it: made anew, for whoever can see its folder."""
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        path.chmod(0o666)
+        listener.listen()
+        yield
 
 
 @KINDS

@@ -4,9 +4,10 @@ Everything is handed to bubblewrap through a descriptor (``--args``), so that ne
 variables nor paths stand in the process list.
 
 Inside, ``/run/app`` is the application's own folder (token file, runtime dir),
-``/run/display`` holds the sockets of its display and its sound, ``/home/app`` and ``/tmp`` are
-its own and gone with it. ``/usr`` and the Python environment are read-only; of ``/etc`` it sees
-what libraries need and nothing that says who else is on this machine.
+``/run/display`` holds the sockets of its display and its sound, ``/run/content`` the one to the
+platform's files, ``/home/app`` and ``/tmp`` are its own and gone with it. ``/usr`` and the Python
+environment are read-only; of ``/etc`` it sees what libraries need and nothing that says who else
+is on this machine.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from downstage.spawners.keeper.display import socket_of
-from downstage.spawners.plan import Isolation, Plan
+from downstage.spawners.plan import CONTENT_SOCKET, Isolation, Plan
 
 __all__ = ["Seams", "environment_of", "memory_file", "options", "wrap", "write_accounts"]
 
@@ -80,6 +81,9 @@ def environment_of(plan: Plan, seams: Seams) -> dict[str, str]:
     }
     if (seams.app / "token").exists():
         found["DOWNSTAGE_TOKEN_FILE"] = str(app / "token")
+    if plan.content_folder is not None:
+        content = "/run/content" if inside else plan.content_folder
+        found["DOWNSTAGE_CONTENT_SOCKET"] = f"{content}/{CONTENT_SOCKET}"
     if seams.display is not None:
         found["DISPLAY"] = seams.display
         found["XAUTHORITY"] = str(app / "xauthority")
@@ -196,6 +200,8 @@ def _sockets(plan: Plan, seams: Seams) -> list[str]:
         found += ["--bind", str(seams.wayland), "/run/display/wayland-0"]
     if seams.pulse is not None:
         found += ["--bind", str(seams.pulse), "/run/display/pulse"]
+    if plan.content_folder is not None:
+        found += ["--ro-bind", plan.content_folder, "/run/content"]
     return found
 
 
