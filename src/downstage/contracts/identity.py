@@ -21,6 +21,7 @@ POST        /v1/tickets/redeem       internal      RedeemRequest → TicketClaim
 POST        /v1/service-tokens       internal      ServiceTokenRequest → TokenAnswer
 POST        /v1/instance-tokens      internal      InstanceTokenRequest → TokenAnswer
 POST        /v1/seat-tokens          internal      SeatTokenRequest → TokenAnswer
+POST        /v1/sign-ins             internal      SignInRequest → TokenAnswer
 GET         /v1/revocations          internal      → RevocationList (ids of revoked tokens)
 ==========  =====================================  ==========================================
 """
@@ -47,6 +48,7 @@ __all__ = [
     "SeatTokenRequest",
     "ServiceTokenRequest",
     "SetupRequest",
+    "SignInRequest",
     "TicketAnswer",
     "TicketClaims",
     "TicketRequest",
@@ -69,6 +71,12 @@ class LoginRequest(Request):
 
     username: str = Field(max_length=128)
     password: SecretStr = Field(max_length=1024)
+
+
+class SignInRequest(LoginRequest):
+    """The same at the door of another service, which says from where the person comes."""
+
+    address: str = Field(max_length=128)
 
 
 class SetupRequest(Request):

@@ -14,6 +14,7 @@ from downstage.contracts.identity import (
     RevocationList,
     SeatTokenRequest,
     ServiceTokenRequest,
+    SignInRequest,
     TicketAnswer,
     TicketClaims,
     TicketRequest,
@@ -91,6 +92,12 @@ def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
         del caller
         return answer_of(await service.issue.for_seat(body))
 
+    async def sign_in(body: SignInRequest, caller: Gatekeeper) -> TokenAnswer:
+        """A person signs in at another service's door; attempts count for the address it names."""
+        del caller
+        password = body.password.get_secret_value()
+        return answer_of(await service.sign_in(body.username, password, body.address))
+
     async def revocations(caller: Service) -> RevocationList:
         """Ids of tokens that no longer count."""
         del caller
@@ -99,6 +106,7 @@ def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
     router.post("/v1/service-tokens", responses=refusals(401, 403))(service_token)
     router.post("/v1/instance-tokens")(instance_token)
     router.post("/v1/seat-tokens")(seat_token)
+    router.post("/v1/sign-ins", responses=refusals(401, 429))(sign_in)
     router.get("/v1/revocations")(revocations)
 
 
