@@ -125,7 +125,12 @@ def _sample(section: str, field: FieldInfo) -> Any:
     if get_origin(inner) is Literal:
         return get_args(inner)[0]
     kind = _kind(inner)
-    samples = {"yes or no": True, "path": Path("/path/to/file"), "range of ports": "50000-50100"}
+    samples = {
+        "yes or no": True,
+        "path": Path("/path/to/file"),
+        "range of ports": "50000-50100",
+        "number": 8601 if "ort" in str(field.description)[:4] else 1_000_000,
+    }
     if kind in samples:
         return samples[kind]
     if section == "services":
@@ -134,7 +139,7 @@ def _sample(section: str, field: FieldInfo) -> Any:
         return "nats://127.0.0.1:4222" if "nats://" in str(field.description) else "downstage"
     return (
         "https://downstage.example"
-        if "browsers reach this" in str(field.description)
+        if "browsers reach" in str(field.description)
         else "192.0.2.1"
     )
 

@@ -29,6 +29,9 @@ SCOPES = MappingProxyType(
         "sessions:admin": "see and end everybody's sessions, and create them for others",
         "instances:read": "see instances and applications behind sessions",
         "instances:write": "start and end instances",
+        "files:read": "read files, where their rights allow it",
+        "files:write": "write files, where their rights allow it",
+        "files:admin": "read and write all files, and change rights and quotas",
         "users:read": "see all users and their groups",
         "users:write": "add, change and remove users who hold no more than oneself",
         "tokens:write": "make and revoke one's own API tokens",
@@ -43,6 +46,8 @@ IMPLIES = MappingProxyType(
         "sessions:admin": frozenset({"sessions:read", "sessions:write"}),
         "sessions:write": frozenset({"sessions:read"}),
         "instances:write": frozenset({"instances:read"}),
+        "files:admin": frozenset({"files:read", "files:write"}),
+        "files:write": frozenset({"files:read"}),
         "users:write": frozenset({"users:read"}),
     }
 )
@@ -53,7 +58,9 @@ ADMINS = "admins"
 
 ROLES = MappingProxyType(
     {
-        "user": frozenset({"sessions:read", "sessions:write", "tokens:write"}),
+        "user": frozenset(
+            {"sessions:read", "sessions:write", "files:read", "files:write", "tokens:write"}
+        ),
         "admin": frozenset(SCOPES),
     }
 )
@@ -65,6 +72,7 @@ SERVICES = MappingProxyType(
         "gateway": frozenset({"tickets:write", "instances:read", "instances:write"}),
         "agent": frozenset({"instances:read", "instances:write"}),
         "manager": frozenset[str](),
+        "content": frozenset({"tickets:write", "users:read"}),
     }
 )
 """What each built-in service may do at the others. A service that is not named has no token."""

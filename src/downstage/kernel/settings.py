@@ -34,6 +34,7 @@ from downstage.kernel.exts import VARIABLE, Exts, gather_exts, parse_assignment
 __all__ = [
     "Agent",
     "Bus",
+    "Content",
     "Extensions",
     "Gateway",
     "Identity",
@@ -142,6 +143,8 @@ class Services(_Section):
     """The bridge to one manager."""
     manager: str | None = None
     """Applications and instances."""
+    content: str | None = None
+    """Files, versions, locks, channels."""
 
 
 class Bus(_Section):
@@ -225,6 +228,46 @@ class Manager(_Section):
     """Between SIGTERM and SIGKILL for an application."""
 
 
+class Content(_Section):
+    """Files: where they lie, how much, for how long."""
+
+    folder: Path | None = None
+    """Folder of files and their rows; empty: ``content`` in the data folder."""
+    origin_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port where browsers show users' files, by signed links alone; 0 takes a free one. Empty:
+    8601, or a free one where the public port is free too."""
+    origin_url: str | None = None
+    """Address by which browsers reach that port, where it is not host and port."""
+    mount_folders: list[Path] = []
+    """Folders of this machine that administrators may mount; no other can be."""
+    mount_hosts: list[str] = []
+    """Servers (``https://host[:port]``, ``s3://bucket``) that may be mounted; no other can be."""
+    quota_bytes: int | None = Field(default=None, ge=0)
+    """Bytes that all files may have together; empty: what the disk holds."""
+    quota_nodes: int | None = Field(default=None, ge=0)
+    """Files and folders that there may be together."""
+    lock_lease: Span = timedelta(hours=1)
+    """How long a lock holds that is not renewed."""
+    lock_grace: Span = timedelta(seconds=30)
+    """How long locks outlive the connection that took them."""
+    keep_deleted: Span = timedelta(days=30)
+    """How long deleted files can be brought back."""
+    keep_events: int = Field(default=1_000_000, ge=1000)
+    """Events kept for subscribers who come back; older ones make them list again."""
+    upload_expiry: Span = timedelta(days=1)
+    """How long an interrupted upload can be resumed."""
+    idle_deadline: Span = timedelta(seconds=60)
+    """How long a transfer may stand still before it is cut off."""
+    blob_grace: Span = timedelta(days=2)
+    """Age at which bytes that no version names are removed; longer than any upload."""
+    scrub_interval: Span = timedelta(days=30)
+    """In which every stored byte is read and compared with its hash; 0: never."""
+    chunk_threshold: int = Field(default=16 * 1024 * 1024, ge=0)
+    """Bytes from which a new version is stored as what differs from the one before; 0: never."""
+    link_lifetime: Span = timedelta(hours=1)
+    """How long a signed link counts at most."""
+
+
 class Media(_Section):
     """Pictures, sound, paths."""
 
@@ -278,6 +321,7 @@ class Settings(_Section):
     gateway: Gateway = Gateway()
     agent: Agent = Agent()
     manager: Manager = Manager()
+    content: Content = Content()
     media: Media = Media()
     extensions: Extensions = Extensions()
     log: Log = Log()

@@ -7,13 +7,15 @@ from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
+from starlette.types import Receive, Scope, Send
 
 from downstage import __version__
-from downstage.kernel.limits import MAX_BODY
+from downstage.kernel.limits import MAX_BODY, MAX_SIGNALLING
 from downstage.services import health
 from downstage.services.api_page import ApiPage
 from downstage.services.book import book_of
 from downstage.services.facilities.requests import Meter, RequestMetrics
+from downstage.services.fronts import Front, Fronts
 from downstage.services.openapi import add_document, describe
 from downstage.services.problems import REQUEST_ID, install
 
@@ -28,6 +30,33 @@ class ServiceApp(FastAPI):
 
     fixed = 0
     """How many of the middleware stand before all others."""
+    fronts: Fronts | None = None
+    """Applications that answer some paths before all middleware."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or let a front do it."""
+        front = None if self.fronts is None else self.fronts.of(scope)
+        if front is None or self.fronts is None:
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = self
+        await self.fronts.serve(front, scope, receive, send)
+
+    def put_front(self, front: Front) -> None:
+        """Let *front* answer its paths."""
+        if self.fronts is None:
+            self.fronts = Fronts(self.state.meter)
+        self.fronts.add(front)
+
+    def drop_fronts(self, owner: str) -> None:
+        """Take away the fronts of *owner*."""
+        if self.fronts is not None:
+            self.fronts.remove(owner)
+
+    def max_message(self, path: str) -> int:
+        """Bytes that a message on a socket at *path*, as it was sent, may have."""
+        front = None if self.fronts is None else self.fronts.find(path)
+        return MAX_SIGNALLING if front is None else front.max_message
 
     def setup(self) -> None:
         """Serve the description with an ETag, and a page that shows it, offline."""

@@ -35,6 +35,8 @@ class PlatformUrls:
     """By browsers: ``http(s)://host:port``."""
     link: str
     """By streamers of this machine: ``unix:///…``."""
+    content: str = ""
+    """By browsers, where users' files are shown as they are: another origin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class ServiceContext:
     """Serve a router on this service's own application and on the public port."""
     internal: Callable[[APIRouter], None]
     """Serve a router on this service's own application alone."""
+    front: Callable[..., None]
+    """``front(path, app, max_message=…)``: a plain ASGI application, in front of both."""
     start: Callable[..., None]
     """``start(function, *arguments, name=…)``: a supervised task, cancelled at shutdown."""
     client: ClientFactory

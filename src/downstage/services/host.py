@@ -25,6 +25,7 @@ from downstage.kernel.ids import new_secret
 from downstage.kernel.logging import get_logger
 from downstage.kernel.settings import Settings
 from downstage.services import nats_wiring, registry
+from downstage.services.application import ServiceApp
 from downstage.services.context import PlatformUrls
 from downstage.services.extension import IExt
 from downstage.services.extensions import discovery
@@ -41,7 +42,7 @@ from downstage.services.wiring import Wiring, Workbench
 
 __all__ = ["BUILT_IN", "ServiceHost"]
 
-BUILT_IN = ("identity", "manager", "agent", "gateway")
+BUILT_IN = ("identity", "content", "manager", "agent", "gateway")
 """Order of start; the stop is in reverse."""
 
 LEAST_SECRET = 32
@@ -80,7 +81,7 @@ class ServiceHost:
         clock: Clock | None = None,
         bus: Bus | None = None,
         before_import: BeforeImport = lambda manifest, tree: None,
-        public_app: FastAPI | None = None,
+        public_app: ServiceApp | None = None,
     ) -> None:
         self.settings = settings
         self.urls = urls

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import anyio
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 from downstage.kernel.errors import SetupError
 from downstage.kernel.limits import MAX_SIGNALLING
@@ -30,6 +32,21 @@ class _Quiet(uvicorn.Server):
         yield
 
 
+def _socket_protocol(app: ASGIApp) -> type[WebSocketsSansIOProtocol]:
+    """uvicorn's protocol, whose messages may be as large as *app* says for each path."""
+    limit_of: Callable[[str], int] | None = getattr(app, "max_message", None)
+    if limit_of is None:
+        return WebSocketsSansIOProtocol
+    limit = limit_of
+
+    class Limited(WebSocketsSansIOProtocol):
+        def handle_connect(self, event: Request) -> None:
+            self.conn.max_message_size = limit(event.path)  # before the first message
+            super().handle_connect(event)
+
+    return Limited
+
+
 class Server:
     """Serves one application on some sockets until it is told to stop."""
 
@@ -44,7 +61,7 @@ class Server:
         config = uvicorn.Config(
             Forwarded(app, trusted) if trusted else app,
             http="httptools",
-            ws="websockets-sansio",
+            ws=_socket_protocol(app),
             ws_max_size=MAX_SIGNALLING,
             ws_per_message_deflate=False,
             ws_ping_interval=20,

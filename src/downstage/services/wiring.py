@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import anyio.abc
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
+from starlette.types import ASGIApp
 
 from downstage.bus import Bus
 from downstage.kernel.clock import Clock
+from downstage.kernel.limits import MAX_SIGNALLING
 from downstage.kernel.settings import Settings
 from downstage.services import registry
+from downstage.services.application import ServiceApp
 from downstage.services.client import AsyncClient
 from downstage.services.context import PlatformUrls, ServiceContext
 from downstage.services.errors import ServiceUnavailableError
@@ -23,6 +26,7 @@ from downstage.services.extensions.unit import Unit
 from downstage.services.facilities.injection import FacilitySet
 from downstage.services.facilities.metrics import MetricsHub
 from downstage.services.facilities.principal import Authenticator, ServiceTokens
+from downstage.services.fronts import Front
 from downstage.services.supervisor import Crew
 from downstage.services.transports.local import close_app
 
@@ -79,7 +83,7 @@ class Wiring:
         clock: Clock,
         boot_secret: str,
         tokens: Mapping[str, str],
-        public_app: FastAPI,
+        public_app: ServiceApp,
         exts: SettingsTree,
         metrics: MetricsHub,
     ) -> None:
@@ -135,7 +139,7 @@ class Wiring:
     def _context(
         self,
         unit: Unit,
-        app: FastAPI,
+        app: ServiceApp,
         facilities: FacilitySet,
         data: Path,
         start: Callable[..., None],
@@ -146,6 +150,11 @@ class Wiring:
         def public(router: APIRouter) -> None:
             internal(router)
             registry.register_router(router, app=self._public_app)
+
+        def front(path: str, raw: ASGIApp, *, max_message: int = MAX_SIGNALLING) -> None:
+            item = Front(path, raw, max_message, unit.id)
+            app.put_front(item)
+            self._public_app.put_front(item)
 
         def client(service: str, *, act: str | None = None) -> AsyncClient:
             return self._client(unit, service, act)
@@ -161,6 +170,7 @@ class Wiring:
             boot_secret=self._boot_secret if unit.is_service else "",
             public=public,
             internal=internal,
+            front=front,
             start=start,
             client=client,
             on_ready=unit.ready.append,
@@ -175,6 +185,7 @@ class Wiring:
         if place is not None:
             self._metrics.unwatch(place.context.app.state.meter)
             self._metrics.forget(place.owner)
+            self._public_app.drop_fronts(place.context.id)
 
     def _data_of(self, unit: Unit) -> Path:
         data = self._settings.platform.data.absolute()

@@ -15,7 +15,7 @@ from downstage.testing.platform import PlatformProcess
 
 __all__ = ["ORDER", "ServedPlatform"]
 
-ORDER = ("identity", "manager", "agent", "gateway")
+ORDER = ("identity", "content", "manager", "agent", "gateway")
 """Each knows the addresses of those before it."""
 START_S = 60.0
 END_S = 10.0
@@ -23,7 +23,7 @@ ANSWERS = " answers on "
 
 
 class ServedPlatform(PlatformProcess):
-    """``downstage serve`` four times, each with a data folder of its own below *data*.
+    """``downstage serve`` for each service, each with a data folder of its own below *data*.
 
     Calls go to the gateway, with the token that identity left for its operator.
 
@@ -49,7 +49,7 @@ class ServedPlatform(PlatformProcess):
         self._services: dict[str, subprocess.Popen[str]] = {}
 
     def start(self) -> None:
-        """Start all four, in order.
+        """Start them all, in order.
 
         Raises:
             RuntimeError: one did not; the text has the end of its output.
