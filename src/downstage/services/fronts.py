@@ -126,10 +126,10 @@ class Fronts:
                 raise
             _tell(error, scope)
             await answer(error, request_id)(scope, receive, tagged)
-        except Exception as error:  # the edge: whatever it was, it is answered and logged
+        except Exception:  # the edge: whatever it was, it is answered and logged
             if status:
                 raise
-            log.error("request.crashed", exc_info=error, path=front.path, request_id=request_id)
+            log.exception("request.crashed", path=front.path, request_id=request_id)
             refusal = PlatformError("An error of ours; the log has it.")
             await answer(refusal, request_id)(scope, receive, tagged)
         finally:
@@ -139,9 +139,7 @@ class Fronts:
             key = (front.owner, method, template, CLASSES[min(status // 100, 5)])
             self._meter.count(key, perf_counter() - began)
 
-    async def _serve_socket(
-        self, front: Front, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _serve_socket(self, front: Front, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = _request_id(scope)
         accepted = closed = False
 

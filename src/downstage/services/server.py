@@ -33,7 +33,7 @@ class _Quiet(uvicorn.Server):
 
 
 def _socket_protocol(app: ASGIApp) -> type[WebSocketsSansIOProtocol]:
-    """uvicorn's protocol, whose messages may be as large as *app* says for each path."""
+    """A protocol of uvicorn's whose messages may be as large as *app* says for each path."""
     limit_of: Callable[[str], int] | None = getattr(app, "max_message", None)
     if limit_of is None:
         return WebSocketsSansIOProtocol
