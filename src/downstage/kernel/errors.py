@@ -28,6 +28,7 @@
     ├── Upstream                     upstream              502   another service failed
     ├── NotSupported                 not-supported         501   not by this kind of thing
     ├── DeadlineExceeded             deadline              504
+    ├── Damaged                      damaged               500   stored bytes changed on the disk
     ├── OutOfSpace                   out-of-space          507   the disk is full
     │   └── QuotaReached             quota                 507
     └── SetupError                   setup                 500   the installation is at fault
@@ -44,6 +45,7 @@ __all__ = [
     "BadMessage",
     "BadUrl",
     "Conflict",
+    "Damaged",
     "DeadlineExceeded",
     "FolderNotEmpty",
     "Forbidden",
@@ -243,6 +245,13 @@ class NotSupported(PlatformError):
     code = "not-supported"
     status = 501
     title = "Not supported here"
+
+
+class Damaged(PlatformError):
+    """What is stored is no longer what was stored; it is not served."""
+
+    code = "damaged"
+    title = "The stored bytes are damaged"
 
 
 class OutOfSpace(PlatformError):

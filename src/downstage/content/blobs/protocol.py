@@ -15,7 +15,7 @@ Crashing between any two of those steps leaves an orphan at most, and the collec
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ __all__ = [
     "BlobStore",
     "Body",
     "Database",
+    "Extent",
     "Place",
     "Staged",
 ]
@@ -64,6 +65,15 @@ class BlobRef:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A range of a file below the folder of content: of the *source*, *length* bytes from *at*."""
+
+    source: str
+    at: int
+    length: int
+
+
 class Staged(Protocol):
     """Bytes that are durable but belong to nothing yet. Release it, committed or not."""
 
@@ -80,6 +90,11 @@ class Staged(Protocol):
     @property
     def inline(self) -> bytes | None:
         """The bytes themselves where they go into the database."""
+        ...
+
+    @property
+    def extents(self) -> Sequence[Extent] | None:
+        """Where the new bytes lie; None: inline, or known before."""
         ...
 
     @property

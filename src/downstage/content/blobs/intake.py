@@ -1,0 +1,161 @@
+"""A body from its sender to its sink: bounded in memory, bounded in silence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import anyio
+
+from downstage.content.blobs.sinks import Sink
+from downstage.kernel.errors import DeadlineExceeded, TooLarge
+
+__all__ = ["BATCH", "Budget", "Intake", "in_worker", "paced"]
+
+T = TypeVar("T")
+
+BATCH = 1024 * 1024
+"""Bytes gathered before a worker writes them; while it does, the next batch comes in."""
+
+
+async def paced(body: AsyncIterator[bytes], idle_s: float) -> AsyncIterator[bytes]:
+    """The pieces of *body*, each within *idle_s* of the one before.
+
+    Raises:
+        DeadlineExceeded: the sender fell silent. Slow but moving is fine.
+    """
+    pieces = aiter(body)
+    while True:
+        try:
+            with anyio.fail_after(idle_s):
+                piece = await anext(pieces)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise DeadlineExceeded(f"Nothing came for {idle_s:g} seconds.") from None
+        yield piece
+
+
+class Budget:
+    """Bytes of all bodies that wait in memory; beyond it batches are written as they are.
+
+    Nobody waits for anybody: a slow sender that holds half a batch cannot stop another.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+
+    def take(self, size: int) -> None:
+        """Account for *size* more."""
+        self._free -= size
+
+    def give(self, size: int) -> None:
+        """They are on disk."""
+        self._free += size
+
+    @property
+    def spent(self) -> bool:
+        """Whether batches should be written at once."""
+        return self._free < 0
+
+
+class Intake:
+    """Runs one body into one sink: the loop gathers while a worker writes.
+
+    Args:
+        pool: of the workers.
+        budget: shared by all bodies.
+        sink: for this one.
+        max_size: bytes allowed; None: any.
+    """
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, budget: Budget, sink: Sink, max_size: int | None
+    ) -> None:
+        self._pool = pool
+        self._budget = budget
+        self._sink = sink
+        self._max_size = max_size
+        self._writing: asyncio.Future[None] | None = None
+        self._written = 0
+        self.size = 0
+
+    async def pump(self, first: bytes | bytearray, rest: AsyncIterator[bytes]) -> None:
+        """All of the body; the sink is idle again when this returns or raises.
+
+        Raises:
+            TooLarge: more than allowed.
+            OutOfSpace: the disk is full.
+        """
+        batch = bytearray()
+        try:
+            self._count(first)
+            batch += first
+            async for piece in rest:
+                self._count(piece)
+                batch += piece
+                if len(batch) >= BATCH or self._budget.spent:
+                    await self._hand_over(batch)
+                    batch = bytearray()
+            await self._hand_over(batch)
+            batch = bytearray()
+            await self._rest()
+        finally:
+            self._budget.give(len(batch))
+            await self._leave()
+
+    def _count(self, piece: bytes | bytearray) -> None:
+        size = self.size + len(piece)
+        if self._max_size is not None and size > self._max_size:
+            raise TooLarge("The body is larger than allowed.", max_bytes=self._max_size)
+        self.size = size
+        self._budget.take(len(piece))
+
+    async def _hand_over(self, batch: bytearray) -> None:
+        await self._rest()
+        if batch:
+            self._written = len(batch)
+            self._writing = asyncio.get_running_loop().run_in_executor(
+                self._pool, self._write, batch
+            )
+
+    def _write(self, batch: bytearray) -> None:
+        self._sink.write(batch)
+
+    async def _rest(self) -> None:
+        """Wait until the worker is done; the disk answers, so this has an end."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            try:
+                await _settled(writing)
+            finally:
+                self._budget.give(self._written)
+
+    async def _leave(self) -> None:
+        """The same on the way out of a failure, which is the one that counts."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await _ended(writing)
+            self._budget.give(self._written)
+
+
+async def _ended(future: asyncio.Future[T]) -> None:
+    with anyio.CancelScope(shield=True):
+        await asyncio.wait([future])
+    future.exception()
+
+
+async def _settled(future: asyncio.Future[T]) -> T:
+    """Wait for a worker even when cancelled: what it writes to must not be closed under it."""
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await _ended(future)
+        raise
+
+
+async def in_worker(pool: ThreadPoolExecutor, job: Callable[[], T]) -> T:
+    """Run *job* in a worker to its end, cancelled or not."""
+    return await _settled(asyncio.get_running_loop().run_in_executor(pool, job))
