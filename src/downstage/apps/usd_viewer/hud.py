@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pygame
+from numpy.typing import NDArray
 
 from downstage.apps.screen import load_font
 from downstage.apps.usd_viewer.problem import StageProblem
 
-__all__ = ["Hud", "Status", "paint_backdrop", "wrap_text"]
+__all__ = ["Hud", "Status", "backdrop_rows", "paint_backdrop", "wrap_text"]
 
 _INK, _SOFT, _FAINT, _ACCENT = (244, 241, 232), (176, 180, 196), (120, 125, 145), (255, 179, 71)
 _PANEL = (12, 14, 24, 176)
@@ -193,10 +195,16 @@ def wrap_text(text: str, width: int, font: pygame.font.Font) -> list[str]:
 def paint_backdrop(size: tuple[int, int]) -> pygame.Surface:
     """The dark room behind every stage."""
     column = pygame.Surface((1, 64))
-    for row in range(64):
-        part = row / 63
-        column.set_at((0, row), tuple(round(a + (b - a) * part) for a, b in _ROOM))
+    for row, colour in enumerate(backdrop_rows(64)):
+        column.set_at((0, row), tuple(round(float(part)) for part in colour))
     return pygame.transform.smoothscale(column, size).convert()
+
+
+def backdrop_rows(height: int) -> NDArray[np.float32]:
+    """The room's colour in each row of a picture, (height, 3), 0 to 255."""
+    part = np.linspace(0, 1, height, dtype=np.float32)[:, None]
+    low, high = (np.array(ends, dtype=np.float32) for ends in zip(*_ROOM, strict=True))
+    return (low + (high - low) * part).astype(np.float32)
 
 
 _ROOM = ((30, 10), (29, 9), (44, 14))
