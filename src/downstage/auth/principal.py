@@ -8,12 +8,22 @@ from typing import Literal
 
 from downstage.auth.scopes import expand
 
-__all__ = ["KINDS", "Kind", "Principal"]
+__all__ = ["KINDS", "Bound", "Kind", "Principal"]
 
 Kind = Literal["user", "service", "instance", "seat", "token"]
 """``token`` is a person's program with an API token; ``seat`` holds one seat of one session."""
 
 KINDS: tuple[Kind, ...] = ("user", "service", "instance", "seat", "token")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A token that has bounds reaches this path and all below it, and nothing else."""
+
+    path: str
+    """Of a file or folder, ``/Projects/house``."""
+    writes: bool = False
+    """Whether it may write there; it may always read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +40,14 @@ class Principal:
     tenant: str = "main"
     scopes: frozenset[str] = field(default_factory=frozenset[str])
     act: str | None = None
-    """Subject of the person for whom a service calls."""
+    """Subject of the person for whom a service, or an instance, calls."""
     session_id: str | None = None
     instance_id: str | None = None
     seat: str | None = None
     role: str | None = None
     """Of a seat: ``controller`` or ``spectator``."""
+    reach: tuple[Bound, ...] | None = None
+    """What files the token may touch, whatever its person may; None: it has no bounds."""
     token_id: str = ""
     expires_at: datetime | None = None
 

@@ -18,7 +18,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
-from downstage.auth.principal import Kind, Principal
+from downstage.auth.principal import Bound, Kind, Principal
 from downstage.kernel.clock import Clock
 from downstage.kernel.errors import InvalidToken
 from downstage.kernel.ids import new_id
@@ -92,6 +92,8 @@ class Signer:
             "role": principal.role,
         }
         claims |= {name: value for name, value in optional.items() if value is not None}
+        if principal.reach is not None:
+            claims["reach"] = [[b.path, "write" if b.writes else "read"] for b in principal.reach]
         header = {"alg": ALGORITHM, "kid": self.kid}
         token = jwt.encode(header, claims, self._key, algorithms=[ALGORITHM])
         return Signed(token, token_id, datetime.fromtimestamp(expires, UTC))
@@ -124,6 +126,13 @@ class Verifier:
     def add_revoked(self, token_ids: Iterable[str]) -> None:
         """Let *token_ids* no longer count, beside those known already."""
         self._revoked |= frozenset(token_ids)
+
+    def counts(self, principal: Principal) -> bool:
+        """Whether the token that *principal* came from still does, for who holds no token."""
+        expires = principal.expires_at
+        if principal.token_id in self._revoked or expires is None:
+            return False
+        return expires.timestamp() + SKEW_S > self._clock.now().timestamp()
 
     def verify(self, token: str) -> Principal:
         """The principal that *token* proves.
@@ -206,9 +215,27 @@ def _principal(claims: Mapping[str, Any]) -> Principal:
         instance_id=_maybe(claims, "iid"),
         seat=_maybe(claims, "seat"),
         role=_maybe(claims, "role"),
+        reach=_reach(claims.get("reach")),
         token_id=_text(claims, "jti"),
         expires_at=datetime.fromtimestamp(claims["exp"], UTC),
     )
+
+
+def _reach(given: object) -> tuple[Bound, ...] | None:
+    """Bounds as they were signed; anything else than that is no token of ours."""
+    if given is None:
+        return None
+    if not isinstance(given, list):
+        raise InvalidToken
+    return tuple(_bound(item) for item in cast("list[object]", given))
+
+
+def _bound(given: object) -> Bound:
+    pair = cast("list[object]", given) if isinstance(given, list) else []
+    path, access = pair if len(pair) == 2 else (None, None)  # noqa: PLR2004 - a pair
+    if not isinstance(path, str) or access not in ("read", "write"):
+        raise InvalidToken
+    return Bound(path, access == "write")
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str:

@@ -158,6 +158,7 @@ class LockRow(msgspec.Struct, array_like=True, frozen=True):
     etag: str
     acquired_at: int
     expires_at: int
+    note: str = ""
 
 
 class AclRow(msgspec.Struct, array_like=True, frozen=True):

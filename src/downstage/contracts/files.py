@@ -164,6 +164,7 @@ class FileLock(Answer):
     etag: str
     acquired_at: int
     expires_at: int
+    note: str = ""
 
 
 class LockList(Answer):

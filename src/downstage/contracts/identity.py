@@ -20,6 +20,8 @@ POST        /v1/tickets              internal      TicketRequest → TicketAnswe
 POST        /v1/tickets/redeem       internal      RedeemRequest → TicketClaims, 401 otherwise
 POST        /v1/service-tokens       internal      ServiceTokenRequest → TokenAnswer
 POST        /v1/instance-tokens      internal      InstanceTokenRequest → TokenAnswer
+DELETE      /v1/instance-tokens/{id} internal      → 204: what an instance may touch files with
+GET         /v1/directory            internal      → DirectoryPage (`limit`, `after`)
 POST        /v1/seat-tokens          internal      SeatTokenRequest → TokenAnswer
 POST        /v1/sign-ins             internal      SignInRequest → TokenAnswer
 GET         /v1/revocations          internal      → RevocationList (ids of revoked tokens)
@@ -36,12 +38,16 @@ from pydantic import Field, SecretStr
 from downstage.contracts.wire import Answer, Request
 
 __all__ = [
+    "PEOPLE_CHANGED",
     "ApiTokenCreate",
     "ApiTokenPage",
     "ApiTokenSecret",
     "ApiTokenView",
+    "DirectoryPage",
+    "FileBound",
     "InstanceTokenRequest",
     "LoginRequest",
+    "Person",
     "PrincipalView",
     "RedeemRequest",
     "RevocationList",
@@ -62,6 +68,9 @@ __all__ = [
 
 TicketUse = Literal["join", "signalling", "media", "setup"]
 """What a ticket opens: a seat (join code), one of the two sockets, or the first set-up."""
+
+PEOPLE_CHANGED = "identity.people.changed"
+"""Bus subject; a hint without content: users or their groups are not what they were."""
 
 USER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$"
 
@@ -214,13 +223,44 @@ class ServiceTokenRequest(Request):
     """The person it acts for (RFC 8693); scopes are then the intersection of both."""
 
 
+class FileBound(Request):
+    """A path, and all below it, that a token may touch."""
+
+    path: str = Field(max_length=4096)
+    writes: bool = False
+
+
 class InstanceTokenRequest(Request):
-    """The token an instance's streamer shows at the gateway; bound to both ids."""
+    """The token an instance's streamer shows at the gateway; bound to both ids.
+
+    With `reach` it is the one by which its application touches files, for `owner`: it opens no
+    link, holds no more than the owner, and ends with them.
+    """
 
     instance_id: str
     session_id: str
     tenant: str
     ttl_s: int = Field(ge=60, le=14 * 86400)
+    owner: str | None = Field(default=None, max_length=128)
+    """Subject of the person whose session it is; needed with `reach`."""
+    reach: list[FileBound] | None = Field(default=None, max_length=32)
+
+
+class Person(Answer):
+    """A user as rights name them."""
+
+    subject: str
+    name: str
+    tenant: str
+    groups: list[str]
+    disabled: bool
+
+
+class DirectoryPage(Answer):
+    """Users by name; `next` is the cursor of the following page, None at the end."""
+
+    items: list[Person]
+    next: str | None = None
 
 
 class SeatTokenRequest(Request):

@@ -89,6 +89,8 @@ class Links:
         principal = await context_authenticator(websocket).principal(bearer_token(websocket))
         if principal.kind != "instance" or principal.instance_id != instance_id:
             raise InvalidToken
+        if principal.reach is not None:
+            raise InvalidToken  # the application's own, for files: it is no streamer
         session = await self._sessions.store.get(principal.session_id or "")
         if session is None or session.life.state == "ended":
             # It lives although its session does not: what was forgotten is ended after all.

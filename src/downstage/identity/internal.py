@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Query
 
 from downstage.auth.principal import Principal
 from downstage.contracts.identity import (
+    DirectoryPage,
     InstanceTokenRequest,
     RedeemRequest,
     RevocationList,
@@ -32,6 +33,7 @@ __all__ = ["internal_router"]
 
 Service = Annotated[Principal, Depends(require(kinds=("service",)))]
 Gatekeeper = Annotated[Principal, Depends(require("tickets:write", kinds=("service",)))]
+Clerk = Annotated[Principal, Depends(require("users:read", kinds=("service",)))]
 Launcher = Annotated[Principal, Depends(require("instances:write", kinds=("service",)))]
 LONGEST_S = {"join": JOIN_CODE_S, "signalling": SOCKET_TICKET_S, "media": SOCKET_TICKET_S}
 
@@ -87,6 +89,20 @@ def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
         del caller
         return answer_of(await service.issue.for_instance(body))
 
+    async def end_instance(instance_id: str, caller: Launcher) -> None:
+        """End what an instance touches files with."""
+        del caller
+        await service.issue.revoke_instance(instance_id)
+
+    async def directory(
+        caller: Clerk,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 500,
+        after: Annotated[str | None, Query(max_length=128)] = None,
+    ) -> DirectoryPage:
+        """All users as rights name them, by name."""
+        del caller
+        return await service.users.directory(limit, after)
+
     async def seat_token(body: SeatTokenRequest, caller: Gatekeeper) -> TokenAnswer:
         """The token of one seat."""
         del caller
@@ -105,6 +121,8 @@ def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
 
     router.post("/v1/service-tokens", responses=refusals(401, 403))(service_token)
     router.post("/v1/instance-tokens")(instance_token)
+    router.delete("/v1/instance-tokens/{instance_id}", status_code=204)(end_instance)
+    router.get("/v1/directory")(directory)
     router.post("/v1/seat-tokens")(seat_token)
     router.post("/v1/sign-ins", responses=refusals(401, 429))(sign_in)
     router.get("/v1/revocations")(revocations)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from downstage.auth.principal import Principal
+from downstage.auth.principal import Bound, Principal
 from downstage.auth.scopes import SCOPES, SERVICES, acting_scopes, expand, may_grant
 from downstage.auth.tokens import SKEW_S, Signed
 from downstage.contracts.identity import (
@@ -109,7 +109,14 @@ class Issuer:
         return await self._issue(principal, LONGEST_TTL, "operator", kind="operator")
 
     async def for_instance(self, request: InstanceTokenRequest) -> Signed:
-        """What an instance's streamer shows at the gateway."""
+        """What an instance's streamer shows at the gateway, or its application at files.
+
+        Raises:
+            InvalidField: files without an owner.
+            Forbidden: the owner is nobody any more.
+        """
+        if request.reach is not None:
+            return await self._for_files(request)
         principal = Principal(
             subject=f"instance:{request.instance_id}",
             name=request.instance_id,
@@ -119,6 +126,32 @@ class Issuer:
             session_id=request.session_id,
         )
         return await self._keys.sign(principal, timedelta(seconds=request.ttl_s))
+
+    async def _for_files(self, request: InstanceTokenRequest) -> Signed:
+        if request.owner is None or request.reach is None:
+            raise InvalidField("owner", "A token for files is somebody's.")
+        held = expand(await self._held_by(request.owner))
+        wanted = {"files:read", "files:write"} if _writes(request) else {"files:read"}
+        principal = Principal(
+            subject=f"instance:{request.instance_id}",
+            name=request.instance_id,
+            kind="instance",
+            tenant=request.tenant,
+            scopes=frozenset(wanted & held),
+            act=request.owner,
+            session_id=request.session_id,
+            instance_id=request.instance_id,
+            reach=tuple(Bound(item.path, item.writes) for item in request.reach),
+        )
+        lifetime = timedelta(seconds=request.ttl_s)
+        return await self._issue(principal, lifetime, request.instance_id, owner=request.owner)
+
+    async def revoke_instance(self, instance_id: str) -> None:
+        """End what an instance's application touches files with; absent is fine."""
+        which = (tokens.c.kind == "instance") & (tokens.c.name == instance_id)
+        async with self._database.write() as connection:
+            revoked = await self._revocations.revoke(connection, which)
+        self._revocations.tell(revoked)
 
     async def for_seat(self, request: SeatTokenRequest) -> Signed:
         """What a viewer's cookie holds."""
@@ -215,6 +248,7 @@ class Issuer:
         name: str,
         *,
         kind: str | None = None,
+        owner: str | None = None,
         most: int | None = None,
     ) -> Signed:
         """Sign, and note the id: it must be revocable before anybody holds it."""
@@ -228,7 +262,7 @@ class Issuer:
                 insert(tokens).values(
                     id=token_id,
                     tenant=principal.tenant,
-                    owner=principal.subject,
+                    owner=owner or principal.subject,
                     kind=kind or principal.kind,
                     name=name,
                     scopes=sorted(principal.scopes),
@@ -242,6 +276,10 @@ class Issuer:
         found = await connection.execute(select(tokens.c.id).where(*self._programs(owner)))
         if len(found.all()) >= most:
             raise Conflict(f"You have {most} API tokens. Remove some first.")
+
+
+def _writes(request: InstanceTokenRequest) -> bool:
+    return any(item.writes for item in request.reach or ())
 
 
 def _view(row: Any) -> ApiTokenView:

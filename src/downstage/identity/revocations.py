@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from downstage.auth.tokens import SKEW_S
 from downstage.bus import Bus
-from downstage.contracts.identity import RevocationList
+from downstage.contracts.identity import PEOPLE_CHANGED, RevocationList
 from downstage.identity.state import read_state, write_state
 from downstage.identity.tables import revocations, tokens
 from downstage.kernel.clock import Clock
@@ -84,6 +84,10 @@ class Revocations:
                 self._listener(revoked.revision, revoked.ids)
             self._bus.publish(REVOKED, {"revision": revoked.revision, "ids": list(revoked.ids)})
             log.info("tokens.revoked", count=len(revoked.ids), revision=revoked.revision)
+
+    def tell_people_changed(self) -> None:
+        """Let those who keep users and groups know, after the commit."""
+        self._bus.publish(PEOPLE_CHANGED, {})
 
     async def list(self) -> RevocationList:
         """All that has not expired by itself."""

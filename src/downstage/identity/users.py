@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from downstage.auth.scopes import ADMINS, may_grant, role_scopes
-from downstage.contracts.identity import UserPage, UserView
+from downstage.contracts.identity import DirectoryPage, Person, UserPage, UserView
 from downstage.identity.passwords import Passwords
 from downstage.identity.revocations import Revocations, Revoked
 from downstage.identity.tables import former_users, tokens, users
@@ -104,6 +104,26 @@ class Users:
         more = found[-1].name if len(rows) > limit else None
         return UserPage(items=[user.view() for user in found], next=more)
 
+    async def directory(self, limit: int, after: str | None) -> DirectoryPage:
+        """As `page`, with what rights know people by."""
+        query = select(users).where(users.c.tenant == TENANT).order_by(users.c.folded)
+        if after is not None:
+            query = query.where(users.c.folded > after.lower())
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query.limit(limit + 1))).all()
+        found = [_user(row) for row in rows[:limit]]
+        items = [
+            Person(
+                subject=user.subject,
+                name=user.name,
+                tenant=user.tenant,
+                groups=list(user.groups),
+                disabled=user.disabled,
+            )
+            for user in found
+        ]
+        return DirectoryPage(items=items, next=found[-1].name if len(rows) > limit else None)
+
     async def add(
         self, name: str, password: str, groups: Iterable[str], *, held: frozenset[str]
     ) -> User:
@@ -117,7 +137,9 @@ class Users:
         _may(held, role_scopes(wanted))
         encoded = await self._passwords.hash(password)
         async with self._database.write() as connection:
-            return await self.add_in(connection, name, encoded, wanted)
+            added = await self.add_in(connection, name, encoded, wanted)
+        self._revocations.tell_people_changed()
+        return added
 
     async def add_in(
         self, connection: AsyncConnection, name: str, password_hash: str, groups: tuple[str, ...]
@@ -187,6 +209,7 @@ class Users:
             changed = await self._find(connection, _is(name)) or user
             revoked = await self._revoke_after(connection, user, changed)
         self._revocations.tell(revoked)
+        self._revocations.tell_people_changed()
         log.info("user.changed", disabled=off, **{"pii.name": user.name})
         return changed
 
@@ -211,6 +234,7 @@ class Users:
             await self._tickets.void(connection, user.tenant, user.subject)
             revoked = await self._revocations.revoke(connection, _tokens_of(user))
         self._revocations.tell(revoked)
+        self._revocations.tell_people_changed()
         log.info("user.removed", **{"pii.name": user.name})
 
     async def rehash(self, user: User, password: str) -> None:

@@ -98,6 +98,10 @@ class Authenticator:
         await self.refresh()
         return self._verifier.verify(token)
 
+    def counts(self, principal: Principal) -> bool:
+        """Whether *principal*, proven some time ago, would still be let in: for open sockets."""
+        return self._verifier.counts(principal)
+
     async def refresh(self) -> None:
         """Read the list of revocations again."""
         answer = await _ask(self._revocations)

@@ -1,0 +1,162 @@
+"""Moving bytes over HTTP: bodies as they come, files as they lie, both with an idle deadline.
+
+Nothing here starts a task or a context manager for each piece: a gigabyte has thousands of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from starlette.types import Receive, Send
+
+from downstage.content.blobs.protocol import BlobReading
+from downstage.kernel.errors import DeadlineExceeded, InvalidInput
+
+__all__ = ["CutShort", "Idle", "body_of", "send_file", "send_pieces", "send_reading"]
+
+PIECE = 256 * 1024
+"""Bytes handed to the server at once."""
+AT_ONCE = os.RWF_NOWAIT
+"""Read only what needs no disk: then the loop is held for microseconds."""
+
+
+class CutShort(InvalidInput):
+    """The caller went away before the body ended; nobody is left to read this."""
+
+    code = "cut-short"
+
+
+class Idle:
+    """A deadline for standing still: each `touch` begins it anew, at the cost of one assignment.
+
+    Args:
+        seconds: without a touch; then what runs inside is cancelled.
+
+    Raises:
+        DeadlineExceeded: at exit, when that happened.
+    """
+
+    __slots__ = ("_expired", "_handle", "_loop", "_seconds", "_task", "_touched")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._touched = self._loop.time()
+        self._task: asyncio.Task[object] | None = None
+        self._handle: asyncio.TimerHandle | None = None
+        self._expired = False
+
+    def touch(self) -> None:
+        """Something moved."""
+        self._touched = self._loop.time()
+
+    def __enter__(self) -> Self:
+        self._task = asyncio.current_task()
+        self._handle = self._loop.call_later(self._seconds, self._check)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        if not self._expired or self._task is None:
+            return
+        # Ours alone, or somebody else's too: theirs must go on (as `asyncio.timeout` does it).
+        if self._task.uncancel() == 0 and isinstance(error, asyncio.CancelledError):
+            raise DeadlineExceeded(f"Nothing moved for {self._seconds:g} s.") from error
+
+    def _check(self) -> None:
+        left = self._touched + self._seconds - self._loop.time()
+        if left > 0:
+            self._handle = self._loop.call_later(left, self._check)
+        elif self._task is not None:
+            self._expired = True
+            self._task.cancel()
+
+
+async def body_of(receive: Receive, idle: Idle) -> AsyncGenerator[bytes]:
+    """The pieces of a request's body as they come.
+
+    Raises:
+        CutShort: the caller went away.
+    """
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise CutShort("The body ended early.")
+        idle.touch()
+        piece: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        if piece:
+            yield piece
+
+
+async def send_reading(send: Send, reading: BlobReading, start: int, stop: int, idle: Idle) -> None:
+    """Send bytes *start* to *stop* of *reading*, and end the answer."""
+    if reading.data is not None:
+        body = reading.data[start:stop]
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+    elif reading.file is not None:
+        await send_file(send, reading.file, start, stop, idle)
+    else:
+        await send_pieces(send, reading.pieces(start, stop), idle)
+
+
+async def send_pieces(send: Send, pieces: AsyncIterator[bytes], idle: Idle) -> None:
+    """Send *pieces*, and end the answer."""
+    async for piece in pieces:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        idle.touch()
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def send_file(send: Send, path: Path, start: int, stop: int, idle: Idle) -> None:
+    """Send a range of a file that does not change, and end the answer.
+
+    Raises:
+        OSError: it cannot be opened or read.
+    """
+    # A descriptor of a known path: opening takes microseconds.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            os.posix_fadvise(descriptor, start, stop - start, os.POSIX_FADV_SEQUENTIAL)
+        at = start
+        while at < stop:
+            piece = await _piece(descriptor, at, min(PIECE, stop - at))
+            at += len(piece)
+            await send({"type": "http.response.body", "body": piece, "more_body": at < stop})
+            idle.touch()
+        if start >= stop:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        os.close(descriptor)
+
+
+async def _piece(descriptor: int, at: int, size: int) -> bytes:
+    """Bytes at *at*: at once where the kernel has them, else by a thread."""
+    buffer = bytearray(size)
+    try:
+        count = os.preadv(descriptor, [buffer], at, AT_ONCE)
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        count = 0
+    if count == 0:
+        found = await asyncio.to_thread(os.pread, descriptor, size, at)
+        if not found:
+            raise OSError(errno.EIO, "the file is shorter than it was")
+        return found
+    return bytes(buffer) if count == size else bytes(buffer[:count])
