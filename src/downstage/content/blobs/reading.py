@@ -37,6 +37,10 @@ class InlineReading:
         if self.data is not None and end > begin:
             yield self.data[begin:end]
 
+    def read_at(self, start: int, size: int) -> bytes:
+        """See `ExtentReading.read_at`."""
+        return (self.data or b"")[start : start + size]
+
     def close(self) -> None:
         """Nothing to give back."""
 

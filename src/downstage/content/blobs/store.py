@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import anyio
 import blake3
 
 from downstage.content.blobs import ledger
@@ -20,6 +21,9 @@ from downstage.content.blobs.reading import ExtentReading, InlineReading, open_s
 from downstage.content.blobs.sinks import Sink, WholeSink
 from downstage.content.blobs.staging import Staging, Strays
 from downstage.kernel.errors import Damaged, NotFound, TooLarge
+from downstage.kernel.logging import get_logger
+
+log = get_logger(__name__)
 
 __all__ = ["IDLE_S", "DiskBlobs"]
 
@@ -62,6 +66,24 @@ class DiskBlobs:
         self._idle_s = idle_s
         self._large = large
         self._recent = Recent()
+
+    async def start(self) -> None:
+        """Make the folders, and drop what a crash left of stagings; before anything else."""
+        await in_worker(self.pool, self._recover)
+
+    async def close(self) -> None:
+        """End the workers; nothing may be staged or read any more."""
+        await anyio.to_thread.run_sync(self.pool.shutdown)
+
+    def _recover(self) -> None:
+        self.layout.prepare()
+        for path in self.layout.tmp.iterdir():
+            path.unlink()
+        with self.database.read() as db:
+            rows = db.execute("SELECT name, size FROM source WHERE name LIKE 'packs/%'").fetchall()
+        freed = self.packs.recover(dict(rows))
+        if freed:
+            log.info("content.packs_trimmed", freed_bytes=freed)
 
     async def stage(
         self,
