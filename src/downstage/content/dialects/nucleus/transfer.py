@@ -1,0 +1,162 @@
+"""Large bodies over HTTP: minted, sent in parts, fetched from where an answer said."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, cast
+
+import anyio
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from downstage.content.dialects.nucleus.desk import Desk
+from downstage.content.dialects.nucleus.origin import check_site
+from downstage.content.dialects.nucleus.paths import read_address
+from downstage.content.dialects.nucleus.spool import MAX_PART
+from downstage.content.model import Caller
+from downstage.content.service import Reading
+from downstage.kernel.errors import (
+    DeadlineExceeded,
+    InvalidField,
+    InvalidInput,
+    TooLarge,
+    Unauthenticated,
+    VersionMismatch,
+    WrongType,
+)
+
+__all__ = ["Transfer"]
+
+MAX_JSON = 64 * 1024
+IDLE_S = 60.0
+"""How long a part may stand still."""
+PIECE = 256 * 1024
+DIGITS = 20
+HARMLESS: Mapping[str, str] = {
+    "content-disposition": "attachment",
+    "content-security-policy": "sandbox; default-src 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "private, no-store",
+}
+"""What keeps a browser from running what users have stored."""
+
+
+class Transfer:
+    """The HTTP half of the wire.
+
+    Args:
+        desk: what sessions share.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def mint(self, request: Request) -> Response:
+        """Begin an upload of the path that the body names."""
+        caller = await self._caller(request)
+        fields = _object(await _whole(request, MAX_JSON))
+        address = read_address(fields.get("path"))
+        if address.is_folder:
+            raise WrongType("A folder has no content.")
+        upload = await self._desk.spool.mint(caller, address.path)
+        return JSONResponse({"content_id": str(upload.id), "content_id_numeric": upload.id})
+
+    async def put(self, request: Request) -> Response:
+        """Take one part."""
+        caller = await self._caller(request)
+        name = "content-id-numeric" if "content-id-numeric" in request.headers else "content-id"
+        upload = self._desk.spool.find(caller, _number(request, name))
+        if (_number(request, "content-length", 0)) > MAX_PART:
+            raise TooLarge(f"A part has at most {MAX_PART} bytes.", limit=MAX_PART)
+        await self._desk.spool.put(upload, _number(request, "content-start"), _body(request))
+        return JSONResponse({"content_id": str(upload.id)})
+
+    async def download(self, request: Request, path: str) -> Response:
+        """The bytes that an answer sent the client here for.
+
+        They are those of the etag in the address, or none.
+        """
+        caller = await self._caller(request)
+        query = request.query_params
+        number = query.get("checkpoint", "")
+        checkpoint = (
+            int(number) if number.isascii() and number.isdigit() and len(number) < DIGITS else 0
+        )
+        address = read_address({"path": path, "checkpoint": checkpoint})
+        reading = await self._desk.content.read(caller, address.path, checkpoint=checkpoint)
+        if query.get("etag", reading.entry.etag) != reading.entry.etag:
+            await reading.close()
+            raise VersionMismatch("The file changed meanwhile. Ask for it again.")
+        return _answer(reading)
+
+    async def _caller(self, request: Request) -> Caller:
+        """Who asks: by the access token in a header, never in the address."""
+        check_site(request)
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated("This needs a bearer token. Sign in first.")
+        principal = await self._desk.principal(token.strip())
+        return await self._desk.gate.caller(principal, "")
+
+
+def _answer(reading: Reading) -> Response:
+    entry = reading.entry
+    headers = {**HARMLESS, "etag": f'"{entry.etag}"', "content-length": str(entry.size)}
+
+    async def body() -> AsyncIterator[bytes]:
+        async with reading:
+            async for piece in reading.pieces(0, entry.size):
+                yield piece
+
+    return StreamingResponse(body(), headers=headers, media_type="application/octet-stream")
+
+
+async def _body(request: Request) -> AsyncIterator[bytes]:
+    """The pieces of a part as they come.
+
+    Raises:
+        DeadlineExceeded: it stands still.
+        InvalidInput: the client went away.
+    """
+    pieces = aiter(request.stream())
+    while True:
+        try:
+            with anyio.fail_after(IDLE_S):
+                piece = await anext(pieces)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            raise DeadlineExceeded("The part stands still.") from error
+        except ClientDisconnect as error:
+            raise InvalidInput("The part ended early.") from error
+        yield piece
+
+
+async def _whole(request: Request, limit: int) -> bytes:
+    found = bytearray()
+    async for piece in _body(request):
+        found += piece
+        if len(found) > limit:
+            raise TooLarge(f"The body has at most {limit} bytes.", limit=limit)
+    return bytes(found)
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidInput("The body is no JSON.") from error
+    if not isinstance(found, dict):
+        raise InvalidInput("The body is no object.")
+    return cast("dict[str, Any]", found)
+
+
+def _number(request: Request, name: str, default: int | None = None) -> int:
+    text = request.headers.get(name)
+    if text is None and default is not None:
+        return default
+    if text is None or not (text.isascii() and text.isdigit()) or len(text) >= DIGITS:
+        raise InvalidField(name, f"{name}: a number.")
+    return int(text)
