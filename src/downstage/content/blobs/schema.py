@@ -9,10 +9,10 @@ CREATE TABLE IF NOT EXISTS blob (
     id           INTEGER PRIMARY KEY,
     hash         TEXT    NOT NULL UNIQUE,      -- BLAKE3, hexadecimal
     size         INTEGER NOT NULL,
-    data         BLOB,                         -- small bodies whole; else see extent
     refs         INTEGER NOT NULL DEFAULT 0,   -- versions that hold it
     unused_since INTEGER,                      -- seconds since the epoch; while refs is 0
-    bad          INTEGER NOT NULL DEFAULT 0    -- 1: found damaged, not served
+    bad          INTEGER NOT NULL DEFAULT 0,   -- 1: found damaged, not served
+    data         BLOB    -- small bodies, else see extent; last, so that counting rewrites no pages
 );
 CREATE INDEX IF NOT EXISTS blob_unused ON blob (unused_since) WHERE refs = 0;
 
