@@ -16,6 +16,8 @@ DELETE      /v1/users/{name}                       → 204
 GET POST    /v1/tokens                             → ApiTokenPage / ApiTokenCreate →
                                                    ApiTokenSecret: API tokens of the caller
 DELETE      /v1/tokens/{id}                        → 204, revoked at once
+POST        /v1/files-keys                         ApiTokenCreate → FilesKeySecret: an API token
+                                                   for WebDAV and S3, listed and revoked as such
 POST        /v1/tickets              internal      TicketRequest → TicketAnswer
 POST        /v1/tickets/redeem       internal      RedeemRequest → TicketClaims, 401 otherwise
 POST        /v1/service-tokens       internal      ServiceTokenRequest → TokenAnswer
@@ -24,6 +26,7 @@ DELETE      /v1/instance-tokens/{id} internal      → 204: what an instance may
 GET         /v1/directory            internal      → DirectoryPage (`limit`, `after`)
 POST        /v1/seat-tokens          internal      SeatTokenRequest → TokenAnswer
 POST        /v1/sign-ins             internal      SignInRequest → TokenAnswer
+POST        /v1/files-keys/open      internal      FilesKeyRequest → FilesKeyOpened, 404 otherwise
 GET         /v1/revocations          internal      → RevocationList (ids of revoked tokens)
 ==========  =====================================  ==========================================
 """
@@ -45,6 +48,9 @@ __all__ = [
     "ApiTokenView",
     "DirectoryPage",
     "FileBound",
+    "FilesKeyOpened",
+    "FilesKeyRequest",
+    "FilesKeySecret",
     "InstanceTokenRequest",
     "LoginRequest",
     "Person",
@@ -162,6 +168,33 @@ class ApiTokenView(Answer):
     scopes: list[str]
     created_at: datetime
     expires_at: datetime | None
+
+
+class FilesKeySecret(Answer):
+    """A files key as its maker sees it, once: what S3's clients call an access key."""
+
+    access_key_id: str
+    """Id of the API token behind it; also the user's name for WebDAV."""
+    secret_access_key: str
+    """Signs, or is WebDAV's password. It is shown this once."""
+    name: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+
+
+class FilesKeyRequest(Request):
+    """Asks what checks signatures of a files key."""
+
+    access_key_id: str = Field(max_length=64)
+
+
+class FilesKeyOpened(Answer):
+    """What checks signatures of a files key, and a token that stands for it."""
+
+    secret_access_key: str
+    token: str
+    expires_at: datetime
 
 
 class ApiTokenPage(Answer):

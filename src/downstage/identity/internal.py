@@ -10,6 +10,8 @@ from fastapi import Depends, Query
 from downstage.auth.principal import Principal
 from downstage.contracts.identity import (
     DirectoryPage,
+    FilesKeyOpened,
+    FilesKeyRequest,
     InstanceTokenRequest,
     RedeemRequest,
     RevocationList,
@@ -114,6 +116,14 @@ def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
         password = body.password.get_secret_value()
         return answer_of(await service.sign_in(body.username, password, body.address))
 
+    async def open_files_key(body: FilesKeyRequest, caller: Gatekeeper) -> FilesKeyOpened:
+        """What checks the signatures of a files key."""
+        del caller
+        secret, signed = await service.files_keys.open(body.access_key_id)
+        return FilesKeyOpened(
+            secret_access_key=secret, token=signed.token, expires_at=signed.expires_at
+        )
+
     async def revocations(caller: Service) -> RevocationList:
         """Ids of tokens that no longer count."""
         del caller
@@ -125,6 +135,7 @@ def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
     router.get("/v1/directory")(directory)
     router.post("/v1/seat-tokens")(seat_token)
     router.post("/v1/sign-ins", responses=refusals(401, 429))(sign_in)
+    router.post("/v1/files-keys/open", responses=refusals(404))(open_files_key)
     router.get("/v1/revocations")(revocations)
 
 

@@ -13,6 +13,7 @@ from downstage.contracts.identity import (
     ApiTokenCreate,
     ApiTokenPage,
     ApiTokenSecret,
+    FilesKeySecret,
     LoginRequest,
     PrincipalView,
     SetupRequest,
@@ -143,6 +144,15 @@ def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
         """Revoke one of my API tokens, at once."""
         await service.issue.revoke_program(caller, token_id)
 
+    async def make_files_key(
+        body: ApiTokenCreate, caller: TokenMaker, response: Response
+    ) -> FilesKeySecret:
+        """Make a key for WebDAV and S3; its secret is shown once, and it is revoked as a token."""
+        response.headers["cache-control"] = "no-store"
+        lifetime = timedelta(seconds=body.expires_in_s) if body.expires_in_s else None
+        return await service.files_keys.make(caller, body.name, body.scopes or None, lifetime)
+
     router.get("/v1/tokens")(list_tokens)
+    router.post("/v1/files-keys", status_code=201, responses=refusals(409))(make_files_key)
     router.post("/v1/tokens", status_code=201, responses=refusals(409))(make_token)
     router.delete("/v1/tokens/{token_id}", status_code=204, responses=refusals(404))(revoke_token)

@@ -12,6 +12,7 @@ from downstage.auth.scopes import ADMINS, SCOPES
 from downstage.auth.seal import Sealer
 from downstage.auth.tokens import Signed
 from downstage.bus import Bus, MemoryBus
+from downstage.identity.files_keys import FilesKeys
 from downstage.identity.folder import DATABASE, KEY, claim_folder
 from downstage.identity.guard import LoginGuard
 from downstage.identity.issue import Issuer
@@ -81,6 +82,9 @@ class IdentityService:
             clock,
             sign_in_ttl=settings.identity.token_ttl,
             boot_secret=boot_secret,
+        )
+        self.files_keys = FilesKeys(
+            database, sealer, issue=self.issue, keys=self.keys, users=self.users, clock=clock
         )
 
     async def prepare(self) -> None:
