@@ -58,6 +58,17 @@ PAGE_HEADERS = {
 FOR_EVER = "public, max-age=31536000, immutable"
 """Assets carry their content's hash in their name."""
 
+PAGES = (
+    "/",
+    "/index.html",
+    "/webclient",
+    "/webclient/",
+    "/webclient/index.html",
+    "/files",
+    "/files/{path:path}",
+)
+"""Where the one page is served: it reads its own address."""
+
 NOT_BUILT = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Downstage</title>
 <style>body{font:16px/1.6 system-ui;max-width:40rem;margin:15vh auto;padding:0 1rem}</style>
@@ -81,7 +92,7 @@ class Pages:
     def router(self) -> APIRouter:
         """The routes."""
         router = ServiceAPIRouter(include_in_schema=False)
-        for path in ("/", "/index.html", "/webclient", "/webclient/", "/webclient/index.html"):
+        for path in PAGES:
             router.add_api_route(path, self.index, methods=["GET", "HEAD"])
         router.add_api_route("/assets/{name:path}", self.asset, methods=["GET", "HEAD"])
         router.add_api_route("/favicon.svg", self.icon, methods=["GET", "HEAD"])

@@ -107,6 +107,7 @@ export class Home {
     const data = this.#data;
     render(html`<div class="home">
       <header><a class="word" href="/">${mark}Downstage</a>
+        <nav><a href="/" aria-current="page">Sessions</a><a href="/files">Files</a></nav>
         <button class="button low" @click=${() => {
           this.#leave();
         }}>Sign out</button></header>

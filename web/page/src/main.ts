@@ -37,6 +37,23 @@ function startHome(): void {
   home.start();
 }
 
+/** Files, or the way to sign in first; its code is loaded only here. */
+function showFiles(): void {
+  const start = async (): Promise<void> => {
+    const [{ FilesApi }, { FilesPage }] = await Promise.all(
+      [import("./files/api"), import("./files/page")],
+    );
+    new FilesPage(document.body, new FilesApi(readToken), api, parameters.fps, () => {
+      showSignIn(document.body, api, () => {
+        location.reload();
+      });
+    }).start();
+  };
+  const begin = (): void => void start();
+  if (readToken() === null) showSignIn(document.body, api, begin);
+  else begin();
+}
+
 function showSession(session: string, from: Parameters): void {
   const viewer = new DownstageViewer();
   viewer.session = session;
@@ -106,5 +123,6 @@ async function endSession(session: string, from: Parameters): Promise<void> {
   await api.end(session);
 }
 
-if (parameters.session !== null) showSession(parameters.session, parameters);
+if (/^\/files(\/|$)/.test(location.pathname)) showFiles();
+else if (parameters.session !== null) showSession(parameters.session, parameters);
 else showHome();

@@ -3,6 +3,7 @@
 import { networkProblem, problemOf } from "./problem";
 import type {
   ApplicationPage,
+  PrincipalView,
   SeatAnswer,
   SessionCreate,
   SessionCreated,
@@ -73,6 +74,11 @@ export class Api {
 
   login(username: string, password: string): Promise<TokenAnswer> {
     return this.#call("POST", "/v1/auth/login", { username, password });
+  }
+
+  /** Who the bearer token stands for. */
+  me(): Promise<PrincipalView> {
+    return this.#call("GET", "/v1/auth/me");
   }
 
   setup(code: string, username: string, password: string): Promise<TokenAnswer> {

@@ -48,6 +48,8 @@ export interface ApplicationView {
   readonly title: string;
   readonly description: string;
   readonly opens_stage: boolean;
+  /** Why it cannot be started here; null where it can. */
+  readonly unavailable: string | null;
 }
 
 export interface ApplicationPage {
@@ -65,6 +67,14 @@ export interface SeatAnswer {
 export interface TokenAnswer {
   readonly token: string;
   readonly expires_at: string;
+}
+
+/** Answer of `GET /v1/auth/me`. */
+export interface PrincipalView {
+  readonly subject: string;
+  readonly name: string;
+  readonly kind: string;
+  readonly scopes: readonly string[];
 }
 
 /** Body of `POST /v1/sessions`. */
