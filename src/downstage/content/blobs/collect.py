@@ -84,9 +84,7 @@ class Collector:
         """The full round: count anew, collect, and look at every file and every source."""
         result = Collected(recounted=await self.recount())
         result.add(await self.collect(now_s))
-        with self._store.database.read() as db:
-            idle = [name for (name,) in db.execute(_IDLE_SOURCES)]
-        for names in _batches(idle):
+        for names in _batches(await self._first_column(_IDLE_SOURCES)):
             result.add(await self._delete_files(names))
         result.add(await self.sweep())
         return result
@@ -103,9 +101,7 @@ class Collector:
 
     async def _delete_rows(self, before_s: int) -> tuple[int, list[str]]:
         """Rows of unused contents; how many, and the sources they lay in."""
-        with self._store.database.read() as db:
-            rows = db.execute(_UNUSED, (before_s, BATCH)).fetchall()
-        doomed = self._store.pins.doom(row[0] for row in rows)
+        doomed = self._store.pins.doom(await self._first_column(_UNUSED, before_s, BATCH))
         if not doomed:
             return 0, []
         try:
@@ -127,6 +123,13 @@ class Collector:
             return await in_worker(self._store.pool, lambda: self._unlink(gone))
         finally:
             self._store.pins.bury(doomed)
+
+    async def _first_column(self, query: str, *values: int) -> list[str]:
+        def read() -> list[str]:
+            with self._store.database.read() as db:
+                return [row[0] for row in db.execute(query, values)]
+
+        return await in_worker(self._store.pool, read)
 
     def _idle(self, names: Collection[str]) -> list[str]:
         with self._store.database.read() as db:

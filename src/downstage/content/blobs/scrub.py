@@ -70,6 +70,9 @@ class Scrub:
 
     async def damaged(self) -> list[BlobRef]:
         """The contents known to be damaged; at most 1000."""
+        return await in_worker(self._store.pool, self._bad)
+
+    def _bad(self) -> list[BlobRef]:
         with self._store.database.read() as db:
             rows = db.execute("SELECT hash, size FROM blob WHERE bad = 1 LIMIT ?", (LISTED,))
             return [BlobRef(*row) for row in rows]
