@@ -1,0 +1,157 @@
+"""What every method of `Content` stands on: the database, what is mirrored of it, who watches."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from downstage.content import guarding, locks, removal
+from downstage.content.blobs.store import DiskBlobs
+from downstage.content.database import ContentDatabase
+from downstage.content.edit import Edit
+from downstage.content.events import Hub, Subscription, Watch, forget_old, read_since
+from downstage.content.model import Access, Caller, Event, Scope
+from downstage.content.views import Mirrors, Views
+from downstage.content.writer import Change, Recorded
+from downstage.kernel.clock import Clock
+from downstage.kernel.errors import Gone
+
+__all__ = ["DELETED_KEPT_S", "Ground"]
+
+T = TypeVar("T")
+
+DELETED_KEPT_S = 30 * 24 * 3600
+"""Seconds after which what was deleted is removed for ever."""
+SWEPT_AT_ONCE = 100
+HOUSE = Caller(subject="", name="", may=Access.READ | Access.WRITE | Access.ADMIN)
+"""Who ends leases and sweeps."""
+
+
+class Ground:
+    """Wires the parts; `Content` adds the methods.
+
+    Args:
+        folder: of all content; made if missing.
+        clock: of the platform.
+    """
+
+    def __init__(self, folder: Path, *, clock: Clock) -> None:
+        self._clock = clock
+        self._mirrors = Mirrors()
+        self._hub: Hub | None = None
+        self._tenants = set[str]()
+        self.database = ContentDatabase(
+            folder,
+            now_ns=lambda: locks.moment(clock).ns,
+            mirror=self._mirrors.renew,
+            publish=self._publish,
+            housekeeping=self._keep_house,
+        )
+        self.blobs = DiskBlobs(folder, self.database)
+        self._views = Views(self.database, self._mirrors, self._now)
+        self._mirrors.renew(self.database.near, {"acl", "lock"})
+        self._hub = Hub(self._views.of_event, self.database.seq)
+
+    async def start(self) -> None:
+        """Recover what a crash left; called by `open_content`."""
+        await self.blobs.start()
+
+    async def close(self) -> None:
+        """Finish what waits, end the subscriptions, close the files; idempotent."""
+        if self._hub is not None:
+            self._hub.close()
+        await self.database.close()
+        await self.blobs.close()
+
+    async def sweep(self) -> None:
+        """End leases that are over and drop what is kept no longer; done every second anyway."""
+        await self.database.change(self._keep_house)
+
+    async def seq(self) -> int:
+        """Of the newest event; everything up to it is seen by every reading from now on."""
+        return self.database.seq
+
+    @asynccontextmanager
+    async def subscribe(
+        self, caller: Caller, path: str, scope: Scope, *, since: int | None = None
+    ) -> AsyncGenerator[Subscription]:
+        """Events at *path* as the caller may see them, from now on or *since* a seq.
+
+        What is watched is the thing, not its path: a move is told and followed. An event
+        ``relist`` says that some were lost (a full buffer, a *since* that is too old): list again.
+
+        Raises:
+            NotFound: there is nothing, or nothing that may be read.
+        """
+        await self._know(caller)
+        hub = self._hub
+        assert hub is not None
+        with self._views.edit(caller) as edit:
+            trail = edit.find(path, Access.READ)
+        watch = Watch(caller, trail.node.id, trail.path, trail.ids, scope)
+        subscription = Subscription(watch, hub.published)
+        start = hub.published
+        if since is not None:
+            await self._catch_up(hub, subscription, since, start)
+        else:
+            hub.add(subscription)
+        try:
+            yield subscription
+        finally:
+            hub.remove(subscription)
+
+    async def _catch_up(self, hub: Hub, subscription: Subscription, since: int, upto: int) -> None:
+        """Hand out the past, then what happened meanwhile, then the present."""
+        later = list[Recorded]()
+        hub.tap(later.append)
+        try:
+            past = await self.database.reading(lambda db: read_since(db, since, upto))
+        except Gone:
+            past = None
+        finally:
+            hub.untap(later.append)
+        if past is None:
+            subscription.push(Event(hub.published, "relist", subscription.watch.path))
+        else:
+            for recorded in (*past, *later):
+                hub.offer(subscription, recorded)
+        hub.add(subscription)
+
+    # For the methods.
+
+    def _now(self) -> locks.Moment:
+        return locks.moment(self._clock)
+
+    async def _know(self, caller: Caller) -> None:
+        """Make sure that the caller's tenant has a root."""
+        if caller.tenant in self._tenants:
+            return
+        await self.database.change(lambda change: self._as(change, caller).root())
+        self._tenants.add(caller.tenant)
+
+    async def _edit(self, caller: Caller, job: Callable[[Edit], T]) -> T:
+        """Run *job* as an operation of *caller*; back after it is durable."""
+        await self._know(caller)
+        return await self.database.change(lambda change: job(self._as(change, caller)))
+
+    async def _look(self, caller: Caller, job: Callable[[Edit], T]) -> T:
+        """Run *job*, which only looks, on the loop; for what takes no longer than a stat."""
+        await self._know(caller)
+        with self._views.edit(caller) as edit:
+            return job(edit)
+
+    def _as(self, change: Change, caller: Caller) -> Edit:
+        return Edit(change, caller, self._now())
+
+    def _publish(self, events: list[Recorded]) -> None:
+        if self._hub is not None:
+            self._hub.publish(events)
+
+    def _keep_house(self, change: Change) -> None:
+        guarding.expire_locks(self._as(change, HOUSE))
+        forget_old(change.db)
+        before = change.at - DELETED_KEPT_S * 10**9
+        if removal.sweep_deleted(change.db, before, SWEPT_AT_ONCE):
+            change.stale.update(("acl", "lock"))

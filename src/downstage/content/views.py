@@ -1,0 +1,253 @@
+"""What a caller sees: point reads on the loop itself, longer ones in threads.
+
+Mirrors of the two tables that nearly every answer needs, rights and locks, are held in memory and
+renewed by the writer before it answers who changed them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from itertools import islice
+
+import msgspec
+
+from downstage.content import acl, locks, names, tree, versions
+from downstage.content.database import ContentDatabase
+from downstage.content.edit import Edit
+from downstage.content.model import Access, Caller, Entry, Page
+from downstage.content.tree import Trail
+from downstage.content.writer import Change, Recorded
+from downstage.kernel.errors import NotFound, WrongType
+
+__all__ = ["MAX_PAGE", "Mirrors", "Views"]
+
+MAX_PAGE = 10_000
+"""Entries of one page."""
+
+
+class Mirrors:
+    """Rights and locks in memory; replaced whole, so that readers need no lock."""
+
+    def __init__(self) -> None:
+        self.rights: acl.Entries = {}
+        self.held: dict[int, locks.Held] = {}
+
+    def renew(self, db: sqlite3.Connection, stale: set[str]) -> None:
+        """Load what changed."""
+        if "acl" in stale:
+            self.rights = acl.load(db)
+        if "lock" in stale:
+            self.held = locks.everything(db)
+
+
+class Views:
+    """Reading with a caller's eyes.
+
+    Args:
+        database: of content; None of its methods is called from another loop.
+        mirrors: of rights and locks.
+        now: this moment on every clock.
+    """
+
+    def __init__(
+        self, database: ContentDatabase, mirrors: Mirrors, now: Callable[[], locks.Moment]
+    ) -> None:
+        self._database = database
+        self._near = database.near
+        self._folders = database.folders
+        self._mirrors = mirrors
+        self._now = now
+
+    @contextmanager
+    def edit(self, caller: Caller) -> Generator[Edit]:
+        """An operation that only looks, all at one moment, on the loop; await nothing inside."""
+        self._near.execute("BEGIN")
+        try:
+            now = self._now()
+            yield Edit(Change(self._near, now.ns, 0), caller, now)
+        finally:
+            self._near.execute("ROLLBACK")
+
+    def stat(self, caller: Caller, path: str) -> Entry:
+        """What is at *path*.
+
+        Raises:
+            BadUrl: no path.
+            NotFound: nothing, or nothing that the caller may read.
+            tree.Inside: it lies in a mount.
+        """
+        above, _, name = path.rpartition("/")
+        ids = self._folders.get(caller.tenant, above) if name else None
+        if ids is None:
+            return self._stat_slowly(caller, path)
+        age = self._folders.age
+        row = self._near.execute(tree.CHILD, (ids[-1], name)).fetchone()
+        if row is None or self._folders.age != age or age & 1:
+            return self._stat_slowly(caller, path)
+        if not self._mirrors.rights:
+            access = acl.allowed({}, ids, caller, path)
+        else:
+            access = acl.allowed(self._mirrors.rights, (*ids, row[0]), caller, path)
+        if not access & Access.READ:
+            raise NotFound("There is nothing at this path.", path=path)
+        return self.with_lock(tree.entry_of(row, path, access))
+
+    def _stat_slowly(self, caller: Caller, path: str) -> Entry:
+        age = self._folders.age
+        with self.edit(caller) as edit:
+            trail = edit.find(path, Access.READ)
+            entry = edit.entry(trail)
+        self._remember(caller.tenant, trail, age)
+        return entry
+
+    def _remember(self, tenant: str, trail: Trail, age: int) -> None:
+        """Remember the way to a folder, or to the folder of a file."""
+        if trail.node.kind != "folder":
+            trail = trail.up
+        path = trail.path if len(trail.nodes) > 1 else ""
+        self._folders.put(tenant, path, trail.ids, age)
+
+    def stat_past(
+        self, caller: Caller, path: str, *, checkpoint: int, version: int, deleted: bool
+    ) -> Entry:
+        """`stat` of an earlier content, or of what was deleted.
+
+        Raises:
+            NotFound: there is none.
+            WrongType: a version of what is no file.
+        """
+        with self.edit(caller) as edit:
+            trail = edit.find(path, Access.READ, deleted=deleted)
+            entry = edit.entry(trail)
+            if not checkpoint and not version:
+                return entry
+            if trail.node.kind != "file":
+                raise WrongType("Only files have versions.", path=path)
+            past = versions.find_version(edit.db, entry.id, checkpoint=checkpoint, version=version)
+        return msgspec.structs.replace(
+            entry,
+            size=past.size,
+            hash=past.hash,
+            etag=past.hash,
+            version=past.n,
+            modified_at=past.at,
+            modified_by=past.by,
+            comment=past.comment,
+            checkpoint=past.checkpoint,
+        )
+
+    def with_lock(self, entry: Entry) -> Entry:
+        """The entry with the lock that is on it."""
+        held = self._mirrors.held.get(entry.id) if self._mirrors.held else None
+        if held is None or held.is_over(self._now()):
+            return entry
+        return msgspec.structs.replace(entry, locked_by=held.owner, lock_expires_at=held.expires_at)
+
+    def list_page(
+        self,
+        db: sqlite3.Connection,
+        caller: Caller,
+        path: str,
+        *,
+        after: str,
+        limit: int,
+        recursive: bool,
+        deleted: bool,
+    ) -> Page:
+        """A page of a folder; in a thread.
+
+        Raises:
+            NotFound: no such folder, or not readable.
+            WrongType: not a folder.
+            BadUrl: *after* of a recursive listing is no path below.
+        """
+        (seq,) = db.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()
+        now = self._now()
+        edit = Edit(Change(db, now.ns, seq), caller, now)
+        trail = edit.find(path, Access.READ, deleted=deleted)
+        if trail.node.kind != "folder":
+            raise WrongType("Only folders can be listed.", path=path)
+        limit = max(1, min(limit, MAX_PAGE))
+        base = trail.path.rstrip("/") + "/"
+        if recursive:
+            found = self._below(edit, trail, base, after, limit + 1, deleted=deleted)
+        else:
+            found = self._children(edit, trail, base, after, limit + 1, deleted=deleted)
+        more = len(found) > limit
+        last = found[limit - 1] if more else None
+        seen = [entry for entry in found[:limit] if entry.access & Access.READ]
+        return Page(seen, "" if last is None else last.path if recursive else last.name, seq)
+
+    def _children(
+        self, edit: Edit, trail: Trail, base: str, after: str, limit: int, *, deleted: bool
+    ) -> list[Entry]:
+        rows = tree.children(edit.db, trail.node.id, after, limit, deleted=deleted)
+        gone = trail.is_deleted
+        access = edit.access(trail)
+        entry_of = tree.entry_of
+        found = [entry_of(row, base + row[2], access, deleted=gone) for row in rows]
+        return self._finish(edit, trail, found)
+
+    def _finish(self, edit: Edit, trail: Trail, found: list[Entry]) -> list[Entry]:
+        """Put right what rights of their own and locks make different from the folder."""
+        rights = acl.load(edit.db) if self._mirrors.rights else {}
+        if not rights and edit.caller.reach is None and not self._mirrors.held:
+            return found
+        ids = trail.ids
+        whole = list[Entry]()
+        for entry in found:
+            access = acl.allowed(rights, (*ids, entry.id), edit.caller, entry.path)
+            if access != entry.access:
+                entry = _with_access(entry, access)  # noqa: PLW2901
+            whole.append(self.with_lock(entry))
+        return whole
+
+    def _below(
+        self, edit: Edit, trail: Trail, base: str, after: str, limit: int, *, deleted: bool
+    ) -> list[Entry]:
+        rest = names.parse(after)[len(trail.nodes) - 1 :] if after else ()
+        chain = {trail.node.id: trail.ids}
+        rights = acl.load(edit.db)
+        found = list[Entry]()
+        rows = tree.below(edit.db, trail.node.id, base, rest, deleted=deleted)
+        for path, node in islice(rows, limit):
+            ids = (*self._chain(edit.db, chain, node.parent or 0), node.id)
+            if node.kind == "folder":
+                chain[node.id] = ids
+            access = acl.allowed(rights, ids, edit.caller, path)
+            gone = trail.is_deleted
+            found.append(self.with_lock(tree.entry_of(node, path, access, deleted=gone)))
+        return found
+
+    @staticmethod
+    def _chain(
+        db: sqlite3.Connection, known: dict[int, tuple[int, ...]], node: int
+    ) -> tuple[int, ...]:
+        ids = known.get(node)
+        if ids is None:
+            way = tree.trail_of(db, node)
+            ids = known[node] = () if way is None else way.ids
+        return ids
+
+    def of_event(self, caller: Caller, recorded: Recorded) -> Entry | None:
+        """What a caller sees of an event's node; None: nothing."""
+        access = acl.allowed(self._mirrors.rights, recorded.chain, caller, recorded.path)
+        if not access & Access.READ:
+            return None
+        row = recorded.row
+        if row is None:
+            row = self._near.execute(tree.BY_ID, (recorded.node,)).fetchone()
+        if row is None:
+            return None
+        return self.with_lock(tree.entry_of(row, recorded.path, access))
+
+
+def _with_access(entry: Entry, access: Access) -> Entry:
+    row: tuple[object, ...] = (
+        entry.id, 0, entry.name, entry.kind, entry.size, entry.hash, entry.version,
+        entry.created_at, entry.created_by, entry.modified_at, entry.modified_by, entry.seq,
+        entry.comment, entry.flags & 512, entry.deleted_at, entry.deleted_by, entry.link,
+    )  # fmt: skip
+    return tree.entry_of(row, entry.path, access, deleted=bool(entry.flags & 1024))
