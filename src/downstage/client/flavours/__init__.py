@@ -1,0 +1,1 @@
+"""Each operation as a blocking function, a coroutine and with a callback; made by a tool."""

@@ -1,0 +1,289 @@
+"""Blocking work on files of this machine; `providers.file` calls it in threads."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat as modes
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from secrets import token_hex
+
+from downstage.client.places import Place
+from downstage.client.providers.provider import Copying, Progress
+from downstage.client.types import AccessFlags, Content, ItemFlags, ListEntry
+from downstage.kernel import errors
+
+__all__ = [
+    "copy_tree",
+    "entry_of",
+    "listed",
+    "move_tree",
+    "os_errors",
+    "part_of",
+    "put",
+    "read_whole",
+    "remove",
+    "replaced",
+]
+
+PIECE = 4 * 1024 * 1024
+PART = ".downstage-part"
+_ERRORS: dict[int, tuple[type[errors.PlatformError], str]] = {
+    errno.ENOENT: (errors.NotFound, "There is nothing there."),
+    errno.ENOTDIR: (errors.NotFound, "A part of the path is no folder."),
+    errno.ELOOP: (errors.NotFound, "The links lead in a circle."),
+    errno.EACCES: (errors.Forbidden, "You may not do that there."),
+    errno.EPERM: (errors.Forbidden, "You may not do that there."),
+    errno.EROFS: (errors.Forbidden, "That disk is read-only."),
+    errno.EEXIST: (errors.AlreadyExists, "Something is there already."),
+    errno.EISDIR: (errors.WrongType, "That is a folder."),
+    errno.ENOTEMPTY: (errors.FolderNotEmpty, "The folder holds something."),
+    errno.ENOSPC: (errors.OutOfSpace, "The disk is full."),
+    errno.EDQUOT: (errors.QuotaReached, "The quota is reached."),
+    errno.ENAMETOOLONG: (errors.BadUrl, "The name is too long."),
+    errno.EINVAL: (errors.BadUrl, "That is no name here."),
+}
+
+
+@contextmanager
+def os_errors() -> Generator[None]:
+    """Turn errors of the system into ours."""
+    try:
+        yield
+    except OSError as error:
+        found = _ERRORS.get(error.errno or 0)
+        if found is None:
+            detail = f"The system said: {os.strerror(error.errno or 0)}."
+            raise errors.PlatformError(detail) from error
+        raise found[0](found[1]) from error
+
+
+def entry_of(place: Place, relative_path: str, found: os.stat_result) -> ListEntry:
+    """How a thing of the disk is shown."""
+    mode = found.st_mode
+    flags = ItemFlags(0)
+    if modes.S_ISDIR(mode):
+        flags = ItemFlags.CAN_HAVE_CHILDREN
+    elif modes.S_ISREG(mode):
+        flags = ItemFlags.READABLE_FILE | ItemFlags.WRITEABLE_FILE
+        flags |= ItemFlags.DOES_NOT_HAVE_CHILDREN
+    return ListEntry(
+        relative_path=relative_path,
+        access=_access(found),
+        flags=flags,
+        size=found.st_size if modes.S_ISREG(mode) else 0,
+        modified_time=found.st_mtime_ns,
+        created_time=found.st_ctime_ns,
+        version=f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}",
+        url=place.url,
+    )
+
+
+def _access(found: os.stat_result) -> AccessFlags:
+    if os.geteuid() == 0:
+        return AccessFlags.READ | AccessFlags.WRITE
+    if found.st_uid == os.geteuid():
+        bits = found.st_mode >> 6
+    elif found.st_gid in {os.getegid(), *os.getgroups()}:
+        bits = found.st_mode >> 3
+    else:
+        bits = found.st_mode
+    access = AccessFlags(0)
+    if bits & 4:
+        access |= AccessFlags.READ
+    if bits & 2:
+        access |= AccessFlags.WRITE
+    return access
+
+
+def listed(place: Place) -> tuple[ListEntry, ...]:
+    """Everything in a folder, by name; a link that leads nowhere is shown as itself."""
+    try:
+        found = os.scandir(place.path)
+    except NotADirectoryError as error:
+        raise errors.WrongType("That is a file.") from error
+    entries = list[ListEntry]()
+    with found:
+        for item in found:
+            if item.name.endswith(PART) and item.name.startswith("."):
+                continue  # of a write that goes on
+            try:
+                seen = item.stat()
+            except OSError:
+                try:
+                    seen = item.stat(follow_symlinks=False)
+                except OSError:
+                    continue  # gone between the listing and the look
+            entries.append(entry_of(place.child(item.name), item.name, seen))
+    return tuple(sorted(entries, key=lambda entry: entry.relative_path))
+
+
+@contextmanager
+def _opened(path: str) -> Generator[tuple[int, os.stat_result]]:
+    # Not blocking: a pipe of that name would never open.
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        found = os.fstat(handle)
+        if not modes.S_ISREG(found.st_mode):
+            raise errors.WrongType("That is no file that can be read.")
+        yield handle, found
+    finally:
+        os.close(handle)
+
+
+def read_whole(place: Place, progress: Progress) -> tuple[str, Content]:
+    """Version and bytes of a file."""
+    with _opened(place.path) as (handle, found):
+        content, done = Content(found.st_size), 0
+        view = memoryview(content)
+        while done < len(view):
+            count = os.preadv(handle, [view[done : done + PIECE]], done)
+            if not count:
+                break  # cut while it was read: what is there is what it was
+            done += count
+            progress(done, len(view))
+        view.release()
+        del content[done:]
+        return entry_of(place, place.name, found).version or "", content
+
+
+def part_of(path: str, start: int, stop: int) -> tuple[bytes, os.stat_result]:
+    """The bytes from *start* up to *stop*, and what the file was then."""
+    with _opened(path) as (handle, found):
+        return os.pread(handle, max(0, stop - start), start), found
+
+
+@contextmanager
+def replaced(path: str, *, overwrite: bool = True) -> Generator[int]:
+    """A descriptor to write to: it becomes *path* at once and whole, or not at all."""
+    target = os.path.realpath(path) if Path(path).is_symlink() else path
+    folder, name = os.path.split(target)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    if Path(target).is_dir():
+        raise errors.WrongType("A folder is there.")
+    temporary = str(Path(folder, f".{name[:200]}.{token_hex(6)}{PART}"))
+    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _mode(target))
+    try:
+        yield handle
+        if overwrite:
+            Path(temporary).replace(target)
+        else:
+            _place_new(temporary, target)
+    finally:
+        os.close(handle)
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _mode(target: str) -> int:
+    try:
+        return modes.S_IMODE(Path(target).stat().st_mode)
+    except OSError:
+        return 0o666
+
+
+def _place_new(temporary: str, target: str) -> None:
+    try:
+        os.link(temporary, target)
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}:
+            raise
+        if os.path.lexists(target):  # a disk without hard links
+            raise errors.AlreadyExists("Something is there already.") from error
+        Path(temporary).replace(target)
+
+
+def put(path: str, data: bytes | bytearray | memoryview, progress: Progress) -> os.stat_result:
+    """Make or replace a file."""
+    view = memoryview(data).cast("B")
+    with replaced(path) as handle:
+        done = 0
+        while done < len(view):
+            done += os.write(handle, view[done : done + PIECE])
+            progress(done, len(view))
+        return os.fstat(handle)
+
+
+def remove(path: str, *, recursive: bool) -> None:
+    """Remove a file, a link, a folder."""
+    if path == "/":
+        raise errors.Forbidden("The root stays.")
+    found = Path(path).lstat()
+    if not modes.S_ISDIR(found.st_mode):
+        Path(path).unlink()
+    elif recursive:
+        shutil.rmtree(path)
+    else:
+        Path(path).rmdir()
+
+
+def copy_tree(source: str, target: str, how: Copying) -> None:
+    """Copy a file or a folder; into a folder that exists, what only it has stays."""
+    _check(source, target, how)
+    if not Path(source).is_dir():
+        _copy_file(source, target, how)
+        return
+    Path(target).mkdir(parents=True, exist_ok=True)
+    for folder, folders, files in os.walk(source):
+        into = Path(target, os.path.relpath(folder, source))
+        for name in [*folders, *files]:
+            here, there = Path(folder, name), into / name
+            if here.is_symlink():
+                there.unlink(missing_ok=True)
+                there.symlink_to(here.readlink())
+            elif here.is_dir():
+                there.mkdir(exist_ok=True)
+            elif here.is_file():
+                _copy_file(str(here), str(there), Copying(overwrite=True, progress=how.progress))
+
+
+def _copy_file(source: str, target: str, how: Copying) -> None:
+    with _opened(source) as (handle, found), replaced(target, overwrite=how.overwrite) as out:
+        done = 0
+        while done < found.st_size:
+            count = _copy_some(handle, out, found.st_size - done)
+            if not count:
+                break
+            done += count
+            how.progress(done, found.st_size)
+
+
+def _copy_some(handle: int, out: int, count: int) -> int:
+    try:
+        return os.copy_file_range(handle, out, min(count, 64 * PIECE))
+    except OSError as error:
+        if error.errno not in {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
+            raise
+        return os.sendfile(out, handle, None, min(count, 64 * PIECE))
+
+
+def _check(source: str, target: str, how: Copying) -> None:
+    is_folder = modes.S_ISDIR(Path(source).stat().st_mode)
+    if how.only is not None and (how.only == "folder") != is_folder:
+        raise errors.WrongType(f"The source is no {how.only}.")
+    real, goal = os.path.realpath(source), os.path.realpath(target)
+    if real == goal or (is_folder and goal.startswith(real.rstrip("/") + "/")):
+        raise errors.SourceIsTarget("Source and target are one.")
+    if os.path.lexists(target) and (not how.overwrite or Path(target).is_dir() != is_folder):
+        raise errors.AlreadyExists("Something is there already.")
+
+
+def move_tree(source: str, target: str, how: Copying) -> bool:
+    """Move a file or folder; True where it lay on another disk and was copied."""
+    _check(source, target, how)
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    if Path(target).is_dir():
+        copy_tree(source, target, how)  # two folders become one
+        shutil.rmtree(source)
+        return True
+    try:
+        Path(source).rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy_tree(source, target, how)
+        remove(source, recursive=True)
+        return True
+    return False
