@@ -111,9 +111,7 @@ async def _body(call: Call, address: Address, entry: Entry, etag: str) -> Answer
         now = reading.entry
         if now.size > INLINE:  # it grew meanwhile
             raise VersionMismatch("The file changed meanwhile.")
-        data = reading.data
-        if data is None:
-            data = b"".join([piece async for piece in reading.pieces(0, now.size)])
+        data = await reading.read()
     return Answer({"etag": now.etag, "size": now.size, **hash_fields(now)}, blob=data)
 
 

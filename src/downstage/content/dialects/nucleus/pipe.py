@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import anyio
+from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 __all__ = ["BAD_DATA", "LATER", "POLICY", "TOO_BIG", "Gone", "Pipe"]
@@ -51,20 +52,18 @@ class Pipe:
                 message = await self._receive()
             if message is None:
                 return
-            data = message.get("bytes")
-            if data is None:
-                data = str(message.get("text") or "").encode()
+            data = _bytes_of(message)
             if len(data) > self._max_bytes:
                 await self.close(TOO_BIG, "too-large")
                 return
             yield data
 
-    async def _receive(self) -> dict[str, object] | None:
+    async def _receive(self) -> Message | None:
         try:
             message = await self._websocket.receive()
         except RuntimeError:
             return None  # closed from our side meanwhile
-        return None if message["type"] == "websocket.disconnect" else dict(message)
+        return None if message["type"] == "websocket.disconnect" else message
 
     async def send(self, message: bytes) -> None:
         """Send one message.
@@ -90,3 +89,8 @@ class Pipe:
                 await self._websocket.close(code, reason)
         except (WebSocketDisconnect, RuntimeError, TimeoutError):
             return
+
+
+def _bytes_of(message: Message) -> bytes:
+    data: bytes | None = message.get("bytes")
+    return str(message.get("text") or "").encode() if data is None else data

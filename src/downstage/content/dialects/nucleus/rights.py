@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from downstage.content.dialects.nucleus.call import Answer, Call
-from downstage.content.dialects.nucleus.paths import as_folder, read_address
+from downstage.content.dialects.nucleus.paths import as_folder, read_address, wire_path
 from downstage.content.dialects.nucleus.status import failure
 from downstage.content.dialects.nucleus.views import RIGHTS, rights
 from downstage.content.model import Access, AclEntry
@@ -50,9 +50,9 @@ async def get_acl_v2(call: Call) -> Answer:
             address = read_address(item)
             found = await call.content.acl(call.caller, address.path)
             acl = {_name(entry.principal): rights(entry.allow & ~entry.deny) for entry in found}
-            responses.append({"status": "OK", "acl": acl})
+            responses.append({"status": "OK", "path": address.path, "acl": acl})
         except PlatformError as error:
-            responses.append(failure(error))
+            responses.append({**failure(error), "path": _path_of(item), "acl": {}})
     return Answer({"responses": responses})
 
 
@@ -61,22 +61,25 @@ async def get_acl_resolved(call: Call) -> Answer:
     responses = list[dict[str, Any]]()
     for item in call.items("paths"):
         try:
-            responses.append({"status": "OK", "acl": await _resolved(call, item)})
+            responses.append(await _resolved(call, item))
         except PlatformError as error:
-            responses.append(failure(error))
+            responses.append({**failure(error), "path": _path_of(item), "acl": {}})
     return Answer({"responses": responses})
 
 
 async def _resolved(call: Call, item: object) -> dict[str, Any]:
+    """The caller's own rights, and the nearest place that speaks of them."""
     address = read_address(item)
     caller = call.caller
     entry = await call.content.stat(caller, address.path)
     grants = await call.content.explain(caller, address.path, caller.subject, caller.groups)
-    origin = [
-        {"path": as_folder(grant.path), "name": _name(grant.principal), "acl": rights(grant.allow)}
-        for grant in grants
-    ]
-    return {caller.name: {"acl": rights(entry.access), "origin": origin}}
+    level: dict[str, Any] = {"acl": rights(entry.access), "path": wire_path(entry)}
+    if grants:
+        nearest = max(grants, key=lambda grant: len(grant.path))
+        level["path"] = as_folder(nearest.path) if nearest.path != entry.path else level["path"]
+        if nearest.principal.startswith("group:"):
+            level["group"] = nearest.principal.removeprefix("group:")
+    return {"status": "OK", "path": wire_path(entry), "acl": {caller.name: level}}
 
 
 async def set_acl_v2(call: Call) -> Answer:
@@ -90,6 +93,12 @@ async def set_acl_v2(call: Call) -> Answer:
         except PlatformError as error:
             statuses.append(failure(error))
     return Answer({"pathStatuses": statuses})
+
+
+def _path_of(item: object) -> str:
+    """The path as it was sent, for an answer that must name it whatever is wrong with it."""
+    value = cast("dict[str, object]", item).get("path") if isinstance(item, dict) else item
+    return value if isinstance(value, str) else ""
 
 
 def _entries(acl: object) -> Sequence[AclEntry]:

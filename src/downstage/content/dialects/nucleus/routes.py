@@ -32,7 +32,10 @@ from downstage.services.facilities.principal import Authenticator
 __all__ = ["Doorkeeper", "Nucleus"]
 
 MOST_STRANGERS = 64
-"""Sockets at once whose callers have not proven who they are."""
+"""Sockets of discovery and sign-in at once."""
+MOST_UNPROVEN = 4
+"""The same of sockets for commands whose address held no token that counts: messages there are
+large, whoever sends them."""
 MAX_QUERY = 32 * 1024
 
 
@@ -70,6 +73,7 @@ class Nucleus:
         self._desk = Desk(content, gate, accounts, self._spool, clock)
         self._transfer = Transfer(self._desk)
         self._strangers = 0
+        self._unproven = 0
 
     def fronts(self) -> list[tuple[str, ASGIApp, int]]:
         """Path, application, and most bytes of a message there."""
@@ -87,7 +91,7 @@ class Nucleus:
 
     async def _discovery(self, scope: Scope, receive: Receive, send: Send) -> None:
         websocket = _socket(scope, receive, send)
-        origin = await self._enter(websocket)
+        origin = await self._enter(websocket, self._strangers < MOST_STRANGERS)
 
         async def handle(method: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
             if method == "DiscoverySearch.find":
@@ -100,7 +104,7 @@ class Nucleus:
 
     async def _auth(self, scope: Scope, receive: Receive, send: Send) -> None:
         websocket = _socket(scope, receive, send)
-        await self._enter(websocket)
+        await self._enter(websocket, self._strangers < MOST_STRANGERS)
         address = websocket.client.host if websocket.client else "unknown"
 
         async def handle(method: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,12 +125,12 @@ class Nucleus:
         token = _take_token(scope)
         websocket = _socket(scope, receive, send)
         is_known = await self._is_known(token)
-        origin = await self._enter(websocket, is_known=is_known)
-        self._strangers += not is_known
+        origin = await self._enter(websocket, is_known or self._unproven < MOST_UNPROVEN)
+        self._unproven += not is_known
         try:
             await Session(websocket, self._desk, origin.base, token).serve()
         finally:
-            self._strangers -= not is_known
+            self._unproven -= not is_known
 
     async def _is_known(self, token: str) -> bool:
         try:
@@ -135,11 +139,11 @@ class Nucleus:
             return False  # the command that authorises will say what is wrong with it
         return True
 
-    async def _enter(self, websocket: WebSocket, *, is_known: bool = False) -> Origin:
+    async def _enter(self, websocket: WebSocket, has_room: bool) -> Origin:
         """Accept the socket, or refuse it by raising."""
         check_site(websocket)
         origin = origin_of(websocket)
-        if not is_known and self._strangers >= MOST_STRANGERS:
+        if not has_room:
             raise Unavailable("Too many sockets wait to sign in.", retry_after_s=5)
         await websocket.accept()
         return origin

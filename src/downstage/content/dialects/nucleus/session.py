@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from typing import Any
 
 import anyio
@@ -35,8 +36,8 @@ from downstage.kernel.logging import get_logger
 
 __all__ = ["MAX_MESSAGE", "Session"]
 
-MAX_MESSAGE = 16 * 1024 * 1024 + 64 * 1024
-"""Bytes of a message: the largest body that clients send within one, and its command."""
+MAX_MESSAGE = 32 * 1024 * 1024 + 64 * 1024
+"""Bytes of a message: clients that were told of no better way send whole files within one."""
 MAX_UNKNOWN = 64 * 1024
 """The same before anybody has proven who they are."""
 AUTHORIZE_S = 15.0
@@ -46,10 +47,14 @@ RECHECK_S = 2.0
 PART = 5 * 1024 * 1024
 MOST_AT_ONCE = 128
 MOST_STREAMS = 256
-MOST_BYTES = 2 * MAX_MESSAGE
+MOST_BODIES = 16
+"""Answers with bodies under way at once."""
+MOST_BYTES = MAX_MESSAGE
 """Of bodies that wait for their commands; more is not read until some are done."""
 VERSION = "1.19"
 LFT = "/omni/lft"
+WITH_BODIES = frozenset({"read_asset_version"})
+NO_LIMIT = nullcontext()
 log = get_logger(__name__)
 
 
@@ -95,6 +100,7 @@ class Session:
         self._url_token = url_token
         self._client_id = new_uuid()
         self._room = _Room()
+        self._bodies = anyio.CapacityLimiter(MOST_BODIES)
         self._streams: dict[int, anyio.CancelScope] = {}
         self._running = set[int]()
         self._caller: Caller | None = None
@@ -148,7 +154,7 @@ class Session:
 
     async def _begin(self, request: Request, caller: Caller, tasks: anyio.abc.TaskGroup) -> None:
         if request.id in self._running:
-            fields = {"status": "INVALID_COMMAND", "ts": {}, "notice": "That id is in use."}
+            fields = _refusal("That id is in use.")
             await self._send(request.id, fields, is_last=True)
             return
         if request.command in STREAMS:
@@ -171,8 +177,9 @@ class Session:
 
     async def _command(self, request: Request, caller: Caller, size: int) -> None:
         try:
-            fields, blob = await self._answer(request, caller)
-            await self._send(request.id, fields, blob, is_last=True)
+            async with self._bodies if request.command in WITH_BODIES else NO_LIMIT:
+                fields, blob = await self._answer(request, caller)
+                await self._send(request.id, fields, blob, is_last=True)
         except Gone:
             return
         finally:
@@ -195,13 +202,13 @@ class Session:
         except Exception:  # the edge: one command's fault must not end the others
             log.exception("nucleus.command_failed", command=request.command)
             return self._failure(PlatformError("Something went wrong here.")), None
-        return {"status": answer.status, "ts": {}, **answer.fields}, answer.blob
+        return _success(answer), answer.blob
 
     def _unknown(self, request: Request) -> dict[str, Any]:
         why = REFUSED.get(request.command)
         if why is not None:
             return failure(NotSupported(why))
-        return {"status": "INVALID_COMMAND", "ts": {}, "notice": "There is no such command."}
+        return _refusal("There is no such command.")
 
     async def _stream(self, request: Request, caller: Caller) -> None:
         try:
@@ -218,7 +225,7 @@ class Session:
         """Send what *answers* yields; an error of it is the last."""
         try:
             async for answer in answers:
-                fields = {"status": answer.status, "ts": {}, **answer.fields}
+                fields = _success(answer)
                 await self._send(request.id, fields, answer.blob, is_last=answer.is_last)
                 if answer.is_last:
                     return
@@ -307,3 +314,11 @@ class Session:
                 await self._send(request_id, failure(error), is_last=True)
             except Gone:
                 return
+
+
+def _success(answer: Answer) -> dict[str, Any]:
+    return {"status": answer.status, "ts": {}, **answer.fields}
+
+
+def _refusal(notice: str) -> dict[str, Any]:
+    return {"status": "INVALID_COMMAND", "ts": {}, "notice": notice}

@@ -87,7 +87,7 @@ class Transfer:
         address = read_address({"path": path, "checkpoint": checkpoint})
         reading = await self._desk.content.read(caller, address.path, checkpoint=checkpoint)
         if query.get("etag", reading.entry.etag) != reading.entry.etag:
-            await reading.close()
+            reading.close()
             raise VersionMismatch("The file changed meanwhile. Ask for it again.")
         return _answer(reading)
 

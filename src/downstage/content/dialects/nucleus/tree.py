@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from downstage.content.dialects.nucleus.call import Answer, Call
 from downstage.content.dialects.nucleus.paths import Address, read_address
-from downstage.content.dialects.nucleus.status import failure
-from downstage.content.dialects.nucleus.views import list_fields, stat_fields, written_fields
+from downstage.content.dialects.nucleus.status import status_of
+from downstage.content.dialects.nucleus.views import list_fields, stat_fields
 from downstage.kernel.errors import InvalidField, PlatformError, WrongType
 
 __all__ = [
@@ -63,11 +63,10 @@ async def create_directory(call: Call) -> Answer:
 async def delete2(call: Call) -> Answer:
     """Delete files and empty folders, each for itself."""
 
-    async def delete(item: object) -> dict[str, Any]:
+    async def delete(item: object) -> None:
         address = _head(item)
         address.check(await call.content.stat(call.caller, address.path))
         await call.content.delete(call.caller, address.path, recursive=False)
-        return {}
 
     return await _each(call.items("paths_to_delete"), delete)
 
@@ -75,11 +74,11 @@ async def delete2(call: Call) -> Answer:
 async def copy2(call: Call) -> Answer:
     """Copy, each pair for itself; what is at the target is replaced."""
 
-    async def copy(item: dict[str, Any]) -> dict[str, Any]:
+    async def copy(item: dict[str, Any]) -> None:
         source, target = read_address(item.get("src")), _head(item.get("dst"))
         found = await call.content.stat(call.caller, source.path, checkpoint=source.checkpoint)
         source.check(found)
-        entry = await call.content.copy(
+        await call.content.copy(
             call.caller,
             source.path,
             target.path,
@@ -88,7 +87,6 @@ async def copy2(call: Call) -> Answer:
             only=found.kind,
             message=_message(item),
         )
-        return written_fields(entry)
 
     return await _each(call.objects("paths_to_copy"), copy)
 
@@ -96,10 +94,10 @@ async def copy2(call: Call) -> Answer:
 async def rename2(call: Call) -> Answer:
     """Rename, each pair for itself and at once; a file at the target is replaced."""
 
-    async def rename(item: dict[str, Any]) -> dict[str, Any]:
+    async def rename(item: dict[str, Any]) -> None:
         source, target = _head(item.get("src")), _head(item.get("dst"))
         found = source.check(await call.content.stat(call.caller, source.path))
-        entry = await call.content.move(
+        await call.content.move(
             call.caller,
             source.path,
             target.path,
@@ -107,7 +105,6 @@ async def rename2(call: Call) -> Answer:
             only=found.kind,
             message=_message(item),
         )
-        return written_fields(entry)
 
     return await _each(call.objects("paths_to_rename"), rename)
 
@@ -137,12 +134,13 @@ def _message(item: dict[str, Any]) -> str:
     return message if isinstance(message, str) else ""
 
 
-async def _each(items: Any, one: Callable[[Any], Awaitable[dict[str, Any]]]) -> Answer:
-    """What *one* answers of every item, errors among it; the whole is OK."""
-    responses = list[dict[str, Any]]()
+async def _each(items: Sequence[Any], one: Callable[[Any], Awaitable[object]]) -> Answer:
+    """How *one* ended for every item, a bare status each; the whole is OK."""
+    responses = list[str]()
     for item in items:
         try:
-            responses.append({"status": "OK", **await one(item)})
+            await one(item)
+            responses.append("OK")
         except PlatformError as error:
-            responses.append(failure(error))
+            responses.append(status_of(error))
     return Answer({"responses": responses})
