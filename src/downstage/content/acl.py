@@ -64,7 +64,7 @@ def within_bounds(access: Access, caller: Caller, path: str) -> Access:
         return access
     bound = Access.NONE
     for reach in caller.reach:
-        if reach.path == "/" or path == reach.path or path.startswith(reach.path + "/"):
+        if reach.path in {"/", path} or path.startswith(reach.path + "/"):
             bound |= reach.access
     return access & bound
 

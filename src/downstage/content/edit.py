@@ -157,12 +157,12 @@ class Edit:
         if parent is not None:
             self.refuse_taken(parent, name, fold)
         at, by = self.change.at, self.by
-        node = self.db.execute(
+        cursor = self.db.execute(
             "INSERT INTO node (parent, name, fold, kind, created_at, created_by, modified_at,"
             " modified_by, seq, link) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (parent, name, fold, kind, at, by, at, by, self.change.seq + 1, link),
-        ).lastrowid
-        assert node is not None
+        )
+        node = cursor.lastrowid or 0
         if kind == "folder":
             self.db.execute("INSERT INTO folder (node) VALUES (?)", (node,))
         return node

@@ -11,7 +11,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, Protocol, Self, cast
 
 from downstage.content.model import Caller, Entry, Event, EventKind, Scope
 from downstage.content.writer import Recorded
@@ -25,8 +25,13 @@ KEPT = 100_000
 """Events that are kept for who resumes."""
 FORGET_AT_ONCE = 10_000
 
-View = Callable[[Caller, Recorded], Entry | None]
-"""What a caller sees of an event's node as it is after it; None: nothing."""
+GONE = frozenset({"deleted", "obliterated"})
+
+
+class View(Protocol):
+    """What a caller sees of an event's node after it, or would have before; None: nothing."""
+
+    def __call__(self, caller: Caller, recorded: Recorded, *, before: bool) -> Entry | None: ...
 
 
 @dataclass(slots=True)
@@ -83,24 +88,34 @@ class Hub:
 
     Args:
         view: what a caller sees of an event's node.
-        seq: the newest event that is committed already.
     """
 
-    def __init__(self, view: View, seq: int) -> None:
+    def __init__(self, view: View) -> None:
         self._view = view
-        self._all = set[Subscription]()
+        self._by_target: dict[int, set[Subscription]] = {}
+        self._by_way: dict[int, set[Subscription]] = {}
+        """By each node on the way to the target: what happens to it happens to the target."""
         self._taps = list[Callable[[Recorded], None]]()
-        self.published = seq
+        self.published = 0
         """Of the newest event that was handed out."""
 
     def add(self, subscription: Subscription) -> None:
         """From now on it gets what happens."""
-        self._all.add(subscription)
+        watch = subscription.watch
+        self._by_target.setdefault(watch.target, set()).add(subscription)
+        for node in watch.chain[:-1]:
+            self._by_way.setdefault(node, set()).add(subscription)
 
     def remove(self, subscription: Subscription) -> None:
         """It gets nothing any more."""
-        self._all.discard(subscription)
+        self._forget(subscription)
         subscription.close()
+
+    def close(self) -> None:
+        """End every subscription."""
+        for found in list(self._by_target.values()):
+            for subscription in list(found):
+                self.remove(subscription)
 
     def tap(self, take: Callable[[Recorded], None]) -> None:
         """Hand *take* everything that happens, whoever may see it, until `untap`."""
@@ -110,55 +125,78 @@ class Hub:
         """No more of it."""
         self._taps.remove(take)
 
-    def close(self) -> None:
-        """End every subscription."""
-        for subscription in list(self._all):
-            self.remove(subscription)
-
     def publish(self, events: Iterable[Recorded]) -> None:
         """Hand out the events of a commit, in their order."""
         for recorded in events:
             for tap in self._taps:
                 tap(recorded)
-            for subscription in self._all:
+            for subscription in self._concerned(recorded):
+                self._forget(subscription)  # what it watches may be elsewhere afterwards
                 self.offer(subscription, recorded)
+                self.add(subscription)
             self.published = recorded.seq
 
     def offer(self, subscription: Subscription, recorded: Recorded) -> None:
         """Hand *recorded* to a subscription, if it is of interest there and may be seen."""
-        event = self._seen(subscription.watch, recorded)
+        watch = subscription.watch
+        if recorded.node in watch.chain[:-1]:
+            event = self._from_above(watch, recorded)
+        else:
+            event = self._within(watch, recorded)
         if event is not None:
             subscription.push(event)
 
-    def _seen(self, watch: Watch, recorded: Recorded) -> Event | None:
-        above = recorded.node != watch.target and recorded.node in watch.chain
-        if above:
-            return self._seen_from_below(watch, recorded)
-        now = _covers(watch, recorded.chain) and recorded.kind != "obliterated"
-        before = _covers(watch, recorded.old_chain or recorded.chain)
-        if not now and not before:
-            return None
-        entry = self._view(watch.caller, recorded) if now else None
-        gone = recorded.kind in {"deleted", "obliterated"}
-        if recorded.kind == "renamed":
-            return _renamed(watch, recorded, entry, before=before)
-        if entry is None and not (gone and _was_visible(self._view, watch.caller, recorded)):
-            return None
-        return _event(recorded, None if gone else entry)
+    def _concerned(self, recorded: Recorded) -> set[Subscription]:
+        found = set(self._by_way.get(recorded.node, ()))
+        for node in {*recorded.chain, *recorded.old_chain}:
+            found |= self._by_target.get(node, set())
+        return found
 
-    def _seen_from_below(self, watch: Watch, recorded: Recorded) -> Event | None:
+    def _forget(self, subscription: Subscription) -> None:
+        watch = subscription.watch
+        places = [(self._by_target, watch.target)]
+        places += [(self._by_way, node) for node in watch.chain[:-1]]
+        for index, node in places:
+            found = index.get(node, set())
+            found.discard(subscription)
+            if not found:
+                index.pop(node, None)
+
+    def _within(self, watch: Watch, recorded: Recorded) -> Event | None:
+        """What happened to the target, or to something in it."""
+        now = _covers(watch, recorded.chain)
+        before = _covers(watch, recorded.old_chain) if recorded.old_chain else now
+        old = self._view(watch.caller, recorded, before=True) if before else None
+        if recorded.kind in GONE:
+            return None if old is None else _event(recorded, None)
+        new = self._view(watch.caller, recorded, before=False) if now else None
+        if recorded.kind == "renamed":
+            return _renamed(watch, recorded, old, new)
+        if recorded.kind == "acl" and new is None and now:
+            return _lost(watch, recorded)
+        return None if new is None else _event(recorded, new)
+
+    def _from_above(self, watch: Watch, recorded: Recorded) -> Event | None:
         """What happened to a folder above the target happened to the target too."""
-        depth = watch.chain.index(recorded.node)
+        if recorded.kind not in {*GONE, "renamed", "undeleted", "acl"}:
+            return None
+        old_path, depth = "", watch.chain.index(recorded.node)
         if recorded.kind == "renamed":
             rest = watch.path.split("/")[depth + 1 :]
-            old, new = watch.path, "/".join([recorded.path.rstrip("/"), *rest])
-            watch.path, watch.chain = new, recorded.chain + watch.chain[depth + 1 :]
-            return Event(recorded.seq, "renamed", new, old, by=recorded.by, at=recorded.at,
-                         node_id=watch.target)  # fmt: skip
-        if recorded.kind in {"deleted", "obliterated", "undeleted", "acl"}:
-            return Event(recorded.seq, recorded.kind, watch.path, by=recorded.by, at=recorded.at,
-                         node_id=watch.target)  # fmt: skip
-        return None
+            old_path, watch.path = watch.path, "/".join([recorded.path, *rest])
+            watch.chain = recorded.chain + watch.chain[depth + 1 :]
+        mine = recorded._replace(
+            node=watch.target, chain=watch.chain, path=watch.path, old_path=old_path,
+            old_chain=(), row=None,
+        )  # fmt: skip
+        if recorded.kind in GONE:
+            return _event(mine, None)
+        entry = self._view(watch.caller, mine, before=False)
+        if entry is None:
+            return _event(
+                mine._replace(kind="deleted", path=old_path or watch.path, old_path=""), None
+            )
+        return _event(mine, entry)
 
 
 def read_since(db: sqlite3.Connection, since: int, upto: int) -> list[Recorded]:
@@ -197,24 +235,25 @@ def _covers(watch: Watch, chain: tuple[int, ...]) -> bool:
 
 
 def _renamed(
-    watch: Watch, recorded: Recorded, entry: Entry | None, *, before: bool
+    watch: Watch, recorded: Recorded, old: Entry | None, new: Entry | None
 ) -> Event | None:
-    """A move within what is watched and seen, out of it, or into it."""
+    """A move within what is watched and may be seen, out of it, or into it."""
     if recorded.node == watch.target:
         watch.path, watch.chain = recorded.path, recorded.chain
-    if entry is not None and before:
-        return _event(recorded, entry)
-    if entry is not None:
-        return Event(recorded.seq, "created", recorded.path, "", entry, recorded.by, recorded.at,
-                     recorded.node)  # fmt: skip
-    if before:
-        return Event(recorded.seq, "deleted", recorded.old_path, by=recorded.by, at=recorded.at,
-                     node_id=recorded.node)  # fmt: skip
+    if new is not None and old is not None:
+        return _event(recorded, new)
+    if new is not None:
+        return _event(recorded._replace(kind="created", old_path=""), new)
+    if old is not None:
+        return _event(recorded._replace(kind="deleted", path=recorded.old_path, old_path=""), None)
     return None
 
 
-def _was_visible(view: View, caller: Caller, recorded: Recorded) -> bool:
-    return view(caller, recorded) is not None
+def _lost(watch: Watch, recorded: Recorded) -> Event:
+    """Rights were taken: the thing itself is gone for who watches it, else list again."""
+    if recorded.node == watch.target:
+        return _event(recorded._replace(kind="deleted"), None)
+    return Event(recorded.seq, "relist", watch.path, at=recorded.at)
 
 
 def _event(recorded: Recorded, entry: Entry | None) -> Event:

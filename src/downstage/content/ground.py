@@ -12,7 +12,7 @@ from downstage.content.blobs.store import DiskBlobs
 from downstage.content.database import ContentDatabase
 from downstage.content.edit import Edit
 from downstage.content.events import Hub, Subscription, Watch, forget_old, read_since
-from downstage.content.model import Access, Caller, Event, Scope
+from downstage.content.model import Access, Caller, Entry, Event, Scope
 from downstage.content.views import Mirrors, Views
 from downstage.content.writer import Change, Recorded
 from downstage.kernel.clock import Clock
@@ -40,7 +40,7 @@ class Ground:
     def __init__(self, folder: Path, *, clock: Clock) -> None:
         self._clock = clock
         self._mirrors = Mirrors()
-        self._hub: Hub | None = None
+        self._hub = Hub(self._seen)
         self._tenants = set[str]()
         self.database = ContentDatabase(
             folder,
@@ -52,7 +52,7 @@ class Ground:
         self.blobs = DiskBlobs(folder, self.database)
         self._views = Views(self.database, self._mirrors, self._now)
         self._mirrors.renew(self.database.near, {"acl", "lock"})
-        self._hub = Hub(self._views.of_event, self.database.seq)
+        self._hub.published = self.database.seq
 
     async def start(self) -> None:
         """Recover what a crash left; called by `open_content`."""
@@ -60,8 +60,7 @@ class Ground:
 
     async def close(self) -> None:
         """Finish what waits, end the subscriptions, close the files; idempotent."""
-        if self._hub is not None:
-            self._hub.close()
+        self._hub.close()
         await self.database.close()
         await self.blobs.close()
 
@@ -85,9 +84,8 @@ class Ground:
         Raises:
             NotFound: there is nothing, or nothing that may be read.
         """
-        await self._know(caller)
+        await self.know(caller)
         hub = self._hub
-        assert hub is not None
         with self._views.edit(caller) as edit:
             trail = edit.find(path, Access.READ)
         watch = Watch(caller, trail.node.id, trail.path, trail.ids, scope)
@@ -119,39 +117,41 @@ class Ground:
                 hub.offer(subscription, recorded)
         hub.add(subscription)
 
-    # For the methods.
+    # For the methods, and for the parts that stand beside the tree.
 
-    def _now(self) -> locks.Moment:
-        return locks.moment(self._clock)
-
-    async def _know(self, caller: Caller) -> None:
+    async def know(self, caller: Caller) -> None:
         """Make sure that the caller's tenant has a root."""
         if caller.tenant in self._tenants:
             return
         await self.database.change(lambda change: self._as(change, caller).root())
         self._tenants.add(caller.tenant)
 
-    async def _edit(self, caller: Caller, job: Callable[[Edit], T]) -> T:
+    async def edit(self, caller: Caller, job: Callable[[Edit], T]) -> T:
         """Run *job* as an operation of *caller*; back after it is durable."""
-        await self._know(caller)
+        await self.know(caller)
         return await self.database.change(lambda change: job(self._as(change, caller)))
 
-    async def _look(self, caller: Caller, job: Callable[[Edit], T]) -> T:
+    async def look(self, caller: Caller, job: Callable[[Edit], T]) -> T:
         """Run *job*, which only looks, on the loop; for what takes no longer than a stat."""
-        await self._know(caller)
+        await self.know(caller)
         with self._views.edit(caller) as edit:
             return job(edit)
 
     def _as(self, change: Change, caller: Caller) -> Edit:
         return Edit(change, caller, self._now())
 
+    def _now(self) -> locks.Moment:
+        return locks.moment(self._clock)
+
     def _publish(self, events: list[Recorded]) -> None:
-        if self._hub is not None:
-            self._hub.publish(events)
+        self._hub.publish(events)
+
+    def _seen(self, caller: Caller, recorded: Recorded, *, before: bool) -> Entry | None:
+        return self._views.of_event(caller, recorded, before=before)
 
     def _keep_house(self, change: Change) -> None:
         guarding.expire_locks(self._as(change, HOUSE))
         forget_old(change.db)
         before = change.at - DELETED_KEPT_S * 10**9
         if removal.sweep_deleted(change.db, before, SWEPT_AT_ONCE):
-            change.stale.update(("acl", "lock"))
+            change.stale.add("lock")

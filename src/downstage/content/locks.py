@@ -4,6 +4,7 @@ Leases run on the monotonic clock of this boot: setting the wall clock neither e
 one. After a reboot the wall clock has to do.
 """
 
+# ruff: noqa: S608 - built of constants and question marks
 from __future__ import annotations
 
 import sqlite3
@@ -114,7 +115,7 @@ def is_holder(held: Held, caller: Caller) -> bool:
 def held_on(db: sqlite3.Connection, nodes: Sequence[int], now: Moment) -> list[Held]:
     """The locks on some nodes that are not over."""
     marks = ",".join("?" * len(nodes))
-    rows = db.execute(f"SELECT {COLUMNS} FROM lock WHERE node IN ({marks})", tuple(nodes))  # noqa: S608 - question marks
+    rows = db.execute(f"SELECT {COLUMNS} FROM lock WHERE node IN ({marks})", tuple(nodes))
     return [held for held in (Held(*row) for row in rows) if not held.is_over(now)]
 
 
@@ -149,9 +150,11 @@ def refuse_others(found: Sequence[Held], caller: Caller, path: str) -> None:
 def store(db: sqlite3.Connection, held: Held) -> None:
     """Make or replace a lock."""
     db.execute(
-        f"INSERT OR REPLACE INTO lock ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
-        (held.node, held.token, held.owner, held.subject, held.client, held.etag, held.note)
-        + (held.acquired_at, held.expires_at, held.expires_mono, held.boot),
+        f"INSERT OR REPLACE INTO lock ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(held.node, held.token, held.owner, held.subject, held.client, held.etag),
+            *(held.note, held.acquired_at, held.expires_at, held.expires_mono, held.boot),
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 
 from downstage.content import names, quota, removal, tree, versions
@@ -82,7 +83,8 @@ def copy(
         _refuse_overwrite(node, there, overwrite=overwrite)
         return edit.entry(_copy_over(edit, here, node, there, message))
     folder = edit.make_folders(Trail(there.nodes), there.missing[:-1])
-    return edit.entry(_copy_into(edit, here, node, folder, there.last_name, message))
+    place = Trail(folder.nodes, there.missing[-1:])
+    return edit.entry(_copy_into(edit, here, node, place, message))
 
 
 def move(
@@ -160,7 +162,7 @@ def _copy_over(edit: Edit, here: Trail, node: Node, there: Trail, message: str) 
         way = Trail((*here.nodes, one))
         found = tree.child(edit.db, there.node.id, one.name)
         if found is None:
-            _copy_into(edit, way, one, there, one.name, message)
+            _copy_into(edit, way, one, Trail(there.nodes, (one.name,)), message)
             continue
         onto = Trail((*there.nodes, found))
         edit.require(onto, Access.WRITE)
@@ -170,9 +172,9 @@ def _copy_over(edit: Edit, here: Trail, node: Node, there: Trail, message: str) 
     return there
 
 
-def _copy_into(
-    edit: Edit, here: Trail, node: Node, folder: Trail, name: str, message: str
-) -> Trail:
+def _copy_into(edit: Edit, here: Trail, node: Node, place: Trail, message: str) -> Trail:
+    """Copy to a place where nothing is, in a folder that is there."""
+    folder, name = Trail(place.nodes), place.last_name
     if node.kind == "file":
         made = versions.create(edit, folder, name, node, message)
         edit.db.execute(
@@ -185,7 +187,7 @@ def _copy_into(
     edit.refuse_taken(folder.node.id, name, names.fold(name))
     quota.refuse_over(edit.db, folder.ids, *quota.held_by(edit.db, node.id, "folder", 0))
     seq = edit.change.next_seq()
-    copied = _copy_rows(edit, node, folder.node.id, name, hidden, seq)
+    copied = _copy_rows(edit, node, place, hidden, seq)
     quota.add(edit.db, folder.ids, *quota.held_by(edit.db, copied, "folder", 0))
     edit.touch(folder, seq)
     made = Trail((*folder.nodes, edit.node(copied)))
@@ -193,22 +195,10 @@ def _copy_into(
     return made
 
 
-def _copy_rows(
-    edit: Edit, top: Node, parent: int, name: str, hidden: Sequence[int], seq: int
-) -> int:
+def _copy_rows(edit: Edit, top: Node, place: Trail, hidden: Sequence[int], seq: int) -> int:
     """Copy a folder with all below it; the id of the copy."""
-    db, at, by = edit.db, edit.change.at, edit.by
-    db.execute("CREATE TEMP TABLE IF NOT EXISTS copied (old INTEGER PRIMARY KEY, new INTEGER)")
-    db.execute("DELETE FROM copied")
-    marks = ",".join("?" * len(hidden))
-    (base,) = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'node'").fetchone()
-    db.execute(
-        "WITH RECURSIVE below (id) AS (VALUES (?) UNION ALL SELECT node.id FROM below"
-        " JOIN node ON node.parent = below.id AND node.deleted_at = 0"
-        f" AND node.kind IN ('folder', 'file') AND node.id NOT IN ({marks}))"
-        " INSERT INTO copied SELECT id, ? + row_number() OVER () FROM below",
-        (top.id, *hidden, base),
-    )
+    db, at, by, name = edit.db, edit.change.at, edit.by, place.last_name
+    _number_copies(db, top.id, hidden)
     db.execute(
         "INSERT INTO node (id, parent, name, fold, kind, hash, size, version, created_at,"
         " created_by, modified_at, modified_by, seq)"
@@ -216,7 +206,7 @@ def _copy_rows(
         " CASE node.id WHEN ? THEN ? ELSE fold END, kind, hash, size, kind = 'file', ?, ?, ?, ?, ?"
         " FROM copied JOIN node ON node.id = copied.old"
         " LEFT JOIN copied AS above ON above.old = node.parent",
-        (parent, top.id, name, top.id, names.fold(name), at, by, at, by, seq),
+        (place.node.id, top.id, name, top.id, names.fold(name), at, by, at, by, seq),
     )
     db.execute(
         "INSERT INTO version (node, n, hash, size, by, at) SELECT copied.new, 1, hash, size, ?, ?"
@@ -232,11 +222,26 @@ def _copy_rows(
         " JOIN folder ON folder.node = copied.old"
     )
     (copied,) = db.execute("SELECT new FROM copied WHERE old = ?", (top.id,)).fetchone()
-    _recount_if_less(edit, top.id, copied)
+    _recount_if_less(edit, top.id)
     return copied
 
 
-def _recount_if_less(edit: Edit, old: int, new: int) -> None:
+def _number_copies(db: sqlite3.Connection, top: int, hidden: Sequence[int]) -> None:
+    """Fill the table ``copied``: each node at and below *top*, and the id of its copy."""
+    db.execute("CREATE TEMP TABLE IF NOT EXISTS copied (old INTEGER PRIMARY KEY, new INTEGER)")
+    db.execute("DELETE FROM copied")
+    marks = ",".join("?" * len(hidden))
+    (base,) = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'node'").fetchone()
+    db.execute(
+        "WITH RECURSIVE below (id) AS (VALUES (?) UNION ALL SELECT node.id FROM below"  # noqa: S608 - question marks
+        " JOIN node ON node.parent = below.id AND node.deleted_at = 0"
+        f" AND node.kind IN ('folder', 'file') AND node.id NOT IN ({marks}))"
+        " INSERT INTO copied SELECT id, ? + row_number() OVER () FROM below",
+        (top, *hidden, base),
+    )
+
+
+def _recount_if_less(edit: Edit, old: int) -> None:
     """Where something was left out, the counters of the source are not those of the copy."""
     db = edit.db
     (rows,) = db.execute("SELECT count(*) - 1 FROM copied").fetchone()
@@ -249,7 +254,6 @@ def _recount_if_less(edit: Edit, old: int, new: int) -> None:
             "UPDATE folder SET bytes = ?, nodes = ? WHERE node = ?",
             (*quota.recount(db, folder), folder),
         )
-    assert new
 
 
 def _move_to(edit: Edit, here: Trail, folder: Trail, name: str) -> Trail:

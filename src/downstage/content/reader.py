@@ -106,7 +106,7 @@ class Folders:
                     self._known.clear()
                 self._known[(tenant, path)] = ids
 
-    def moving(self, begins: bool) -> None:  # noqa: FBT001
+    def moving(self, begins: bool) -> None:
         """Called by the writer around a commit that moves folders."""
         with self._lock:
             self.age += 1

@@ -114,7 +114,7 @@ def obliterate(edit: Edit, path: str, *, checkpoints: bool) -> None:
         quota.add(edit.db, _counting(trail), -size, -nodes)
     seq = edit.change.next_seq()
     remove_rows(edit.db, node.id)
-    edit.change.stale.update(("lock", "acl"))
+    edit.change.stale.add("lock")
     edit.touch(trail.up, seq)
     edit.change.moves = edit.change.moves or node.kind != "file"
     edit.record("obliterated", trail, seq)
@@ -131,7 +131,10 @@ def sweep_deleted(db: sqlite3.Connection, before: int, limit: int) -> int:
 
 
 def remove_rows(db: sqlite3.Connection, top: int) -> None:
-    """Remove a node and all below it, deleted ones too; triggers let go of the bytes."""
+    """Remove a node and all below it, deleted ones too; triggers let go of the bytes.
+
+    Rights stay until no event names the node any more: who may hear that it is gone.
+    """
     db.execute("CREATE TEMP TABLE IF NOT EXISTS doomed (id INTEGER PRIMARY KEY)")
     db.execute("DELETE FROM doomed")
     db.execute(
@@ -142,7 +145,7 @@ def remove_rows(db: sqlite3.Connection, top: int) -> None:
         " INSERT INTO doomed SELECT id FROM below",
         (top,),
     )
-    for table in ("version", "property", "lock", "acl", "folder"):
+    for table in ("version", "property", "lock", "folder"):
         db.execute(f"DELETE FROM {table} WHERE node IN (SELECT id FROM doomed)")  # noqa: S608 - constants
     db.execute("DELETE FROM node WHERE id IN (SELECT id FROM doomed)")
 

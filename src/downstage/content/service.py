@@ -51,7 +51,7 @@ class Content(Upkeep):
             WrongType: a version of what is no file.
         """
         if caller.tenant not in self._tenants:
-            await self._know(caller)
+            await self.know(caller)
         return self._stat(caller, path, checkpoint=checkpoint, version=version, deleted=deleted)
 
     def stat_many(
@@ -92,7 +92,7 @@ class Content(Upkeep):
         Raises:
             WrongType: not a folder.
         """
-        await self._know(caller)
+        await self.know(caller)
         return await self.database.reading(
             lambda db: self._views.list_page(
                 db, caller, path, after=after, limit=limit, recursive=recursive, deleted=deleted
@@ -147,10 +147,10 @@ class Content(Upkeep):
             VersionMismatch: *condition* does not hold; nothing was written.
             QuotaReached: more than a folder above may hold.
         """
-        await self._know(caller)
+        await self.know(caller)
         staged = await self._staged(caller, path, body, condition, size_hint)
         try:
-            return await self._edit(
+            return await self.edit(
                 caller,
                 lambda edit: versions.put(
                     edit,
@@ -200,7 +200,7 @@ class Content(Upkeep):
             AlreadyExists: something is there.
             NotFound: the folder above is missing, without *parents*.
         """
-        return await self._edit(
+        return await self.edit(
             caller, lambda edit: placing.create_folder(edit, path, parents=parents)
         )
 
@@ -221,7 +221,7 @@ class Content(Upkeep):
 
         *condition* is of the target as it is now, *source_condition* of the source.
         """
-        return await self._edit(
+        return await self.edit(
             caller,
             lambda edit: placing.copy(
                 edit,
@@ -252,7 +252,7 @@ class Content(Upkeep):
 
         *condition* is of the target as it is now, *source_condition* of the source.
         """
-        return await self._edit(
+        return await self.edit(
             caller,
             lambda edit: placing.move(
                 edit,
@@ -270,18 +270,18 @@ class Content(Upkeep):
         self, caller: Caller, path: str, *, recursive: bool = True, condition: Condition = ANY
     ) -> None:
         """Hide something with all below it, in one step; see `removal.delete`."""
-        await self._edit(
+        await self.edit(
             caller,
             lambda edit: removal.delete(edit, path, recursive=recursive, condition=condition),
         )
 
     async def undelete(self, caller: Caller, path: str) -> Entry:
         """Bring back what was deleted last there; see `removal.undelete`."""
-        return await self._edit(caller, lambda edit: removal.undelete(edit, path))
+        return await self.edit(caller, lambda edit: removal.undelete(edit, path))
 
     async def obliterate(self, caller: Caller, path: str, *, checkpoints: bool = True) -> None:
         """Remove something for ever; see `removal.obliterate`."""
-        await self._edit(
+        await self.edit(
             caller, lambda edit: removal.obliterate(edit, path, checkpoints=checkpoints)
         )
 
@@ -313,7 +313,7 @@ class Content(Upkeep):
             return body
         if not (isinstance(body, bytes) and len(body) <= INLINE_MAX):
             size = len(body) if isinstance(body, bytes) else size_hint or 0
-            await self._look(caller, lambda edit: versions.refuse_put(edit, path, size, condition))
+            await self.look(caller, lambda edit: versions.refuse_put(edit, path, size, condition))
         return await self.stage(caller, body, path=path, size_hint=size_hint)
 
 

@@ -1,5 +1,6 @@
 """Nodes as rows, the way from a path to a row, and from a row to what a reader sees."""
 
+# ruff: noqa: S608 - built of constants
 from __future__ import annotations
 
 import sqlite3
@@ -78,7 +79,7 @@ class Node(NamedTuple):
         return self.hash or str(self.seq)
 
 
-class Inside(Exception):  # noqa: N818 - not an error: the way goes on in another tree
+class Inside(Exception):
     """The path leads through a mount."""
 
     def __init__(self, mount: Node, path: str, rest: tuple[str, ...]) -> None:
@@ -239,7 +240,7 @@ def entry_of(row: tuple[Any, ...], path: str, access: Access, *, deleted: bool =
 
 
 @cache
-def _flags(kind: Kind, access: int, checkpointed: bool, deleted: bool, live: bool) -> Flags:  # noqa: FBT001
+def _flags(kind: Kind, access: int, checkpointed: bool, deleted: bool, live: bool) -> Flags:
     flags = Flags.NONE
     if kind == "file":
         flags |= Flags.READABLE_FILE | Flags.DOES_NOT_HAVE_CHILDREN

@@ -35,7 +35,7 @@ class Upkeep(Ground):
             InvalidField: a blank comment.
             WrongType: not a file.
         """
-        return await self._edit(
+        return await self.edit(
             caller, lambda edit: versions.checkpoint(edit, path, comment, force=force)
         )
 
@@ -45,7 +45,7 @@ class Upkeep(Ground):
         Raises:
             WrongType: not a file.
         """
-        return await self._look(caller, lambda edit: versions.of(edit, path, checkpoints=True))
+        return await self.look(caller, lambda edit: versions.of(edit, path, checkpoints=True))
 
     async def versions(self, caller: Caller, path: str) -> list[Version]:
         """A file's contents that are kept, newest first: all checkpoints, the last 64 others.
@@ -53,19 +53,19 @@ class Upkeep(Ground):
         Raises:
             WrongType: not a file.
         """
-        return await self._look(caller, lambda edit: versions.of(edit, path, checkpoints=False))
+        return await self.look(caller, lambda edit: versions.of(edit, path, checkpoints=False))
 
     async def restore(
         self, caller: Caller, path: str, checkpoint: int, *, message: str = ""
     ) -> Entry:
         """Make a checkpoint the present content, as a new content and a new checkpoint."""
-        return await self._edit(
+        return await self.edit(
             caller, lambda edit: versions.restore(edit, path, checkpoint, message)
         )
 
     async def properties(self, caller: Caller, path: str) -> dict[str, str]:
         """Named texts of something, by name."""
-        return await self._look(
+        return await self.look(
             caller,
             lambda edit: properties.properties_of(edit.db, edit.find(path, Access.READ).node.id),
         )
@@ -85,7 +85,7 @@ class Upkeep(Ground):
             InvalidField: more than are kept.
             VersionMismatch: *condition* does not hold.
         """
-        await self._edit(caller, lambda edit: properties.patch(edit, path, put, remove, condition))
+        await self.edit(caller, lambda edit: properties.patch(edit, path, put, remove, condition))
 
     async def lock(
         self,
@@ -103,7 +103,7 @@ class Upkeep(Ground):
         Raises:
             Locked: somebody else holds one there, above or below.
         """
-        return await self._edit(
+        return await self.edit(
             caller,
             lambda edit: guarding.lock(
                 edit, path, lease_s=lease_s, etag=etag, shared_note=shared_note
@@ -119,7 +119,7 @@ class Upkeep(Ground):
             NotFound: it is over, or never was.
             Locked: it is somebody else's.
         """
-        return await self._edit(caller, lambda edit: guarding.renew(edit, path, token, lease_s))
+        return await self.edit(caller, lambda edit: guarding.renew(edit, path, token, lease_s))
 
     async def unlock(
         self, caller: Caller, path: str, *, token: str = "", force: bool = False
@@ -130,11 +130,11 @@ class Upkeep(Ground):
             NotFound: there is none.
             Locked: it is somebody else's.
         """
-        await self._edit(caller, lambda edit: guarding.unlock(edit, path, token=token, force=force))
+        await self.edit(caller, lambda edit: guarding.unlock(edit, path, token=token, force=force))
 
     async def locks(self, caller: Caller, path: str, *, below: bool = False) -> list[Lock]:
         """The locks that bear on a place: its own, those above, and those *below*."""
-        return await self._look(caller, lambda edit: guarding.locks_at(edit, path, below=below))
+        return await self.look(caller, lambda edit: guarding.locks_at(edit, path, below=below))
 
     async def release_client(self, client_id: str, *, grace_s: float = GRACE_S) -> None:
         """A connection is gone: its locks end after *grace_s*, unless they are renewed."""
@@ -145,7 +145,7 @@ class Upkeep(Ground):
 
     async def acl(self, caller: Caller, path: str) -> list[AclEntry]:
         """The entries of something itself, not those that it inherits."""
-        return await self._look(caller, lambda edit: guarding.acl_of(edit, path))
+        return await self.look(caller, lambda edit: guarding.acl_of(edit, path))
 
     async def set_acl(self, caller: Caller, path: str, entries: Sequence[AclEntry]) -> None:
         """Replace the entries of something; none: all is inherited. Needs ADMIN there.
@@ -153,13 +153,13 @@ class Upkeep(Ground):
         Raises:
             InvalidField: a principal of an unknown form, one twice, or too many.
         """
-        await self._edit(caller, lambda edit: guarding.set_acl(edit, path, entries))
+        await self.edit(caller, lambda edit: guarding.set_acl(edit, path, entries))
 
     async def explain(
         self, caller: Caller, path: str, subject: str, groups: Iterable[str]
     ) -> list[Grant]:
         """Where each right of somebody comes from, nearest first; of others with ADMIN there."""
-        return await self._look(caller, lambda edit: guarding.explain(edit, path, subject, groups))
+        return await self.look(caller, lambda edit: guarding.explain(edit, path, subject, groups))
 
     async def usage(self, caller: Caller, path: str) -> Usage:
         """What a folder holds and may hold.
@@ -167,15 +167,15 @@ class Upkeep(Ground):
         Raises:
             WrongType: not a folder.
         """
-        return await self._look(caller, lambda edit: guarding.usage(edit, path))
+        return await self.look(caller, lambda edit: guarding.usage(edit, path))
 
     async def set_quota(
         self,
         caller: Caller,
         path: str,
         *,
-        bytes: int | None = None,
-        nodes: int | None = None,  # noqa: A002
+        bytes: int | None = None,  # noqa: A002 - the word for it
+        nodes: int | None = None,
     ) -> None:
         """Bound what a folder may hold; None: no bound. For administrators of the service.
 
@@ -183,4 +183,4 @@ class Upkeep(Ground):
             WrongType: not a folder.
             InvalidField: a negative bound.
         """
-        await self._edit(caller, lambda edit: guarding.set_quota(edit, path, bytes, nodes))
+        await self.edit(caller, lambda edit: guarding.set_quota(edit, path, bytes, nodes))

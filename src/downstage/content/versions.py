@@ -104,7 +104,7 @@ def create(edit: Edit, folder: Trail, name: str, content: Bytes, message: str = 
     node = edit.insert(folder.node.id, name, "file")
     quota.add(edit.db, folder.ids, content.size, 1)
     seq = edit.change.next_seq()
-    _add_version(edit, node, 1, content, 1 if message else 0, message)
+    _add_version(edit, node, 1, content, checkpoint=1 if message else 0, comment=message)
     edit.db.execute(
         "UPDATE node SET hash = ?, size = ?, version = 1, checkpoint = ?, comment = ? WHERE id = ?",
         (content.hash, content.size, 1 if message else 0, message, node),
@@ -125,12 +125,14 @@ def replace(edit: Edit, trail: Trail, content: Bytes, message: str = "") -> Trai
     quota.add(edit.db, trail.up.ids, content.size - node.size, 0)
     seq = edit.change.next_seq()
     number = node.checkpoint + 1 if message else 0
-    _add_version(edit, node.id, node.version + 1, content, number, message)
+    _add_version(edit, node.id, node.version + 1, content, checkpoint=number, comment=message)
     edit.db.execute(
         "UPDATE node SET hash = ?, size = ?, version = version + 1, checkpoint = ?, comment = ?,"
         " modified_at = ?, modified_by = ?, seq = ? WHERE id = ?",
-        (content.hash, content.size, number or node.checkpoint, message)
-        + (edit.change.at, edit.by, seq, node.id),
+        (
+            *(content.hash, content.size, number or node.checkpoint, message),
+            *(edit.change.at, edit.by, seq, node.id),
+        ),
     )
     edit.db.execute(
         "DELETE FROM version WHERE node = ? AND n <= ? AND checkpoint = 0",
@@ -160,7 +162,7 @@ def checkpoint(edit: Edit, path: str, comment: str, *, force: bool) -> Version:
     number = node.checkpoint + 1
     seq = edit.change.next_seq()
     if present.checkpoint:
-        _add_version(edit, node.id, node.version + 1, node, number, comment)
+        _add_version(edit, node.id, node.version + 1, node, checkpoint=number, comment=comment)
     else:
         edit.db.execute(
             "UPDATE version SET checkpoint = ?, comment = ? WHERE node = ? AND n = ?",
@@ -263,9 +265,11 @@ def _writeable(edit: Edit, path: str, condition: Condition) -> Trail:
     return trail
 
 
-def _add_version(edit: Edit, node: int, n: int, content: Bytes, number: int, comment: str) -> None:
+def _add_version(
+    edit: Edit, node: int, n: int, content: Bytes, *, checkpoint: int, comment: str
+) -> None:
     edit.db.execute(
         "INSERT INTO version (node, n, hash, size, checkpoint, by, at, comment)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (node, n, content.hash, content.size, number, edit.by, edit.change.at, comment),
+        (node, n, content.hash, content.size, checkpoint, edit.by, edit.change.at, comment),
     )

@@ -79,17 +79,19 @@ class Views:
             tree.Inside: it lies in a mount.
         """
         above, _, name = path.rpartition("/")
+        age = self._folders.age
         ids = self._folders.get(caller.tenant, above) if name else None
         if ids is None:
             return self._stat_slowly(caller, path)
-        age = self._folders.age
         row = self._near.execute(tree.CHILD, (ids[-1], name)).fetchone()
-        if row is None or self._folders.age != age or age & 1:
+        if row is None:
             return self._stat_slowly(caller, path)
         if not self._mirrors.rights:
             access = acl.allowed({}, ids, caller, path)
         else:
             access = acl.allowed(self._mirrors.rights, (*ids, row[0]), caller, path)
+        if self._folders.age != age or age & 1:
+            return self._stat_slowly(caller, path)
         if not access & Access.READ:
             raise NotFound("There is nothing at this path.", path=path)
         return self.with_lock(tree.entry_of(row, path, access))
@@ -192,7 +194,7 @@ class Views:
 
     def _finish(self, edit: Edit, trail: Trail, found: list[Entry]) -> list[Entry]:
         """Put right what rights of their own and locks make different from the folder."""
-        rights = acl.load(edit.db) if self._mirrors.rights else {}
+        rights = acl.load(edit.db)
         if not rights and edit.caller.reach is None and not self._mirrors.held:
             return found
         ids = trail.ids
@@ -231,9 +233,12 @@ class Views:
             ids = known[node] = () if way is None else way.ids
         return ids
 
-    def of_event(self, caller: Caller, recorded: Recorded) -> Entry | None:
-        """What a caller sees of an event's node; None: nothing."""
-        access = acl.allowed(self._mirrors.rights, recorded.chain, caller, recorded.path)
+    def of_event(self, caller: Caller, recorded: Recorded, *, before: bool) -> Entry | None:
+        """What a caller sees of an event's node after it, or would have *before*; None: nothing."""
+        chain, path = recorded.chain, recorded.path
+        if before and recorded.old_chain:
+            chain, path = recorded.old_chain, recorded.old_path
+        access = acl.allowed(self._mirrors.rights, chain, caller, path)
         if not access & Access.READ:
             return None
         row = recorded.row
@@ -241,7 +246,7 @@ class Views:
             row = self._near.execute(tree.BY_ID, (recorded.node,)).fetchone()
         if row is None:
             return None
-        return self.with_lock(tree.entry_of(row, recorded.path, access))
+        return self.with_lock(tree.entry_of(row, path, access))
 
 
 def _with_access(entry: Entry, access: Access) -> Entry:

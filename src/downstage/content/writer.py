@@ -91,7 +91,8 @@ class Writer:
     Args:
         connection: the only one that writes; closed by `close`.
         now_ns: the time, nanoseconds since the epoch.
-        moving: called with True before a commit that moves folders, with False after it.
+        moving: called with True before a commit that moves folders or changes rights, with False
+            after it.
         mirror: called after a commit, before its answers, with the mirrored tables that changed.
         publish: called on the loop with the events of a commit, before its answers are given.
         housekeeping: run as an operation every `IDLE_S`, while nothing fails.
@@ -205,7 +206,8 @@ class Writer:
             if time.monotonic() - started > GROUP_S:
                 self._put_back(group, number + 1)
                 break
-        moves = any(job.change is not None and job.change.moves for job in group)
+        stale = set[str]().union(*(job.change.stale for job in group if job.change))
+        moves = "acl" in stale or any(job.change.moves for job in group if job.change)
         if moves:
             self._moving(True)
         try:
@@ -213,7 +215,6 @@ class Writer:
             self._db.execute("COMMIT")
             point("content.commit.after")
             self._seq = seq
-            stale = set[str]().union(*(job.change.stale for job in group if job.change))
             if stale:
                 self._mirror(self._db, stale)
         finally:
@@ -305,8 +306,10 @@ def _store(db: sqlite3.Connection, events: list[Recorded]) -> None:
         "INSERT INTO event (seq, kind, node, chain, path, old_chain, old_path, by, at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            (e.seq, e.kind, e.node, _text(e.chain), e.path, _text(e.old_chain))
-            + (e.old_path, e.by, e.at)
+            (
+                *(e.seq, e.kind, e.node, _text(e.chain), e.path, _text(e.old_chain)),
+                *(e.old_path, e.by, e.at),
+            )
             for e in events
         ],
     )
