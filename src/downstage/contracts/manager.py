@@ -91,6 +91,8 @@ class InstanceCreate(Request):
     """Handed to the application as a file (``DOWNSTAGE_TOKEN_FILE``), never otherwise."""
     content_folder: str | None = Field(default=None, max_length=4096)
     """Of the socket by which the application reaches the content service; None: it does not."""
+    content_host: str | None = Field(default=None, max_length=512)
+    """What addresses on that service call it, ``host[:port]``."""
     instance_token: SecretStr
     """What the streamer shows at the gateway's link socket."""
     link_url: str

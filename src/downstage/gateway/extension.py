@@ -20,8 +20,10 @@ from downstage.gateway.reconcile import Reconciler
 from downstage.gateway.region import Region
 from downstage.gateway.rooms import Rooms
 from downstage.gateway.seats import Seats
+from downstage.gateway.session_files import SessionFiles
 from downstage.gateway.sessions import Sessions
 from downstage.gateway.signalling import Signalling
+from downstage.gateway.stages import OwnStages
 from downstage.gateway.states import Policy
 from downstage.gateway.store import Store
 from downstage.gateway.tickets import TicketOffice
@@ -92,6 +94,9 @@ class Extension(IExt):
             home=context.urls.public,
             link_url=context.urls.link,
             ice_servers=ice_servers,
+            files=SessionFiles(
+                office, OwnStages(context.urls.public), context.urls.content_folder or None
+            ),
         )
         rooms = Rooms(lambda item: sessions.view(item).model_dump(mode="json"), ice_servers)
         sessions.listeners.append(rooms.on_change)

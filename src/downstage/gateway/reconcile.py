@@ -115,7 +115,10 @@ class Reconciler:
 
     async def _settle(self, session_id: str) -> None:
         session = await self._sessions.store.get(session_id)
-        if session is None or session.life.state == "ended" or session_id in self._sessions.placing:
+        if session is None or session_id in self._sessions.placing:
+            return
+        if session.life.state == "ended":
+            await self._sessions.files.end(session)
             return
         instance = await self._sessions.region.instance(session.life.instance_id)
         if instance is not None and instance.state != "ended" and session.life.state == "ending":
@@ -143,3 +146,4 @@ class Reconciler:
             self.mark(session.id)
         if session.life.state == "ended":
             self.forget(session.life.instance_id)
+            self.mark(session.id)

@@ -22,6 +22,8 @@ from downstage.contracts.manager import Display, InstanceCreate
 from downstage.gateway.leases import LeaseKeeper, read_clock
 from downstage.gateway.models import Key, Session, view
 from downstage.gateway.region import Region, is_refusal
+from downstage.gateway.session_files import SessionFiles
+from downstage.gateway.stages import OwnStages
 from downstage.gateway.states import (
     Effect,
     EndAsked,
@@ -123,6 +125,7 @@ class Sessions:
         home: address of this gateway.
         link_url: where streamers dial.
         ice_servers: handed to streamers.
+        files: what applications may touch of the platform's own content.
     """
 
     def __init__(
@@ -138,6 +141,7 @@ class Sessions:
         home: str,
         link_url: str,
         ice_servers: Sequence[dict[str, str]] = (),
+        files: SessionFiles | None = None,
     ) -> None:
         self.store = store
         self.region = region
@@ -153,6 +157,7 @@ class Sessions:
         self._home = home
         self._link_url = link_url
         self._ice_servers = list(ice_servers)
+        self.files = files or SessionFiles(office, OwnStages(home), None)
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._inputs: dict[str, float] = {}
         self._watchers: dict[str, set[anyio.Event]] = {}
@@ -291,6 +296,7 @@ class Sessions:
         return placed or session
 
     async def _wanted(self, session: Session, order: Order) -> InstanceCreate:
+        files = await self.files.grant(session)
         return InstanceCreate(
             session_id=session.id,
             instance_id=session.life.instance_id,
@@ -301,7 +307,9 @@ class Sessions:
             arguments=list(order.arguments),
             environment=order.environment,
             display=order.display,
-            access_token=order.access_token,
+            access_token=order.access_token or files.token,
+            content_folder=files.folder,
+            content_host=files.host,
             instance_token=SecretStr(await self._office.instance_token(session)),
             link_url=self._link_url,
             ice_servers=self._ice_servers,

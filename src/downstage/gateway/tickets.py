@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from downstage.auth.tickets import TicketUse
 from downstage.contracts.identity import (
+    FileBound,
     InstanceTokenRequest,
     RedeemRequest,
     SeatTokenRequest,
@@ -18,6 +19,7 @@ from downstage.contracts.identity import (
     TokenAnswer,
 )
 from downstage.gateway.models import Seat, Session
+from downstage.gateway.stages import OwnStage
 from downstage.kernel.errors import InvalidToken, PlatformError, Unavailable
 from downstage.kernel.limits import SOCKET_TICKET_S
 from downstage.services.client import AsyncClient
@@ -89,6 +91,28 @@ class TicketOffice:
             ttl_s=self._link_seconds,
         )
         return (await self._token(self._identity.v1.instance_tokens.post(wanted))).token
+
+    async def files_token(self, session: Session, stage: OwnStage) -> str:
+        """What the session's application shows where files are.
+
+        It reads the stage's folder, and writes the stage, as far as the session's owner may.
+        """
+        wanted = InstanceTokenRequest(
+            instance_id=session.life.instance_id,
+            session_id=session.id,
+            tenant=session.tenant,
+            ttl_s=self._link_seconds,
+            owner=session.owner,
+            reach=[FileBound(path=stage.folder), FileBound(path=stage.path, writes=True)],
+        )
+        return (await self._token(self._identity.v1.instance_tokens.post(wanted))).token
+
+    async def end_files(self, instance_id: str) -> None:
+        """Let what an instance touched files with no longer count."""
+        try:
+            await self._identity.v1.instance_tokens[instance_id].delete()
+        except BaseServiceError as error:
+            raise _unavailable(error) from error
 
     async def seat_token(self, seat: Seat) -> str:
         """The value of the seat's cookie."""

@@ -93,6 +93,7 @@ class Planner:
             read_only=seen,
             display=request.display,
             access_token=request.access_token,
+            content_host=request.content_host,
             content_folder=Path(request.content_folder) if request.content_folder else None,
             ice_servers=tuple(request.ice_servers),
             network=declared.network,

@@ -37,6 +37,8 @@ class PlatformUrls:
     """By streamers of this machine: ``unix:///…``."""
     content: str = ""
     """By browsers, where users' files are shown as they are: another origin."""
+    content_folder: str = ""
+    """Of the socket by which instances of this machine reach files."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,8 @@ class Plan:
     """Folders of the Python environment, read-only."""
     content_folder: str | None = None
     """Holds `CONTENT_SOCKET`, the way to files; the folder, since a restart makes a new socket."""
+    content_host: str | None = None
+    """What addresses of such files call that service."""
     isolation: Isolation = "none"
     uid: int = 1000
     gid: int = 1000

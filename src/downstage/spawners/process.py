@@ -179,6 +179,7 @@ class ProcessSpawner:
             application_folder=str(spec.folder) if spec.folder else None,
             read_only=[str(path) for path in spec.read_only],
             python=probe.python_folders(),
+            content_host=spec.content_host,
             content_folder=str(spec.content_folder) if spec.content_folder else None,
             isolation=isolation.mode,
             uid=uid,

@@ -47,6 +47,8 @@ class InstanceSpec:
     access_token: SecretStr | None = None
     content_folder: Path | None = None
     """Where the socket is by which the application reaches files without any network."""
+    content_host: str | None = None
+    """What addresses of such files call that service."""
     ice_servers: tuple[dict[str, str], ...] = ()
     network: bool = False
     gpu: bool = False

@@ -84,6 +84,7 @@ def environment_of(plan: Plan, seams: Seams) -> dict[str, str]:
     if plan.content_folder is not None:
         content = "/run/content" if inside else plan.content_folder
         found["DOWNSTAGE_CONTENT_SOCKET"] = f"{content}/{CONTENT_SOCKET}"
+        found["DOWNSTAGE_CONTENT_HOST"] = plan.content_host or ""
     if seams.display is not None:
         found["DISPLAY"] = seams.display
         found["XAUTHORITY"] = str(app / "xauthority")
