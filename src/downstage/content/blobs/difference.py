@@ -98,7 +98,7 @@ class DifferenceSink:
         self._path = layout.temporary()
         self._descriptor = -1
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview, /) -> None:
         """See `sinks.Sink`."""
         self._hash.update(data)
         self._size += len(data)

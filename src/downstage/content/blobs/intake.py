@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import anyio
 
-from downstage.content.blobs.sinks import Sink
 from downstage.kernel.errors import DeadlineExceeded, TooLarge
 
-__all__ = ["BATCH", "Budget", "Intake", "in_worker", "paced"]
+__all__ = ["BATCH", "Budget", "Intake", "Target", "in_worker", "paced"]
 
 T = TypeVar("T")
 
@@ -36,6 +35,14 @@ async def paced(body: AsyncIterator[bytes], idle_s: float) -> AsyncIterator[byte
         except TimeoutError:
             raise DeadlineExceeded(f"Nothing came for {idle_s:g} seconds.") from None
         yield piece
+
+
+class Target(Protocol):
+    """Takes the bytes, in a worker's thread, one call at a time."""
+
+    def write(self, data: bytearray, /) -> None:
+        """Take the next bytes."""
+        ...
 
 
 class Budget:
@@ -69,17 +76,26 @@ class Intake:
         budget: shared by all bodies.
         sink: for this one.
         max_size: bytes allowed; None: any.
+        keep_partial: write also what came before the body failed.
     """
 
     def __init__(
-        self, pool: ThreadPoolExecutor, budget: Budget, sink: Sink, max_size: int | None
+        self,
+        pool: ThreadPoolExecutor,
+        budget: Budget,
+        sink: Target,
+        max_size: int | None,
+        *,
+        keep_partial: bool = False,
     ) -> None:
         self._pool = pool
         self._budget = budget
         self._sink = sink
         self._max_size = max_size
+        self._keep_partial = keep_partial
         self._writing: asyncio.Future[None] | None = None
         self._written = 0
+        self._is_broken = False
         self.size = 0
 
     async def pump(self, first: bytes | bytearray, rest: AsyncIterator[bytes]) -> None:
@@ -102,6 +118,14 @@ class Intake:
             await self._hand_over(batch)
             batch = bytearray()
             await self._rest()
+        except BaseException:
+            if self._keep_partial:
+                with anyio.CancelScope(shield=True):
+                    await self._leave()
+                    if not self._is_broken:
+                        await self._hand_over(batch)
+                        batch = bytearray()
+            raise
         finally:
             self._budget.give(len(batch))
             await self._leave()
@@ -122,7 +146,11 @@ class Intake:
             )
 
     def _write(self, batch: bytearray) -> None:
-        self._sink.write(batch)
+        try:
+            self._sink.write(batch)
+        except BaseException:
+            self._is_broken = True  # nothing may follow in its place
+            raise
 
     async def _rest(self) -> None:
         """Wait until the worker is done; the disk answers, so this has an end."""

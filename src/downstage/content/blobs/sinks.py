@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import blake3
@@ -16,10 +17,13 @@ from downstage.content.blobs.layout import Layout, disk_errors, write_all
 from downstage.content.blobs.protocol import Extent
 from downstage.kernel.chaos import point
 
-__all__ = ["Sink", "WholeSink", "start_writeback"]
+__all__ = ["FileSink", "RangeSink", "Sink", "WholeSink", "start_writeback"]
 
 WRITEBACK_EVERY = 8 * 1024 * 1024
 """Bytes after which the kernel is told to begin writing: the sync at the end is short then."""
+
+READ = 1024 * 1024
+"""Bytes read at a time."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _SYNC_FILE_RANGE_WRITE = 2
@@ -38,7 +42,7 @@ def start_writeback(descriptor: int, offset: int, length: int) -> None:
 class Sink(Protocol):
     """A body on its way in."""
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview, /) -> None:
         """Take the next bytes.
 
         Raises:
@@ -59,6 +63,72 @@ class Sink(Protocol):
         ...
 
 
+class RangeSink:
+    """Part of a file that exists, from *at* on; the file is another's.
+
+    Args:
+        descriptor: of the file.
+        at: where the body begins in it.
+    """
+
+    def __init__(self, descriptor: int, at: int) -> None:
+        self._descriptor = descriptor
+        self.at = at
+
+    def write(self, data: bytes | bytearray | memoryview, /) -> None:
+        """See `Sink`."""
+        with disk_errors(), memoryview(data) as view:
+            done = 0
+            while done < len(view):
+                done += os.pwrite(self._descriptor, view[done:], self.at + done)
+        self.at += len(data)
+
+
+class FileSink:
+    """A file that is there already: it gets a second name, and no copy.
+
+    Args:
+        layout: of the folder; the file lies on the same disk.
+        path: of the file; nobody writes to it any more.
+    """
+
+    def __init__(self, layout: Layout, path: Path) -> None:
+        self._layout = layout
+        self._path = path
+        self._link = layout.temporary()
+        self._digest = ""
+
+    def write(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Never: it is all there."""
+        raise NotImplementedError
+
+    def digest(self) -> str:
+        """See `Sink`."""
+        digest = blake3.blake3()
+        with self._path.open("rb", 0) as file:
+            while piece := file.read(READ):
+                digest.update(piece)
+        self._digest = digest.hexdigest()
+        return self._digest
+
+    def settle(self) -> Sequence[Extent]:
+        """See `Sink`."""
+        name = self._layout.blob_name(self._digest)
+        with disk_errors():
+            with self._path.open("rb", 0) as file:
+                os.fdatasync(file.fileno())
+                size = os.fstat(file.fileno()).st_size
+            self._link.hardlink_to(self._path)
+            point("content.blob.linked")
+            self._layout.settle(self._link, name)
+            point("content.blob.renamed")
+        return (Extent(name, 0, size),)
+
+    def abort(self) -> None:
+        """See `Sink`."""
+        self._link.unlink(missing_ok=True)
+
+
 class WholeSink:
     """One file for one content.
 
@@ -77,7 +147,7 @@ class WholeSink:
         self._size = 0
         self._started = 0
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview, /) -> None:
         """See `Sink`."""
         self._hash.update(data)
         with disk_errors():

@@ -12,13 +12,13 @@ import blake3
 from downstage.content.blobs import ledger
 from downstage.content.blobs.chunks import Recent
 from downstage.content.blobs.difference import LARGE, DifferenceSink, Earlier, chunks_of
-from downstage.content.blobs.intake import BATCH, Budget, Intake, in_worker, paced
+from downstage.content.blobs.intake import BATCH, Budget, Intake, Target, in_worker, paced
 from downstage.content.blobs.layout import RESERVE, Layout
 from downstage.content.blobs.packs import Packs
 from downstage.content.blobs.pins import Hold, Pins
 from downstage.content.blobs.protocol import INLINE_MAX, BlobRef, Body, Database, Extent
 from downstage.content.blobs.reading import ExtentReading, InlineReading, open_sources
-from downstage.content.blobs.sinks import Sink, WholeSink
+from downstage.content.blobs.sinks import FileSink, Sink, WholeSink
 from downstage.content.blobs.staging import Staging, Strays
 from downstage.kernel.errors import Damaged, NotFound, TooLarge
 from downstage.kernel.logging import get_logger
@@ -110,6 +110,54 @@ class DiskBlobs:
             return Staging(blake3.blake3(data).hexdigest(), len(data), inline=data)
         self.layout.check_room(max(size_hint or 0, len(first)))
         return await self._stage_large(first, rest, previous, size_hint, max_size)
+
+    async def stage_file(self, path: Path, *, previous: BlobRef | None = None) -> Staging:
+        """Stage a file on the same disk without copying it; it may be removed afterwards.
+
+        Args:
+            path: nobody may write to it any more: what is stored *is* that file.
+            previous: see `stage`.
+
+        Raises:
+            OutOfSpace: the disk is full.
+        """
+        size = (await in_worker(self.pool, path.stat)).st_size
+        as_differences = previous is not None and min(previous.size, size) >= self._large
+        if size <= INLINE_MAX or as_differences:
+            return await self.stage(
+                _file_pieces(self.pool, path), previous=previous, size_hint=size
+            )
+        hold = Hold(self.pins)
+        sink = FileSink(self.layout, path)
+        try:
+            return await in_worker(self.pool, lambda: self._settle(sink, size, hold))
+        except BaseException:
+            hold.release()
+            raise
+        finally:
+            await in_worker(self.pool, sink.abort)
+
+    async def take(
+        self,
+        body: AsyncIterator[bytes],
+        target: Target,
+        *,
+        max_size: int | None = None,
+        idle_s: float | None = None,
+        keep_partial: bool = False,
+    ) -> int:
+        """Pass a body on to *target*, within the bounds that hold for all; its size, bytes.
+
+        Args:
+            body: the pieces as they come.
+            target: takes them.
+            max_size: bytes allowed.
+            idle_s: see `stage`.
+            keep_partial: pass on also what came before a failure.
+        """
+        intake = Intake(self.pool, self._budget, target, max_size, keep_partial=keep_partial)
+        await intake.pump(b"", paced(body, self._idle_s if idle_s is None else idle_s))
+        return intake.size
 
     async def open(self, ref: BlobRef) -> InlineReading | ExtentReading:
         """See `protocol.BlobStore`."""
@@ -217,6 +265,12 @@ class DiskBlobs:
             return Staging(digest, size, hold=hold)
         extents = sink.settle()
         return Staging(digest, size, extents=extents, hold=hold, strays=self.strays)
+
+
+async def _file_pieces(pool: ThreadPoolExecutor, path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb", 0) as file:
+        while piece := await in_worker(pool, lambda: file.read(BATCH)):
+            yield piece
 
 
 async def _once(body: bytes) -> AsyncIterator[bytes]:
