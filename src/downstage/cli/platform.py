@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio
 import anyio.abc
 
+from downstage.cli.origin import FilesPorts, open_files_ports
 from downstage.cli.tls import TlsProxy
 from downstage.kernel.errors import SetupError
 from downstage.kernel.logging import get_logger
@@ -38,6 +39,23 @@ class RunningPlatform:
     host: ServiceHost
     urls: PlatformUrls
     operator_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Ports:
+    """What is open, before anything answers there."""
+
+    public: socket.socket
+    operator: socket.socket
+    link: socket.socket
+    files: FilesPorts | None
+
+    def origin_behind_tls(self) -> tuple[int, int] | None:
+        """Port to open in front of the content origin, and where it is behind that."""
+        origin = None if self.files is None else self.files.origin
+        if origin is None or origin.outer_port is None:
+            return None
+        return origin.outer_port, origin.listening.getsockname()[1]
 
 
 def is_loopback(host: str) -> bool:
@@ -88,7 +106,11 @@ async def run_platform(
     inner = open_port("127.0.0.1", 0) if tls else _open_public(settings)
     operator = open_port("127.0.0.1", settings.platform.operator_port)
     link = open_unix(data / "run" / "platform.sock")
-    urls = PlatformUrls(_public_url(settings, inner), f"unix://{data}/run/platform.sock")
+    public_url = _public_url(settings, inner)
+    files = open_files_ports(settings, data, public_url) if "content" in services else None
+    urls = PlatformUrls(
+        public_url, f"unix://{data}/run/platform.sock", files.origin.url if files else ""
+    )
     operator_url = f"http://127.0.0.1:{operator.getsockname()[1]}"
     with hosted(enabled=settings.extensions.omni) as before_import:
         host = ServiceHost(
@@ -99,9 +121,10 @@ async def run_platform(
             before_import=before_import,
         )
         async with host.run(), anyio.create_task_group() as tasks:
-            servers = _servers(settings, host, inner, operator, link, behind_tls=tls is not None)
+            ports = _Ports(inner, operator, link, files)
+            servers = _servers(settings, host, ports, behind_tls=tls is not None)
             try:
-                await _start_servers(tasks, servers, tls, inner.getsockname()[1])
+                await _start_servers(tasks, servers, tls, ports)
                 _write_facts(data, urls, operator_url)
                 yield RunningPlatform(host, urls, operator_url)
             finally:
@@ -115,14 +138,15 @@ async def run_platform(
 
 
 async def _start_servers(
-    tasks: anyio.abc.TaskGroup, servers: list[Server], tls: TlsProxy | None, inner: int
+    tasks: anyio.abc.TaskGroup, servers: list[Server], tls: TlsProxy | None, ports: _Ports
 ) -> None:
     for server in servers:
         tasks.start_soon(server.run)
     for server in servers:
         await server.wait_started()
     if tls:
-        await tls.start(tasks, inner)
+        inner = ports.public.getsockname()[1]
+        await tls.start(tasks, inner, ports.origin_behind_tls())
 
 
 async def stop_signal() -> signal.Signals:
@@ -197,9 +221,7 @@ def _public_url(settings: Settings, inner: socket.socket) -> str:
 def _servers(
     settings: Settings,
     host: ServiceHost,
-    public: socket.socket,
-    operator: socket.socket,
-    link: socket.socket,
+    ports: _Ports,
     *,
     behind_tls: bool,
 ) -> list[Server]:
@@ -214,11 +236,13 @@ def _servers(
     # A service that is served alone is called by others, who need its internal routes too.
     face = host.app(names[0]) if len(names) == 1 else host.public_app
     servers = [
-        Server(face, [public], trusted=trusted, certificate=certificate),
-        Server(operator_app(host), [operator]),
+        Server(face, [ports.public], trusted=trusted, certificate=certificate),
+        Server(operator_app(host), [ports.operator]),
     ]
     if "gateway" in names:
-        servers.append(Server(host.app("gateway"), [link]))
+        servers.append(Server(host.app("gateway"), [ports.link]))
+    if ports.files is not None:
+        servers += ports.files.servers(host, trusted, certificate)
     return servers
 
 
@@ -229,6 +253,7 @@ def _write_facts(data: Path, urls: PlatformUrls, operator_url: str) -> None:
         "url": urls.public,
         "link": urls.link,
         "operator_url": operator_url,
+        "content_url": urls.content,
     }
     path = data / "run" / "platform.json"
     path.write_text(json.dumps(facts), encoding="utf-8")

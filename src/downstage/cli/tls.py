@@ -38,8 +38,15 @@ class TlsProxy:
         """The authority's certificate: browsers that import it trust this platform."""
         return self._home / "caddy" / "pki" / "authorities" / "local" / "root.crt"
 
-    async def start(self, tasks: anyio.abc.TaskGroup, inner_port: int) -> None:
+    async def start(
+        self,
+        tasks: anyio.abc.TaskGroup,
+        inner_port: int,
+        origin: tuple[int, int] | None = None,
+    ) -> None:
         """Start Caddy and return once it shows a certificate for each name.
+
+        *origin*: the port of the content origin, and ours behind it.
 
         Raises:
             SetupError: it ended or did not listen in time; says what it printed last.
@@ -49,7 +56,7 @@ class TlsProxy:
         platform = self._settings.platform
         names = public_names(self._settings)
         config.write_text(
-            json.dumps(caddy_config(platform.host, platform.port, names, inner_port)),
+            json.dumps(caddy_config(platform.host, platform.port, names, inner_port, origin)),
             encoding="utf-8",
         )
         environment = {
@@ -134,11 +141,32 @@ def public_names(settings: Settings) -> list[str]:
     return sorted(names)
 
 
-def caddy_config(host: str, port: int, names: list[str], inner_port: int) -> dict[str, object]:
+def caddy_config(
+    host: str, port: int, names: list[str], inner_port: int, origin: tuple[int, int] | None = None
+) -> dict[str, object]:
     """Caddy's JSON configuration: no admin port, own issuer, one upstream, HTTP/1.1 and 2.
 
     Identity headers of clients are dropped; only Caddy itself says who called.
     """
+    servers = {"downstage": _server(host, port, names, inner_port)}
+    if origin is not None:
+        servers["content"] = _server(host, origin[0], names, origin[1])
+    policy = {"subjects": names, "issuers": [{"module": "internal"}]}
+    return {
+        "admin": {"disabled": True, "config": {"persist": False}},
+        "logging": {"logs": {"default": {"level": "WARN"}}},
+        "apps": {
+            "http": {"servers": servers},
+            "tls": {
+                "automation": {"policies": [policy]},
+                "certificates": {"automate": names},
+            },
+            "pki": {"certificate_authorities": {"local": {"install_trust": False}}},
+        },
+    }
+
+
+def _server(host: str, port: int, names: list[str], inner_port: int) -> dict[str, object]:
     dropped = ["X-Forwarded-User", "X-Forwarded-Email", "X-Remote-User", "Forwarded"]
     proxy = {
         "handler": "reverse_proxy",
@@ -146,25 +174,12 @@ def caddy_config(host: str, port: int, names: list[str], inner_port: int) -> dic
         "flush_interval": -1,
         "headers": {"request": {"delete": dropped}},
     }
-    server = {
+    return {
         "listen": [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"],
         "routes": [{"handle": [proxy]}],
         "tls_connection_policies": [{"default_sni": names[0]}],
         "automatic_https": {"disable_redirects": True},
         "protocols": ["h1", "h2"],
-    }
-    policy = {"subjects": names, "issuers": [{"module": "internal"}]}
-    return {
-        "admin": {"disabled": True, "config": {"persist": False}},
-        "logging": {"logs": {"default": {"level": "WARN"}}},
-        "apps": {
-            "http": {"servers": {"downstage": server}},
-            "tls": {
-                "automation": {"policies": [policy]},
-                "certificates": {"automate": names},
-            },
-            "pki": {"certificate_authorities": {"local": {"install_trust": False}}},
-        },
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Protocol
@@ -246,30 +246,24 @@ class Files:
         await _send_whole(asked.send, 204, [CAPABLE], None)
 
 
+@dataclass(slots=True)
 class _Request:
     """One request, read."""
 
-    __slots__ = ("caller", "headers", "is_head", "part", "path", "query", "receive", "send")
+    method: str
+    path: str
+    query: Query
+    headers: Headers
+    caller: Caller
+    receive: Receive
+    send: Send
+    part: tuple[int, int] | None = None
+    """First byte, and the one after the last, where a part is asked for."""
 
-    def __init__(
-        self,
-        method: str,
-        path: str,
-        query: Query,
-        headers: Headers,
-        caller: Caller,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        self.is_head = method == "HEAD"
-        self.path = path
-        self.query = query
-        self.headers = headers
-        self.caller = caller
-        self.receive = receive
-        self.send = send
-        self.part: tuple[int, int] | None = None
-        """First byte, and the one after the last, where a part is asked for."""
+    @property
+    def is_head(self) -> bool:
+        """Whether only the answer's head is wanted."""
+        return self.method == "HEAD"
 
 
 def _part(asked: _Request, entry: Entry) -> tuple[int, int] | None:

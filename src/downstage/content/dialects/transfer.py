@@ -16,7 +16,7 @@ from typing import Self
 
 from starlette.types import Receive, Send
 
-from downstage.content.blobs.protocol import BlobReading
+from downstage.content.open_file import Reading
 from downstage.kernel.errors import DeadlineExceeded, InvalidInput
 
 __all__ = ["CutShort", "Idle", "body_of", "send_file", "send_pieces", "send_reading"]
@@ -103,7 +103,7 @@ async def body_of(receive: Receive, idle: Idle) -> AsyncGenerator[bytes]:
             yield piece
 
 
-async def send_reading(send: Send, reading: BlobReading, start: int, stop: int, idle: Idle) -> None:
+async def send_reading(send: Send, reading: Reading, start: int, stop: int, idle: Idle) -> None:
     """Send bytes *start* to *stop* of *reading*, and end the answer."""
     if reading.data is not None:
         body = reading.data[start:stop]
