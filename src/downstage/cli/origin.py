@@ -38,6 +38,8 @@ class FilesPorts:
     """What is open for files alone."""
 
     origin: ContentOrigin
+    folder: Path
+    """Holds the socket of instances; they see nothing else of the data."""
     instances: socket.socket
     """By which instances reach files without any network."""
 
@@ -64,7 +66,7 @@ def open_files_ports(settings: Settings, data: Path, public_url: str) -> FilesPo
     origin = _open_origin(settings, public_url)
     instances = open_unix(folder / CONTENT_SOCKET)
     (folder / CONTENT_SOCKET).chmod(SOCKET_MODE)
-    return FilesPorts(origin, instances)
+    return FilesPorts(origin, folder, instances)
 
 
 def _open_origin(settings: Settings, public_url: str) -> ContentOrigin:

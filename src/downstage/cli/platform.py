@@ -109,7 +109,10 @@ async def run_platform(
     public_url = _public_url(settings, inner)
     files = open_files_ports(settings, data, public_url) if "content" in services else None
     urls = PlatformUrls(
-        public_url, f"unix://{data}/run/platform.sock", files.origin.url if files else ""
+        public_url,
+        f"unix://{data}/run/platform.sock",
+        content=files.origin.url if files else "",
+        content_folder=str(files.folder) if files else "",
     )
     operator_url = f"http://127.0.0.1:{operator.getsockname()[1]}"
     with hosted(enabled=settings.extensions.omni) as before_import:
