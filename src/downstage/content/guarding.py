@@ -11,7 +11,7 @@ from downstage.content.model import Access, AclEntry, Caller, Grant, Lock, Usage
 from downstage.content.tree import Trail
 from downstage.content.writer import Change
 from downstage.kernel.errors import Forbidden, InvalidField, Locked, NotFound, WrongType
-from downstage.kernel.ids import new_secret
+from downstage.kernel.ids import new_secret, new_uuid
 
 __all__ = [
     "acl_of",
@@ -45,7 +45,7 @@ def lock(edit: Edit, path: str, *, lease_s: float, etag: str, shared_note: str) 
     own = locks.held_on(edit.db, (trail.node.id,), edit.now)
     held = locks.Held(
         node=trail.node.id,
-        token=own[0].token if own else new_secret(),
+        token=own[0].token if own else new_uuid(),
         owner=edit.by,
         subject=edit.caller.subject,
         client=edit.caller.client_id,
