@@ -17,7 +17,7 @@ from downstage.content.model import Caller, Entry, Event, EventKind, Scope
 from downstage.content.writer import Recorded
 from downstage.kernel.errors import Gone
 
-__all__ = ["MAX_BUFFER", "Hub", "Subscription", "forget_old", "read_since"]
+__all__ = ["MAX_BUFFER", "Calling", "Hub", "Subscription", "forget_old", "read_since"]
 
 MAX_BUFFER = 4096
 """Events that wait for one subscriber."""
@@ -81,6 +81,19 @@ class Subscription:
         event = self._buffer.popleft()
         self.seq = event.seq
         return event
+
+
+class Calling(Subscription):
+    """Hands its events to *take* as they happen, on the loop, instead of letting them wait."""
+
+    def __init__(self, watch: Watch, seq: int, take: Callable[[Event], None]) -> None:
+        super().__init__(watch, seq)
+        self._take = take
+
+    def push(self, event: Event) -> None:
+        """See `Subscription`."""
+        self.seq = event.seq
+        self._take(event)
 
 
 class Hub:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from downstage.content import guarding, locks, removal
+from downstage.content import guarding, locks, removal, versions
 from downstage.content.blobs.store import DiskBlobs
+from downstage.content.channels import Channels
 from downstage.content.database import ContentDatabase
 from downstage.content.edit import Edit
-from downstage.content.events import Hub, Subscription, Watch, forget_old, read_since
-from downstage.content.model import Access, Caller, Entry, Event, Scope
+from downstage.content.events import Calling, Hub, Subscription, Watch, forget_old, read_since
+from downstage.content.model import ANY, Access, Caller, Entry, Event, Scope
+from downstage.content.uploads import Uploads
 from downstage.content.views import Mirrors, Views
 from downstage.content.writer import Change, Recorded
 from downstage.kernel.clock import Clock
@@ -50,6 +52,8 @@ class Ground:
             housekeeping=self._keep_house,
         )
         self.blobs = DiskBlobs(folder, self.database)
+        self.uploads = Uploads(self.blobs, self, lambda: locks.moment(clock).ns // 10**9)
+        self.channels = Channels(self)
         self._views = Views(self.database, self._mirrors, self._now)
         self._mirrors.renew(self.database.near, {"acl", "lock"})
         self._hub.published = self.database.seq
@@ -57,9 +61,11 @@ class Ground:
     async def start(self) -> None:
         """Recover what a crash left; called by `open_content`."""
         await self.blobs.start()
+        await self.uploads.start()
 
     async def close(self) -> None:
         """Finish what waits, end the subscriptions, close the files; idempotent."""
+        self.channels.close()
         self._hub.close()
         await self.database.close()
         await self.blobs.close()
@@ -100,6 +106,23 @@ class Ground:
         finally:
             hub.remove(subscription)
 
+    @contextmanager
+    def watch(self, caller: Caller, path: str, take: Callable[[Event], None]) -> Generator[int]:
+        """Hand what happens to the thing at *path* to *take*, on the loop, at once; gives its id.
+
+        Raises:
+            NotFound: there is nothing, or nothing that may be read.
+        """
+        with self._views.edit(caller) as edit:
+            trail = edit.find(path, Access.READ)
+        watched = Watch(caller, trail.node.id, trail.path, trail.ids, "node")
+        subscription = Calling(watched, self._hub.published, take)
+        self._hub.add(subscription)
+        try:
+            yield trail.node.id
+        finally:
+            self._hub.remove(subscription)
+
     async def _catch_up(self, hub: Hub, subscription: Subscription, since: int, upto: int) -> None:
         """Hand out the past, then what happened meanwhile, then the present."""
         later = list[Recorded]()
@@ -116,6 +139,10 @@ class Ground:
             for recorded in (*past, *later):
                 hub.offer(subscription, recorded)
         hub.add(subscription)
+
+    async def check_upload(self, caller: Caller, path: str, size: int | None) -> None:
+        """Raise what writing *size* bytes to *path* would raise now: rights, locks, quota."""
+        await self.look(caller, lambda edit: versions.refuse_put(edit, path, size or 0, ANY))
 
     # For the methods, and for the parts that stand beside the tree.
 

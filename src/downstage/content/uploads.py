@@ -23,7 +23,8 @@ import anyio
 
 from downstage.content import upload_rows as rows
 from downstage.content.blobs.intake import in_worker
-from downstage.content.blobs.protocol import BlobRef, Staged
+from downstage.content.blobs.protocol import BlobRef
+from downstage.content.blobs.staging import Staging
 from downstage.content.blobs.store import DiskBlobs
 from downstage.content.model import Caller
 from downstage.content.upload_files import UploadFiles
@@ -247,7 +248,7 @@ class Uploads:
         *,
         parts: Sequence[tuple[int, str]] | None = None,
         previous: BlobRef | None = None,
-    ) -> AsyncGenerator[Staged]:
+    ) -> AsyncGenerator[Staging]:
         """All of it, staged, to be written inside the block; then the upload is over.
 
         If the block raises, the upload stays and can be finished again.
@@ -364,7 +365,7 @@ class Uploads:
         upload: Upload,
         parts: Sequence[tuple[int, str]] | None,
         previous: BlobRef | None,
-    ) -> Staged:
+    ) -> Staging:
         if upload.shape == "range":
             rows.check_complete(upload)
             if not upload.parts:
