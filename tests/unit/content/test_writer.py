@@ -1,0 +1,172 @@
+"""The writer: groups, savepoints, full disks, order."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import anyio
+import pytest
+
+from downstage.content import writer
+from downstage.content.database import NAME
+from downstage.content.model import Caller, Condition
+from downstage.content.service import Content, open_content
+from downstage.content.writer import Change
+from downstage.kernel.errors import (
+    AlreadyExists,
+    OutOfSpace,
+    SetupError,
+    Unavailable,
+    VersionMismatch,
+)
+
+pytestmark = [pytest.mark.unit, pytest.mark.anyio]
+
+
+async def test_C07_of_two_writers_with_one_etag_one_wins(content: Content, uta: Caller) -> None:
+    outcomes: list[str] = []
+
+    async def write(body: bytes, condition: Condition) -> None:
+        try:
+            outcomes.append((await content.write(uta, "/f", body, condition=condition)).etag)
+        except VersionMismatch:
+            outcomes.append("stale")
+
+    condition = Condition(if_none_match_any=True)
+    for turn in range(3):
+        outcomes.clear()
+        async with anyio.create_task_group() as tasks:
+            for n in range(20):
+                tasks.start_soon(write, b"%d, %d" % (turn, n), condition)
+        assert outcomes.count("stale") == 19
+        (winner,) = set(outcomes) - {"stale"}
+        assert (await content.stat(uta, "/f")).etag == winner
+        condition = Condition(if_match=(winner,))
+    assert (await content.stat(uta, "/f")).version == 3
+
+
+async def test_what_waits_is_committed_together(content: Content, uta: Caller) -> None:
+    commits = 0
+    point = writer.point
+
+    def counted(name: str) -> None:
+        nonlocal commits
+        commits += name == "content.commit.after"
+        point(name)
+
+    await content.create_folder(uta, "/d")
+    writer.point = counted
+    try:
+        async with anyio.create_task_group() as tasks:
+            for n in range(200):
+                tasks.start_soon(content.write, uta, f"/d/{n}", b"1")
+    finally:
+        writer.point = point
+    assert commits < 100
+    assert (await content.usage(uta, "/d")).nodes == 200
+
+
+async def test_one_that_fails_takes_nothing_with_it(content: Content, uta: Caller) -> None:
+    def fails(change: Change) -> None:
+        change.db.execute("DELETE FROM node")
+        change.next_seq()
+        raise AlreadyExists("no")
+
+    seq = await content.seq()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(content.write, uta, "/a", b"1")
+        with pytest.raises(AlreadyExists):
+            await content.database.change(fails)
+        tasks.start_soon(content.write, uta, "/b", b"1")
+    assert [e.name for e in (await content.list(uta, "/")).entries] == ["a", "b"]
+    assert await content.seq() == seq + 2
+
+
+async def test_S05_a_full_disk_refuses_what_does_not_fit_and_goes_on(
+    content: Content, uta: Caller
+) -> None:
+    def full(change: Change) -> None:
+        change.db.execute("DELETE FROM node")
+        # What SQLite does by itself at SQLITE_FULL.
+        change.db.execute("ROLLBACK")
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    refused = 0
+
+    async def fails() -> None:
+        nonlocal refused
+        with pytest.raises(OutOfSpace):
+            await content.database.change(full)
+        refused += 1
+
+    async with anyio.create_task_group() as tasks:
+        for n in range(10):
+            tasks.start_soon(content.write, uta, f"/{n}", b"1")
+            tasks.start_soon(fails)
+    assert refused == 10
+    assert len((await content.list(uta, "/")).entries) == 10
+    await content.write(uta, "/after", b"1")
+
+
+async def test_too_much_waiting_is_refused(
+    content: Content, uta: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await content.create_folder(uta, "/d")
+    monkeypatch.setattr(writer, "MAX_WAITING", 4)
+    refused = 0
+
+    async def write(n: int) -> None:
+        nonlocal refused
+        try:
+            await content.write(uta, f"/d/{n}", b"1")
+        except Unavailable:
+            refused += 1
+
+    async with anyio.create_task_group() as tasks:
+        for n in range(32):
+            tasks.start_soon(write, n)
+    assert refused
+    assert (await content.usage(uta, "/d")).nodes == 32 - refused
+
+
+async def test_who_stops_waiting_has_it_done_anyway(content: Content, uta: Caller) -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await content.database.write(lambda db: None)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(content.write, uta, "/f", b"1")
+        await anyio.sleep(0)
+        tasks.cancel_scope.cancel()
+    await content.write(uta, "/g", b"1")
+
+
+async def test_a_reading_sees_every_write_that_was_answered(content: Content, uta: Caller) -> None:
+    """Folders change places under a reader that remembers where they were."""
+    await content.write(uta, "/a/f", b"1")
+    for n in range(30):
+        old, new = ("/a", "/b") if n % 2 == 0 else ("/b", "/a")
+        await content.stat(uta, f"{old}/f")
+        await content.move(uta, old, new)
+        assert (await content.stat(uta, f"{new}/f")).path == f"{new}/f"
+        (gone,) = content.stat_many(uta, [(f"{old}/f", 0)])
+        assert isinstance(gone, Exception)
+
+
+async def test_after_closing_nothing_is_taken(data, clock, uta: Caller) -> None:
+    content = await open_content(data, clock=clock)
+    await content.close()
+    await content.close()
+    with pytest.raises(Unavailable):
+        await content.database.write(lambda db: None)
+
+
+async def test_a_database_of_a_later_version_is_left_alone(data, clock) -> None:
+    content = await open_content(data, clock=clock)
+    await content.close()
+    with sqlite3.connect(data / NAME) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(SetupError):
+        await open_content(data, clock=clock)
