@@ -25,7 +25,7 @@ from downstage.contracts.identity import (
 )
 from downstage.identity.routes import answer_of
 from downstage.identity.service import IdentityService
-from downstage.kernel.errors import InvalidField
+from downstage.kernel.errors import Forbidden, InvalidField
 from downstage.kernel.limits import JOIN_CODE_S, SOCKET_TICKET_S
 from downstage.services.facilities.principal import require
 from downstage.services.openapi import refusals
@@ -36,7 +36,6 @@ __all__ = ["internal_router"]
 Service = Annotated[Principal, Depends(require(kinds=("service",)))]
 Gatekeeper = Annotated[Principal, Depends(require("tickets:write", kinds=("service",)))]
 Clerk = Annotated[Principal, Depends(require("users:read", kinds=("service",)))]
-Launcher = Annotated[Principal, Depends(require("instances:write", kinds=("service",)))]
 LONGEST_S = {"join": JOIN_CODE_S, "signalling": SOCKET_TICKET_S, "media": SOCKET_TICKET_S}
 
 
@@ -86,14 +85,14 @@ def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
         secret = body.boot_secret.get_secret_value()
         return answer_of(await service.issue.for_service(body.service, secret, body.act))
 
-    async def instance_token(body: InstanceTokenRequest, caller: Launcher) -> TokenAnswer:
-        """The token of one instance."""
-        del caller
+    async def instance_token(body: InstanceTokenRequest, caller: Service) -> TokenAnswer:
+        """The token of one instance; the keeper of files may ask for one that reaches files."""
+        _check_launcher(caller, files=body.reach is not None)
         return answer_of(await service.issue.for_instance(body))
 
-    async def end_instance(instance_id: str, caller: Launcher) -> None:
+    async def end_instance(instance_id: str, caller: Service) -> None:
         """End what an instance touches files with."""
-        del caller
+        _check_launcher(caller, files=True)
         await service.issue.revoke_instance(instance_id)
 
     async def directory(
@@ -137,6 +136,16 @@ def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
     router.post("/v1/sign-ins", responses=refusals(401, 429))(sign_in)
     router.post("/v1/files-keys/open", responses=refusals(404))(open_files_key)
     router.get("/v1/revocations")(revocations)
+
+
+def _check_launcher(caller: Principal, *, files: bool) -> None:
+    """Whoever starts instances makes their tokens; whoever mints tickets, those for *files*.
+
+    Raises:
+        Forbidden: neither.
+    """
+    if not caller.may("instances:write") and not (files and caller.may("tickets:write")):
+        raise Forbidden("This needs the scope instances:write.", scope="instances:write")
 
 
 def _check(body: TicketRequest) -> None:
