@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from downstage.client.places import Place
+from downstage.client.places import SERVER_SCHEMES, Place
 from downstage.client.providers.provider import Provider
 from downstage.kernel.errors import NotSupported
 
@@ -24,4 +24,13 @@ async def make_provider(client: Client, place: Place) -> Provider:
         from downstage.client.providers.file import FileProvider
 
         return FileProvider()
+    if place.scheme in SERVER_SCHEMES:
+        return _server(client, place)
     raise NotSupported(f"Nothing here speaks {place.scheme}:.")
+
+
+def _server(client: Client, place: Place) -> Provider:
+    from downstage.client.origins import Origin
+    from downstage.client.providers.server import ServerProvider
+
+    return ServerProvider(Origin.of(place), place.origin, client.options, client.callbacks)
