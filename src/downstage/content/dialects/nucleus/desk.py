@@ -46,6 +46,8 @@ class Desk:
     accounts: Accounts
     spool: Spool
     clock: Clock
+    grace_s: float = 30.0
+    """How long locks outlive the connection that took them."""
 
     async def principal(self, token: object) -> Principal:
         """Who *token* proves.

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from downstage.content import names
 from downstage.content.model import Entry
 from downstage.kernel.errors import BadUrl, InvalidField, NotFound, NotSupported
 
 __all__ = ["Address", "read_address", "wire_path"]
 
-MAX_PATH = 4096
 MAIN_BRANCHES = frozenset({None, "", "default"})
 
 
@@ -40,7 +40,7 @@ def read_address(value: object) -> Address:
     """A path alone, or ``{path, branch?, checkpoint?}``.
 
     Raises:
-        BadUrl: no path of this server; what a name may be is for the domain to say.
+        BadUrl: no path of this server.
         NotSupported: a branch; there is one alone.
         InvalidField: a checkpoint that is no number.
     """
@@ -63,14 +63,14 @@ def as_folder(path: str) -> str:
 
 
 def _address(path: object, checkpoint: int) -> Address:
-    if not isinstance(path, str) or not path.startswith("/") or len(path) > MAX_PATH:
-        raise BadUrl("A path here begins with a slash and has at most 4096 characters.")
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise BadUrl("A path here is a text that begins with a slash.")
     if path == "/":
         return Address("/", True, checkpoint)
     bare = path.removesuffix("/")
-    if bare.endswith("/") or "\0" in bare or "\\" in bare:
-        raise BadUrl("That is no path here.")
-    return Address(bare, bare != path, checkpoint)
+    if bare.endswith("/"):
+        raise BadUrl("A path holds no empty name.")
+    return Address(names.join(names.parse(bare)), bare != path, checkpoint)
 
 
 def _checkpoint(value: object) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import anyio
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from downstage.auth.principal import Principal
 from downstage.content.dialects.nucleus import auth, discovery
@@ -37,6 +39,8 @@ MOST_UNPROVEN = 4
 """The same of sockets for commands whose address held no token that counts: messages there are
 large, whoever sends them."""
 MAX_QUERY = 32 * 1024
+STOP_S = 2.0
+GOING_AWAY = 1012
 
 
 class Doorkeeper:
@@ -64,16 +68,25 @@ class Nucleus:
         accounts: identity.
         folder: its own, for uploads under way; what is in it goes at the first upload.
         clock: of the platform.
+        grace_s: how long locks outlive the connection that took them.
     """
 
     def __init__(
-        self, content: Content, gate: Doorkeeper, accounts: Accounts, folder: Path, clock: Clock
+        self,
+        content: Content,
+        gate: Doorkeeper,
+        accounts: Accounts,
+        folder: Path,
+        clock: Clock,
+        *,
+        grace_s: float,
     ) -> None:
         self._spool = Spool(folder, clock)
-        self._desk = Desk(content, gate, accounts, self._spool, clock)
+        self._desk = Desk(content, gate, accounts, self._spool, clock, grace_s)
         self._transfer = Transfer(self._desk)
         self._strangers = 0
         self._unproven = 0
+        self._open = set[anyio.CancelScope]()
 
     def fronts(self) -> list[tuple[str, ASGIApp, int]]:
         """Path, application, and most bytes of a message there."""
@@ -88,6 +101,27 @@ class Nucleus:
     async def run(self) -> None:
         """Drop uploads that nobody goes on with, until cancelled."""
         await self._spool.run()
+
+    async def stop(self) -> None:
+        """End every socket; their clients dial again elsewhere, or later."""
+        for scope in self._open:
+            scope.cancel()
+        with anyio.move_on_after(STOP_S):
+            while self._open:
+                await anyio.sleep(0.01)
+
+    async def _until_stopped(
+        self, websocket: WebSocket, serve: Callable[[], Awaitable[None]]
+    ) -> None:
+        with anyio.CancelScope() as scope:
+            self._open.add(scope)
+            try:
+                await serve()
+            finally:
+                self._open.discard(scope)
+        if scope.cancelled_caught:
+            with suppress(WebSocketDisconnect, RuntimeError):
+                await websocket.close(GOING_AWAY, "going-away")
 
     async def _discovery(self, scope: Scope, receive: Receive, send: Send) -> None:
         websocket = _socket(scope, receive, send)
@@ -117,7 +151,7 @@ class Nucleus:
     async def _serve_sows(self, websocket: WebSocket, handle: Handler) -> None:
         self._strangers += 1
         try:
-            await SowsSocket(websocket, handle).serve()
+            await self._until_stopped(websocket, SowsSocket(websocket, handle).serve)
         finally:
             self._strangers -= 1
 
@@ -128,7 +162,8 @@ class Nucleus:
         origin = await self._enter(websocket, is_known or self._unproven < MOST_UNPROVEN)
         self._unproven += not is_known
         try:
-            await Session(websocket, self._desk, origin.base, token).serve()
+            session = Session(websocket, self._desk, origin.base, token)
+            await self._until_stopped(websocket, session.serve)
         finally:
             self._unproven -= not is_known
 

@@ -42,6 +42,7 @@ MAX_UNKNOWN = 64 * 1024
 """The same before anybody has proven who they are."""
 AUTHORIZE_S = 15.0
 COMMAND_S = 300.0
+RELEASE_S = 10.0
 RECHECK_S = 2.0
 """A token is checked again this often: one that was revoked ends what it began."""
 PART = 5 * 1024 * 1024
@@ -122,8 +123,14 @@ class Session:
                 tasks.cancel_scope.cancel()
             await self._pipe.close()
         finally:
-            with anyio.CancelScope(shield=True):
-                await self._desk.content.release_client(self._client_id)
+            with anyio.CancelScope(shield=True), anyio.move_on_after(RELEASE_S):
+                await self._release()
+
+    async def _release(self) -> None:
+        try:
+            await self._desk.content.release_client(self._client_id, grace_s=self._desk.grace_s)
+        except PlatformError as error:  # its locks end with their leases
+            log.warning("nucleus.locks_kept", code=error.code)
 
     async def _take(self, message: bytes, tasks: anyio.abc.TaskGroup) -> None:
         try:
