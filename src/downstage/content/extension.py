@@ -105,6 +105,7 @@ class Extension(IExt):
             IdentityAccounts(context.client("identity"), uri),
             folder / "nucleus",
             context.clock,
+            grace_s=context.settings.content.lock_grace.total_seconds(),
         )
         for path, app, max_message in nucleus.fronts():
             context.front(path, app, max_message=max_message)
