@@ -10,14 +10,17 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.to_thread
 
-from downstage.content.dialects import operations, pushing
+from downstage.content.credentials import Credentials, IdentityService
+from downstage.content.dialects import operations, pushing, s3, webdav
 from downstage.content.dialects.http import PREFIX, Files
 from downstage.content.dialects.nucleus.accounts import IdentityAccounts
 from downstage.content.dialects.nucleus.routes import Doorkeeper, Nucleus
 from downstage.content.dialects.origin import Links, Origin
+from downstage.content.dialects.s3 import S3
 from downstage.content.dialects.signing import Signer
 from downstage.content.dialects.socket import PATH, FilesSocket
 from downstage.content.dialects.tickets import Tickets
+from downstage.content.dialects.webdav import WebDav
 from downstage.content.directory import Callers, IdentityDirectory
 from downstage.content.service import Content, open_content
 from downstage.contracts.content import MAX_FRAME
@@ -93,7 +96,20 @@ class Extension(IExt):
         context.front(PREFIX, files)
         context.front(PATH, socket, max_message=MAX_FRAME)
         context.start(socket.run, name="tokens")
+        self._wire_protocols(context, content, callers, idle_s)
         self._wire_nucleus(context, content, callers)
+
+    @staticmethod
+    def _wire_protocols(
+        context: ServiceContext, content: Content, callers: Callers, idle_s: float
+    ) -> None:
+        """WebDAV and S3."""
+        identity = IdentityService(context.client("identity"))
+        credentials = Credentials(context.app.state.authenticator, callers, identity, context.clock)
+        dav = WebDav(content, credentials, idle_s=idle_s)
+        keys = S3(content, content.uploads, credentials, context.clock, idle_s=idle_s)
+        context.front(webdav.PREFIX, dav)
+        context.front(s3.PREFIX, keys)
 
     def _wire_nucleus(self, context: ServiceContext, content: Content, callers: Callers) -> None:
         """``omniverse://``, below ``/omni``."""

@@ -10,21 +10,22 @@ from urllib.parse import unquote_to_bytes
 import anyio
 from starlette.types import Message, Receive, Scope, Send
 
+from downstage.content.dialects.transfer import CutShort, Idle, send_reading
+from downstage.content.open_file import Reading
 from downstage.kernel.errors import (
     BadUrl,
     DeadlineExceeded,
     InvalidInput,
-    PlatformError,
     RangeNotSatisfiable,
     TooLarge,
 )
 
-__all__ = ["USER_CONTENT", "CutShort", "Exchange", "one_range", "parts_of"]
+__all__ = ["IDLE_S", "USER_CONTENT", "CutShort", "Exchange", "one_range", "parts_of"]
 
 IDLE_S = 60.0
 """Seconds that a caller may take for the next piece of a body, sent or read."""
 PIECE = 256 * 1024
-"""Bytes handed to the server at once: what the slowest reader must take within `IDLE_S`."""
+"""Bytes handed to the server at once: what the slowest reader must take in that time."""
 MAX_DIGITS = 19
 RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
 ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -37,16 +38,12 @@ USER_CONTENT: Mapping[str, str] = {
 """What keeps a browser from running what users have stored."""
 
 
-class CutShort(PlatformError):
-    """The caller went away before the body ended; nobody is left to read this."""
-
-    code = "cut-short"
-    status = 400
-    title = "The body ended early"
-
-
 class Exchange:
     """Reads one request, sends its one answer.
+
+    Args:
+        scope, receive, send: of ASGI.
+        idle_s: seconds that the caller may take for the next piece, sent or read.
 
     Attributes:
         method: in capitals.
@@ -57,7 +54,10 @@ class Exchange:
         started: the answer has begun: an error can no longer be told.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, *, idle_s: float = IDLE_S
+    ) -> None:
+        self._idle_s = idle_s
         self._receive = receive
         self._send = send
         self._pairs = cast("list[tuple[bytes, bytes]]", scope["headers"])
@@ -74,6 +74,7 @@ class Exchange:
         self.address = client[0] if client else "unknown"
         self.request_id = cast("str", scope.get("request_id") or "")
         self.started = False
+        self._unread = True
 
     def header(self, name: str, default: str = "") -> str:
         """The header *name* (lower case); several of it are joined by commas."""
@@ -102,8 +103,7 @@ class Exchange:
         """The pieces of the body as they come.
 
         Raises:
-            CutShort: the caller went away.
-            DeadlineExceeded: no piece for `IDLE_S`.
+        XX
         """
         more = True
         while more:
@@ -112,15 +112,16 @@ class Exchange:
                 raise CutShort("The body ended early.")
             piece: bytes = message.get("body", b"")
             more = bool(message.get("more_body", False))
+            self._unread = more
             if piece:
                 yield piece
 
     async def _next(self) -> Message:
         try:
-            with anyio.fail_after(IDLE_S):
+            with anyio.fail_after(self._idle_s):
                 return await self._receive()
         except TimeoutError as error:
-            raise DeadlineExceeded(f"No byte of the body came for {IDLE_S:.0f} s.") from error
+            raise DeadlineExceeded(f"No byte of the body came for {self._idle_s:.0f} s.") from error
 
     async def read(self, limit: int) -> bytes:
         """The whole body.
@@ -157,17 +158,29 @@ class Exchange:
                 await self._put(piece[start : start + PIECE], more=True)
         await self._put(b"", more=False)
 
+    async def send_reading(
+        self, status: int, headers: Mapping[str, str], reading: Reading, start: int, stop: int
+    ) -> None:
+        """Send bytes *start* to *stop* of an open file as an answer; *headers* tell the length."""
+        await self._begin(status, headers)
+        with Idle(self._idle_s) as idle:
+            await send_reading(self._send, reading, start, stop, idle)
+
     async def _begin(self, status: int, headers: Mapping[str, str]) -> None:
         self.started = True
+        if self._unread and "expect" in self._headers:
+            # It waits to be asked for its body, and never sends it now: whatever came next on
+            # this connection would be taken for that body.
+            headers = {**headers, "connection": "close"}
         pairs = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 
     async def _put(self, piece: bytes, *, more: bool) -> None:
         try:
-            with anyio.fail_after(IDLE_S):
+            with anyio.fail_after(self._idle_s):
                 await self._send({"type": "http.response.body", "body": piece, "more_body": more})
         except TimeoutError as error:
-            raise DeadlineExceeded(f"The caller took nothing for {IDLE_S:.0f} s.") from error
+            raise DeadlineExceeded(f"The caller took nothing for {self._idle_s:.0f} s.") from error
 
 
 def parts_of(raw: bytes, *, slashes: bool = False) -> list[str]:

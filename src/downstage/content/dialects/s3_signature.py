@@ -95,7 +95,7 @@ def read_claim(exchange: Exchange, parameters: Parameters) -> Claim:
 
 def _from_header(exchange: Exchange, header: str) -> Claim:
     scheme, _, rest = header.partition(" ")
-    fields = {name: value for name, value in FIELD.findall(rest)}
+    fields: dict[str, str] = dict(FIELD.findall(rest))
     if scheme != ALGORITHM or len(fields) != 3:  # noqa: PLR2004 - three fields
         raise S3Error("AccessDenied", 403, f"Requests are signed by {ALGORITHM}.")
     payload = exchange.header("x-amz-content-sha256")

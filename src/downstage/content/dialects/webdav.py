@@ -21,7 +21,7 @@ from downstage.content.dialects import (
     webdav_locking,
     webdav_moves,
 )
-from downstage.content.dialects.exchange import CutShort, Exchange
+from downstage.content.dialects.exchange import IDLE_S, CutShort, Exchange
 from downstage.content.dialects.webdav_find import XML_TYPE
 from downstage.content.dialects.webdav_locks import DavLocks
 from downstage.content.dialects.webdav_props import href_of
@@ -81,6 +81,7 @@ class WebDav:
         credentials: who asks.
         prefix: where it is served, without a slash at the end.
         now: nanoseconds since the epoch.
+        idle_s: seconds that a transfer may stand still.
     """
 
     def __init__(
@@ -90,16 +91,18 @@ class WebDav:
         *,
         prefix: str = PREFIX,
         now: Callable[[], int] = time.time_ns,
+        idle_s: float = IDLE_S,
     ) -> None:
         self._content = content
         self._credentials = credentials
         self._locks = DavLocks(content, now)
         self._prefix = prefix
         self._now = now
+        self._idle_s = idle_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; every error is answered here."""
-        exchange = Exchange(scope, receive, send)
+        exchange = Exchange(scope, receive, send, idle_s=self._idle_s)
         try:
             await self._serve(exchange)
         except Refused as error:

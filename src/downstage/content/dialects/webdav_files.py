@@ -17,7 +17,7 @@ from downstage.kernel.errors import (
     WrongType,
 )
 
-__all__ = ["delete", "fresh", "get", "make_folder", "put"]
+__all__ = ["delete", "fresh", "get", "make_folder", "newer_than", "put"]
 
 
 async def get(visit: Visit) -> None:
@@ -53,7 +53,7 @@ async def get(visit: Visit) -> None:
         if visit.exchange.method == "HEAD":
             await visit.exchange.answer(status, headers)
         else:
-            await visit.exchange.stream(status, headers, reading.pieces(start, stop))
+            await visit.exchange.send_reading(status, headers, reading, start, stop)
 
 
 def fresh(visit: Visit, entry: Entry) -> bool:
@@ -66,16 +66,17 @@ def fresh(visit: Visit, entry: Entry) -> bool:
     match, none = header("if-match").strip(), header("if-none-match").strip()
     if match and match != "*" and entry.etag not in etags_of(match):
         raise VersionMismatch("The file has changed.")
-    if not match and _newer_than(entry, header("if-unmodified-since")):
+    if not match and newer_than(entry, header("if-unmodified-since")):
         raise VersionMismatch("The file has changed.")
     if none:
         known = [item.strip().removeprefix("W/") for item in none.split(",")]
         return none != "*" and f'"{entry.etag}"' not in known
     since = header("if-modified-since")
-    return not since or _newer_than(entry, since, unknown=True)
+    return not since or newer_than(entry, since, unknown=True)
 
 
-def _newer_than(entry: Entry, date: str, *, unknown: bool = False) -> bool:
+def newer_than(entry: Entry, date: str, *, unknown: bool = False) -> bool:
+    """Whether *entry* changed after an HTTP date; *unknown* where that is none."""
     try:
         at = parsedate_to_datetime(date).timestamp()
     except (ValueError, OverflowError):
@@ -90,7 +91,7 @@ def _range_counts(visit: Visit, entry: Entry) -> bool:
         return True
     if condition.startswith('"'):
         return condition == f'"{entry.etag}"'
-    return not condition.startswith("W/") and not _newer_than(entry, condition, unknown=True)
+    return not condition.startswith("W/") and not newer_than(entry, condition, unknown=True)
 
 
 async def put(visit: Visit) -> None:

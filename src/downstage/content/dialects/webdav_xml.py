@@ -51,15 +51,15 @@ MAX_OWNER = 2048
 class _Bounded(TreeBuilder):
     """Builds a tree that is neither deep nor wide enough to hurt."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         super().__init__()
         self._open = 0
-        self._count = 0
+        self._left = most
 
     def start(self, tag: str, attrs: dict[str, str], /) -> Element:
         self._open += 1
-        self._count += 1
-        if self._open > MAX_NESTING or self._count > MAX_ELEMENTS:
+        self._left -= 1
+        if self._open > MAX_NESTING or self._left < 0:
             raise InvalidInput("The XML is nested too deeply, or has too many elements.")
         return super().start(tag, attrs)
 
@@ -68,13 +68,13 @@ class _Bounded(TreeBuilder):
         return super().end(tag)
 
 
-def parse(body: bytes, root: str) -> Element:
-    """The element *root* that *body* is. DTDs, entities and external things are refused.
+def parse(body: bytes, *roots: str, most: int = MAX_ELEMENTS) -> Element:
+    """The element, one of *roots*, that *body* is. DTDs, entities and external things are refused.
 
     Raises:
         InvalidInput: it is no such XML.
     """
-    parser = DefusedXMLParser(target=_Bounded(), forbid_dtd=True)
+    parser = DefusedXMLParser(target=_Bounded(most), forbid_dtd=True)
     try:
         parser.feed(body)
         found: Element = parser.close()
@@ -82,8 +82,8 @@ def parse(body: bytes, root: str) -> Element:
         raise InvalidInput("The XML must not declare a document type or entities.") from error
     except (ParseError, ValueError, LookupError) as error:
         raise InvalidInput("The body is not well-formed XML.") from error
-    if found.tag != root:
-        raise InvalidInput(f"The body must be {root.removeprefix(DAV)}.")
+    if found.tag not in roots:
+        raise InvalidInput(f"The body must be {roots[0].removeprefix(DAV)}.")
     return found
 
 
