@@ -5,34 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
 
 from downstage.content.credentials import Credentials, IdentityService
-from downstage.content.dialects import operations, pushing, s3, webdav
-from downstage.content.dialects.http import PREFIX, Files
+from downstage.content.dialects import s3, webdav
+from downstage.content.dialects.native import Native
 from downstage.content.dialects.nucleus.accounts import IdentityAccounts
 from downstage.content.dialects.nucleus.routes import Doorkeeper, Nucleus
-from downstage.content.dialects.origin import Links, Origin
 from downstage.content.dialects.s3 import S3
 from downstage.content.dialects.signing import Signer
-from downstage.content.dialects.socket import PATH, FilesSocket
-from downstage.content.dialects.tickets import Tickets
+from downstage.content.dialects.socket import FilesSocket
 from downstage.content.dialects.webdav import WebDav
 from downstage.content.directory import Callers, IdentityDirectory
 from downstage.content.service import Content, open_content
-from downstage.contracts.content import MAX_FRAME
 from downstage.services.application import ServiceApp
 from downstage.services.context import ServiceContext
 from downstage.services.extension import IExt
-from downstage.services.fronts import Front
-from downstage.services.registry import create_app
 
 __all__ = ["Extension"]
-
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Extension(IExt):
@@ -51,8 +43,7 @@ class Extension(IExt):
     origin: ServiceApp
 
     _content: Content | None = None
-    _socket: FilesSocket | None = None
-    _origin: Origin | None = None
+    _native: Native | None = None
     _nucleus: Nucleus | None = None
 
     async def on_startup(self, ext_id: str) -> None:
@@ -71,31 +62,10 @@ class Extension(IExt):
     def _wire(
         self, context: ServiceContext, content: Content, callers: Callers, signer: Signer
     ) -> None:
-        settings, authenticator = context.settings.content, context.app.state.authenticator
-        idle_s = settings.idle_deadline.total_seconds()
-        pages = own_origins(context.urls.public, context.settings.platform.origins)
-        files = Files(content, callers, authenticator, idle_s=idle_s)
-        tickets = Tickets(context.clock)
-        socket = self.socket = self._socket = FilesSocket(
-            content,
-            callers,
-            authenticator,
-            tickets,
-            signer,
-            origins=pages,
-            lease_s=settings.lock_lease.total_seconds(),
-            grace_s=settings.lock_grace.total_seconds(),
-        )
-        operations.register(socket.ops, content, callers, settings.lock_lease.total_seconds())
-        pushing.register(socket.ops, content)
-        longest_s = settings.link_lifetime.total_seconds()
-        links = Links(signer, context.clock, context.urls.content, longest_s)
-        origin = self._origin = Origin(content, callers, links, pages=pages, idle_s=idle_s)
-        self.origin = create_app("Downstage content origin")
-        self.origin.put_front(Front("/", origin, owner=context.id))
-        context.front(PREFIX, files)
-        context.front(PATH, socket, max_message=MAX_FRAME)
-        context.start(socket.run, name="tokens")
+        native = self._native = Native(context, content, callers, signer)
+        self.socket, self.origin = native.socket, native.origin
+        native.serve()
+        idle_s = context.settings.content.idle_deadline.total_seconds()
         self._wire_protocols(context, content, callers, idle_s)
         self._wire_nucleus(context, content, callers)
 
@@ -129,8 +99,8 @@ class Extension(IExt):
 
     async def on_shutdown(self) -> None:
         """End the sockets, finish what is being written, close the store."""
-        if self._socket is not None:
-            await self._socket.stop()
+        if self._native is not None:
+            await self._native.socket.stop()
         if self._nucleus is not None:
             await self._nucleus.stop()
         if self._content is not None:
@@ -138,28 +108,7 @@ class Extension(IExt):
 
     def metrics(self) -> list[str]:
         """Sockets and refusals, for Prometheus."""
-        if self._socket is None or self._origin is None:
-            return []
-        lines = ["# TYPE downstage_files_sockets gauge"]
-        lines.append(f"downstage_files_sockets {self._socket.count}")
-        lines.append("# TYPE downstage_files_refused_total counter")
-        for door, causes in (("socket", self._socket.refused), ("origin", self._origin.refused)):
-            lines += [
-                f'downstage_files_refused_total{{door="{door}",cause="{cause}"}} {number}'
-                for cause, number in sorted(causes.items())
-            ]
-        return lines
-
-
-def own_origins(public: str, further: list[str]) -> frozenset[str]:
-    """Origins of our pages: the public address, its other names on loopback, and *further*."""
-    parts = urlsplit(public)
-    found = {f"{parts.scheme}://{parts.netloc}".lower()}
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    if host in LOOPBACK:
-        port = f":{parts.port}" if parts.port else ""
-        found |= {f"{parts.scheme}://{name}{port}" for name in LOOPBACK}
-    return frozenset(found | {item.rstrip("/").lower() for item in further})
+        return [] if self._native is None else self._native.metrics()
 
 
 def _make_private(folder: Path) -> None:

@@ -57,8 +57,8 @@ mount             path, target, options {}                  Row
 unmount           path                                      nil
 people                                                      [[[user, [group]]], [group]]
 subscribe         path, scope, since nil                    seq; then "event" EventRow
-join              path                                      member id; then "message"
-                                                            [kind, from, bytes]
+join              path, hello b""                           member id; then "message" [kind,
+                                                            from, bytes, name]
 send              id of the join, bytes                     nil
 close             id of the call                            nil
 link              path, checkpoint 0, lifetime_s 0          [url, expires_at]

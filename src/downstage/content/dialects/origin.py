@@ -22,7 +22,7 @@ from downstage.content.directory import Callers
 from downstage.content.model import Access, Caller, Entry, Reach
 from downstage.content.service import Content
 from downstage.kernel.clock import Clock
-from downstage.kernel.errors import Forbidden, PlatformError, RangeNotSatisfiable
+from downstage.kernel.errors import Forbidden, PlatformError, RangeNotSatisfiable, WrongType
 from downstage.kernel.logging import get_logger
 from downstage.services.fronts import TEMPLATE
 from downstage.services.refusal import answer
@@ -90,6 +90,25 @@ class Links:
         self._clock = clock
         self._base = base.rstrip("/")
         self._longest_s = longest_s
+
+    async def open(
+        self,
+        content: Content,
+        caller: Caller,
+        path: str,
+        checkpoint: int,
+        lifetime_s: float | None,
+    ) -> tuple[str, int]:
+        """As `make`, of a file that *caller* may read.
+
+        Raises:
+            NotFound: there is none.
+            WrongType: it is no file.
+        """
+        entry = await content.stat(caller, path, checkpoint=checkpoint)
+        if entry.kind != "file":
+            raise WrongType("A link opens a file.")
+        return self.make(caller, entry.path, checkpoint, lifetime_s)
 
     def make(
         self, caller: Caller, path: str, checkpoint: int, lifetime_s: float | None

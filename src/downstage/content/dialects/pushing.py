@@ -1,7 +1,8 @@
-"""The socket's operations that stay open: subscriptions, and how they are ended."""
+"""The socket's operations that stay open: subscriptions and channels; and how they are ended."""
 
 from __future__ import annotations
 
+from downstage.content.channels import Member
 from downstage.content.dialects.arguments import Args, PathArgs
 from downstage.content.dialects.calls import Asked, Ops
 from downstage.content.dialects.forms import event_row
@@ -17,6 +18,19 @@ class SubscribeArgs(PathArgs, frozen=True):
 
     scope: Scope
     since: int | None = None
+
+
+class JoinArgs(PathArgs, frozen=True):
+    """Which channel, and what those present are told."""
+
+    hello: bytes = b""
+
+
+class SendArgs(Args, frozen=True):
+    """Into which channel, what."""
+
+    member: int
+    data: bytes
 
 
 class CloseArgs(Args, frozen=True):
@@ -40,6 +54,21 @@ class _Handlers:
                 await asked.push("event", event_row(event))
         return None
 
+    async def join(self, asked: Asked) -> object:
+        """Answer with the member's id; push what others say until closed."""
+        args: JoinArgs = asked.args
+        async with self._content.channels.join(asked.caller, args.path, hello=args.hello) as member:
+            asked.opened(member.id, keep=member)
+            async for heard in member:
+                await asked.push("message", (heard.event, heard.sender, heard.content, heard.name))
+        return None
+
+    async def send(self, asked: Asked) -> object:
+        """Say something in a channel that this socket joined."""
+        args: SendArgs = asked.args
+        await asked.find(args.member, Member).send(args.data)
+        return None
+
     async def close(self, asked: Asked) -> object:
         """End an open call of this socket."""
         if not await asked.line.cancel(asked.args.id):
@@ -51,4 +80,6 @@ def register(ops: Ops, content: Content) -> None:
     """Let *ops* serve them."""
     pushing = _Handlers(content)
     ops.register("subscribe", SubscribeArgs, pushing.subscribe)
+    ops.register("join", JoinArgs, pushing.join)
+    ops.register("send", SendArgs, pushing.send)
     ops.register("close", CloseArgs, pushing.close)
