@@ -43,7 +43,7 @@ class Client:
         self.search_urls: list[str] = []
         self.channels: dict[int, Channel] = {}
         self.cancelled_flows: set[int] = set()
-        self._providers: dict[tuple[str, str], asyncio.Future[Provider]] = {}
+        self._providers: dict[tuple[str, str, bool], asyncio.Future[Provider]] = {}
         self._warned: set[str] = set()
 
     def place(self, url: str) -> Place:
@@ -56,7 +56,7 @@ class Client:
 
     async def provider(self, place: Place) -> Provider:
         """What speaks to that server; made once, on the engine's loop."""
-        key = (place.scheme, place.authority)
+        key = place.key
         found = self._providers.get(key)
         if found is None:
             if not self._providers:
@@ -72,7 +72,7 @@ class Client:
 
     def known_provider(self, place: Place) -> Provider | None:
         """The same, if there is one already."""
-        found = self._providers.get((place.scheme, place.authority))
+        found = self._providers.get(place.key)
         if found is None or not found.done() or found.cancelled() or found.exception():
             return None
         return found.result()

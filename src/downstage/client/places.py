@@ -16,12 +16,13 @@ from downstage.kernel.errors import BadUrl
 
 __all__ = ["SERVER_SCHEMES", "Place"]
 
+FILES_ROUTE = "/v1/files/"
 SERVER_SCHEMES = frozenset({"omniverse", "omni", "downstage"})
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One thing somewhere. Two places with the same `scheme` and `authority` share a provider."""
+    """One thing somewhere. Two places with the same `key` share a provider."""
 
     url: str
     """In its normal form, without query and fragment."""
@@ -66,6 +67,16 @@ class Place:
         return f"{self.scheme}://{self.authority}"
 
     @property
+    def is_files_route(self) -> bool:
+        """Whether it is an address by HTTP that a content service of ours would serve."""
+        return self.scheme in {"http", "https"} and (self.path + "/").startswith(FILES_ROUTE)
+
+    @property
+    def key(self) -> tuple[str, str, bool]:
+        """Places with the same one share a provider."""
+        return self.scheme, self.authority, self.is_files_route
+
+    @property
     def name(self) -> str:
         """The last part of the path; empty for the root."""
         return self.path.rpartition("/")[2]
@@ -81,7 +92,7 @@ class Place:
 
     def holds(self, other: Place) -> bool:
         """Whether *other* is this place or lies below it."""
-        if (self.scheme, self.authority) != (other.scheme, other.authority):
+        if self.key != other.key:
             return False
         return other.path == self.path or other.path.startswith(self.path.rstrip("/") + "/")
 

@@ -10,8 +10,13 @@ from downstage.kernel.errors import NotSupported
 
 if TYPE_CHECKING:
     from downstage.client.client import Client
+    from downstage.client.http import Http
+    from downstage.client.origins import Origin
 
 __all__ = ["make_provider"]
+
+CAPABILITY = "Downstage-Content"
+EVERY_STATUS = frozenset(range(400, 600))
 
 
 async def make_provider(client: Client, place: Place) -> Provider:
@@ -24,13 +29,46 @@ async def make_provider(client: Client, place: Place) -> Provider:
         from downstage.client.providers.file import FileProvider
 
         return FileProvider()
+    if place.scheme == "s3":
+        from downstage.client.providers.s3 import S3Files
+
+        return S3Files(place, client.options)
+    from downstage.client.origins import Origin
+
     if place.scheme in SERVER_SCHEMES:
-        return _server(client, place)
+        return _server(client, place, Origin.of(place))
+    if place.scheme in {"http", "https"}:
+        return await _http(client, place, Origin.of(place))
     raise NotSupported(f"Nothing here speaks {place.scheme}:.")
 
 
-def _server(client: Client, place: Place) -> Provider:
-    from downstage.client.origins import Origin
+def _server(client: Client, place: Place, origin: Origin) -> Provider:
     from downstage.client.providers.server import ServerProvider
 
-    return ServerProvider(Origin.of(place), place.origin, client.options, client.callbacks)
+    return ServerProvider(origin, place.origin, client.options, client.callbacks)
+
+
+async def _http(client: Client, place: Place, origin: Origin) -> Provider:
+    from downstage.client.http import Http
+
+    http = Http(origin, client.options)
+    if place.is_files_route and await _is_ours(http, place):
+        await http.close()
+        return _server(client, place, origin)
+    if place.origin in client.options.webdav:
+        from downstage.client.providers.webdav import WebDavFiles
+
+        return WebDavFiles(http)
+    from downstage.client.providers.http_files import HttpFiles
+
+    return HttpFiles(http)
+
+
+async def _is_ours(http: Http, place: Place) -> bool:
+    """Whether the server says, on whatever answer, that it is a content service of ours."""
+    try:
+        async with http.request("HEAD", place.url, allowed=EVERY_STATUS) as response:
+            return CAPABILITY in response.headers
+    except BaseException:
+        await http.close()
+        raise
