@@ -14,11 +14,14 @@ from downstage.content.database import ContentDatabase
 from downstage.content.edit import Edit
 from downstage.content.events import Calling, Hub, Subscription, Watch, forget_old, read_since
 from downstage.content.model import ANY, Access, Caller, Entry, Event, Scope
+from downstage.content.mounts.links import Rules
+from downstage.content.mounts.table import Mounts
+from downstage.content.tree import Inside
 from downstage.content.uploads import Uploads
 from downstage.content.views import Mirrors, Views
 from downstage.content.writer import Change, Recorded
 from downstage.kernel.clock import Clock
-from downstage.kernel.errors import Gone
+from downstage.kernel.errors import Gone, NotFound, NotSupported, PlatformError
 
 __all__ = ["DELETED_KEPT_S", "Ground"]
 
@@ -37,9 +40,10 @@ class Ground:
     Args:
         folder: of all content; made if missing.
         clock: of the platform.
+        rules: what may be mounted.
     """
 
-    def __init__(self, folder: Path, *, clock: Clock) -> None:
+    def __init__(self, folder: Path, *, clock: Clock, rules: Rules) -> None:
         self._clock = clock
         self._mirrors = Mirrors()
         self._hub = Hub(self._seen)
@@ -54,6 +58,7 @@ class Ground:
         self.blobs = DiskBlobs(folder, self.database)
         self.uploads = Uploads(self.blobs, self, lambda: locks.moment(clock).ns // 10**9)
         self.channels = Channels(self)
+        self.mounts = Mounts(self, rules, self.blobs.pool)
         self._views = Views(self.database, self._mirrors, self._now)
         self._mirrors.renew(self.database.near, {"acl", "lock"})
         self._hub.published = self.database.seq
@@ -67,6 +72,7 @@ class Ground:
         """Finish what waits, end the subscriptions, close the files; idempotent."""
         self.channels.close()
         self._hub.close()
+        await self.mounts.close()
         await self.database.close()
         await self.blobs.close()
 
@@ -154,15 +160,32 @@ class Ground:
         self._tenants.add(caller.tenant)
 
     async def edit(self, caller: Caller, job: Callable[[Edit], T]) -> T:
-        """Run *job* as an operation of *caller*; back after it is durable."""
+        """Run *job* as an operation of *caller*; back after it is durable.
+
+        Raises:
+            NotSupported: *job* leads into a mount, where that cannot be done.
+        """
         await self.know(caller)
-        return await self.database.change(lambda change: job(self._as(change, caller)))
+        try:
+            return await self.database.change(lambda change: job(self._as(change, caller)))
+        except Inside as inside:
+            raise self._refused(caller, inside) from None
 
     async def look(self, caller: Caller, job: Callable[[Edit], T]) -> T:
         """Run *job*, which only looks, on the loop; for what takes no longer than a stat."""
         await self.know(caller)
+        try:
+            with self._views.edit(caller) as edit:
+                return job(edit)
+        except Inside as inside:
+            raise self._refused(caller, inside) from None
+
+    def _refused(self, caller: Caller, inside: Inside) -> PlatformError:
+        """What is said of an operation that mounts do not know, to who may see the mount."""
         with self._views.edit(caller) as edit:
-            return job(edit)
+            if not edit.access(edit.walk(inside.path)) & Access.READ:
+                return NotFound("There is nothing at this path.")
+        return NotSupported("That cannot be done inside of a mount.", mount=inside.path)
 
     def _as(self, change: Change, caller: Caller) -> Edit:
         return Edit(change, caller, self._now())

@@ -39,6 +39,7 @@ CREATE TABLE node (
 CREATE UNIQUE INDEX node_present ON node (parent, name) WHERE deleted_at = 0;
 CREATE UNIQUE INDEX node_fold ON node (parent, fold) WHERE deleted_at = 0;
 CREATE INDEX node_gone ON node (parent, name, deleted_at) WHERE deleted_at > 0;
+CREATE INDEX node_mount ON node (id) WHERE kind = 'mount';
 CREATE TABLE root (tenant TEXT PRIMARY KEY, node INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE folder (
   node INTEGER PRIMARY KEY,

@@ -19,12 +19,16 @@ from downstage.content.blobs.protocol import INLINE_MAX, BlobRef
 from downstage.content.blobs.staging import Staging
 from downstage.content.events import Subscription
 from downstage.content.model import ANY, Caller, Condition, Entry, Kind, Page
+from downstage.content.mounts.links import Rules
 from downstage.content.open_file import Reading
+from downstage.content.tree import Inside
 from downstage.content.upkeep import Upkeep
 from downstage.kernel.clock import Clock
-from downstage.kernel.errors import PlatformError
+from downstage.kernel.errors import NotSupported, PlatformError
 
 __all__ = ["Content", "Reading", "Subscription", "open_content"]
+
+ANY_MOUNT = "SELECT 1 FROM node WHERE kind = 'mount' LIMIT 1"
 
 
 class Content(Upkeep):
@@ -52,12 +56,18 @@ class Content(Upkeep):
         """
         if caller.tenant not in self._tenants:
             await self.know(caller)
-        return self._stat(caller, path, checkpoint=checkpoint, version=version, deleted=deleted)
+        try:
+            return self._stat(caller, path, checkpoint=checkpoint, version=version, deleted=deleted)
+        except Inside as inside:
+            return await self.mounts.stat(caller, inside)
 
     def stat_many(
         self, caller: Caller, addresses: Sequence[tuple[str, int]]
     ) -> list[Entry | PlatformError]:
-        """`stat` of many (path, checkpoint or 0); an error stands in the place of its answer."""
+        """`stat` of many (path, checkpoint or 0); an error stands in the place of its answer.
+
+        `NotSupported` stands for what lies in a mount: ask `stat` for that one.
+        """
         answers = list[Entry | PlatformError]()
         for path, checkpoint in addresses:
             try:
@@ -67,6 +77,8 @@ class Content(Upkeep):
                     answers.append(self._views.stat(caller, path))
             except PlatformError as error:
                 answers.append(error)
+            except Inside:
+                answers.append(NotSupported("This lies in a mount; ask for it alone."))
         return answers
 
     async def list(
@@ -93,11 +105,14 @@ class Content(Upkeep):
             WrongType: not a folder.
         """
         await self.know(caller)
-        return await self.database.reading(
-            lambda db: self._views.list_page(
-                db, caller, path, after=after, limit=limit, recursive=recursive, deleted=deleted
+        try:
+            return await self.database.reading(
+                lambda db: self._views.list_page(
+                    db, caller, path, after=after, limit=limit, recursive=recursive, deleted=deleted
+                )
             )
-        )
+        except Inside as inside:
+            return await self.mounts.list(caller, inside, after=after, limit=limit)
 
     async def read(
         self, caller: Caller, path: str, *, checkpoint: int = 0, version: int = 0
@@ -108,7 +123,10 @@ class Content(Upkeep):
             WrongType: not a file.
             Damaged: the bytes changed on the server's disk.
         """
-        entry = await self.stat(caller, path, checkpoint=checkpoint, version=version)
+        try:
+            entry = self._stat(caller, path, checkpoint=checkpoint, version=version)
+        except Inside as inside:
+            return await self.mounts.read(caller, inside)
         if entry.kind != "file":
             raise versions.not_a_file(path)
         row = self.database.near.execute(
@@ -148,6 +166,9 @@ class Content(Upkeep):
             QuotaReached: more than a folder above may hold.
         """
         await self.know(caller)
+        inside = await self._mount_of(caller, path)
+        if inside is not None:
+            return await self._write_inside(caller, inside, body, condition)
         staged = await self._staged(caller, path, body, condition, size_hint)
         try:
             return await self.edit(
@@ -200,6 +221,9 @@ class Content(Upkeep):
             AlreadyExists: something is there.
             NotFound: the folder above is missing, without *parents*.
         """
+        inside = await self._mount_of(caller, path)
+        if inside is not None:
+            return await self.mounts.create_folder(caller, inside)
         return await self.edit(
             caller, lambda edit: placing.create_folder(edit, path, parents=parents)
         )
@@ -269,7 +293,14 @@ class Content(Upkeep):
     async def delete(
         self, caller: Caller, path: str, *, recursive: bool = True, condition: Condition = ANY
     ) -> None:
-        """Hide something with all below it, in one step; see `removal.delete`."""
+        """Hide something with all below it, in one step; see `removal.delete`.
+
+        Inside of a mount it is removed for good. Of a mount itself only the mount goes.
+        """
+        inside = await self._mount_of(caller, path)
+        if inside is not None:
+            await self.mounts.delete(caller, inside, recursive=recursive, condition=condition)
+            return
         await self.edit(
             caller,
             lambda edit: removal.delete(edit, path, recursive=recursive, condition=condition),
@@ -284,6 +315,33 @@ class Content(Upkeep):
         await self.edit(
             caller, lambda edit: removal.obliterate(edit, path, checkpoints=checkpoints)
         )
+
+    async def _mount_of(self, caller: Caller, path: str) -> Inside | None:
+        """The mount that *path* leads through, if any."""
+        await self.know(caller)
+        if self.database.near.execute(ANY_MOUNT).fetchone() is None:
+            return None
+        with self._views.edit(caller) as edit:
+            try:
+                edit.walk(path)
+            except Inside as inside:
+                return inside
+        return None
+
+    async def _write_inside(
+        self,
+        caller: Caller,
+        inside: Inside,
+        body: bytes | AsyncIterator[bytes] | Staging,
+        condition: Condition,
+    ) -> Entry:
+        if not isinstance(body, Staging):
+            return await self.mounts.write(caller, inside, body, condition)
+        try:
+            async with self.blobs.open_staged(body) as reading:
+                return await self.mounts.write(caller, inside, reading.pieces(), condition)
+        finally:
+            body.release()
 
     def _stat(
         self,
@@ -317,12 +375,17 @@ class Content(Upkeep):
         return await self.stage(caller, body, path=path, size_hint=size_hint)
 
 
-async def open_content(data: Path, *, clock: Clock) -> Content:
+async def open_content(data: Path, *, clock: Clock, rules: Rules | None = None) -> Content:
     """Open the tree that lies in *data*, make it if there is none; close it when done.
+
+    Args:
+        data: folder of all content.
+        clock: of the platform.
+        rules: what administrators may mount; None: nothing.
 
     Raises:
         SetupError: it was written by a later version.
     """
-    content = Content(data, clock=clock)
+    content = Content(data, clock=clock, rules=rules or Rules())
     await content.start()
     return content

@@ -169,6 +169,8 @@ class Views:
         now = self._now()
         edit = Edit(Change(db, now.ns, seq), caller, now)
         trail = edit.find(path, Access.READ, deleted=deleted)
+        if trail.node.kind == "mount":
+            raise tree.Inside(trail.node, trail.path, ())
         if trail.node.kind != "folder":
             raise WrongType("Only folders can be listed.", path=path)
         limit = max(1, min(limit, MAX_PAGE))

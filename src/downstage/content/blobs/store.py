@@ -163,6 +163,16 @@ class DiskBlobs:
         """See `protocol.BlobStore`."""
         return await in_worker(self.pool, lambda: self.open_now(ref))
 
+    def open_staged(self, staging: Staging) -> InlineReading | ExtentReading:
+        """Bytes that are staged and not released; few, or on this disk anyway."""
+        ref = BlobRef(staging.hash, staging.size)
+        if staging.inline is not None:
+            return InlineReading(ref, staging.inline)
+        if staging.extents is None:
+            return self.open_now(ref)
+        sources = open_sources(self.layout.folder, staging.extents)
+        return ExtentReading(ref, staging.extents, sources, None, self.pool)
+
     def open_now(self, ref: BlobRef, *, bad: bool = False) -> InlineReading | ExtentReading:
         """The same in this thread; small bodies need no disk but the database's.
 
