@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -211,3 +213,21 @@ async def test_C01_nucleus_addresses_stay_inside(house: Any, stack: Any, folder:
     await stack.write(f"{house.base}{folder}/%2e%2e/%2e%2e/{folder[1:]}/up", b"2")
     page = await stack.list(f"{house.base}{folder}/")
     assert sorted(item.address.rpartition("/")[2] for item in page.items) == ["a", "up"]
+
+
+async def test_the_guide_does_as_it_says(house: Any) -> None:
+    guide = Path(__file__).parents[4] / "docs" / "guides" / "connect-ovstorage.md"
+    program = guide.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    found = await anyio.run_process(
+        [sys.executable, "-c", program],
+        env={
+            **os.environ,
+            "OVSTORAGE_SERVER": f"127.0.0.1:{house.port}",
+            "OVSTORAGE_TOKEN": await house.token("ada"),
+        },
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr.decode()
+    lines = found.stdout.decode().splitlines()
+    assert lines[0].startswith("b'#usda 1.0\\n' ")
+    assert lines[1] == f"{house.base}/Projects/hello.usda?&1"

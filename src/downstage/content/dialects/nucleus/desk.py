@@ -32,6 +32,10 @@ class Gate(Protocol):
         """Who *token* proves, or `InvalidToken`."""
         ...
 
+    def counts(self, principal: Principal) -> bool:
+        """Whether *principal*, proven some time ago, would still be let in."""
+        ...
+
     async def caller(self, principal: Principal, client_id: str) -> Caller:
         """*principal* as content's rules see them; `client_id` owns their locks."""
         ...
@@ -68,6 +72,20 @@ class Desk:
         if principal.kind not in KINDS:
             raise Forbidden("This kind of caller may not do that.", kind=principal.kind)
         return principal
+
+    def check(self, principal: Principal) -> None:
+        """Nothing, as long as the token that proved *principal* counts.
+
+        Raises:
+            TokenExpired: its time is over.
+            InvalidToken: it was revoked.
+        """
+        if self.gate.counts(principal):
+            return
+        ends = principal.expires_at
+        if ends is not None and ends <= self.clock.now():
+            raise TokenExpired("The token has expired.")
+        raise InvalidToken
 
 
 def _end_of(token: str) -> float:

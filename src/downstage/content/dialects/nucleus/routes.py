@@ -54,6 +54,10 @@ class Doorkeeper:
         """Who *token* proves, or `InvalidToken`."""
         return await self._authenticator.principal(token)
 
+    def counts(self, principal: Principal) -> bool:
+        """Whether *principal*, proven some time ago, would still be let in."""
+        return self._authenticator.counts(principal)
+
     async def caller(self, principal: Principal, client_id: str) -> Caller:
         """*principal* as content's rules see them."""
         return await self._callers.of(principal, client_id)

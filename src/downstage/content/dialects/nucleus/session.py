@@ -30,6 +30,7 @@ from downstage.kernel.errors import (
     PlatformError,
     TooMany,
     Unauthenticated,
+    Unavailable,
 )
 from downstage.kernel.ids import new_uuid
 from downstage.kernel.logging import get_logger
@@ -43,8 +44,9 @@ MAX_UNKNOWN = 64 * 1024
 AUTHORIZE_S = 15.0
 COMMAND_S = 300.0
 RELEASE_S = 10.0
-RECHECK_S = 2.0
-"""A token is checked again this often: one that was revoked ends what it began."""
+RECHECK_S = 1.0
+"""A caller is looked at again this often: a token that was revoked ends what it began, and so do
+groups that are not what they were."""
 PART = 5 * 1024 * 1024
 MOST_AT_ONCE = 128
 MOST_STREAMS = 256
@@ -104,6 +106,7 @@ class Session:
         self._bodies = anyio.CapacityLimiter(MOST_BODIES)
         self._streams: dict[int, anyio.CancelScope] = {}
         self._running = set[int]()
+        self._principal: Principal | None = None
         self._caller: Caller | None = None
         self._lapsed: PlatformError | None = None
         """Why a token that counted does so no longer; another may be shown."""
@@ -144,12 +147,22 @@ class Session:
             return
         if request.command == "authorize_token":
             await self._authorize(request)
-        elif self._caller is None:
+        elif (caller := self._present()) is None:
             await self._refuse(request)
         elif request.command == "stop":
             self._stop(request.arguments.get("subscription_id"))
         else:
-            await self._begin(request, self._caller, tasks)
+            await self._begin(request, caller, tasks)
+
+    def _present(self) -> Caller | None:
+        """Who calls; None: nobody yet, or one whose token no longer counts."""
+        if self._principal is None:
+            return None
+        try:
+            self._desk.check(self._principal)
+        except Unauthenticated as error:
+            self._principal, self._caller, self._lapsed = None, None, error
+        return self._caller
 
     async def _refuse(self, request: Request) -> None:
         if self._lapsed is not None:
@@ -278,7 +291,8 @@ class Session:
         except PlatformError as error:
             await self._send(request.id, failure(error), is_last=True)
             return
-        self._token, self._lapsed = str(token or self._url_token), None
+        self._principal, self._lapsed = principal, None
+        self._token = str(token or self._url_token)
         self._slows_down = request.arguments.get("slowDown") is True
         self._pipe.widen(MAX_MESSAGE)
         await self._send(request.id, self._welcome(principal, self._caller), is_last=True)
@@ -301,24 +315,30 @@ class Session:
         }
 
     async def _keep_checking(self) -> None:
-        """Once the token no longer counts, end every stream and take no further command."""
+        """End every stream once its caller is not who they were when it began."""
         while True:
             await anyio.sleep(RECHECK_S)
-            if self._caller is None:
+            before, principal = self._present(), self._principal
+            if before is None or principal is None:
+                if self._lapsed is not None:
+                    await self._end_streams(failure(self._lapsed))
                 continue
             try:
-                await self._desk.principal(self._token)
-            except Unauthenticated as error:
-                self._caller, self._lapsed = None, error
-                await self._end_streams(error)
+                self._caller = await self._desk.gate.caller(principal, self._client_id)
+            except Unavailable:
+                continue  # then they are who they were
             except PlatformError as error:
-                log.warning("nucleus.check_failed", code=error.code)
+                self._principal, self._caller, self._lapsed = None, None, error
+                await self._end_streams(failure(error))
+                continue
+            if self._caller != before:
+                await self._end_streams({"status": "ACCESS_LOST", "ts": {}})
 
-    async def _end_streams(self, error: PlatformError) -> None:
+    async def _end_streams(self, fields: dict[str, Any]) -> None:
         for request_id, scope in list(self._streams.items()):
             scope.cancel()
             try:
-                await self._send(request_id, failure(error), is_last=True)
+                await self._send(request_id, fields, is_last=True)
             except Gone:
                 return
 
