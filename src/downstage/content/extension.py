@@ -14,15 +14,21 @@ from downstage.content.dialects import s3, webdav
 from downstage.content.dialects.native import Native
 from downstage.content.dialects.nucleus.accounts import IdentityAccounts
 from downstage.content.dialects.nucleus.routes import Doorkeeper, Nucleus
+from downstage.content.dialects.pictures import PictureRoutes
 from downstage.content.dialects.s3 import S3
 from downstage.content.dialects.signing import Signer
 from downstage.content.dialects.socket import FilesSocket
 from downstage.content.dialects.webdav import WebDav
 from downstage.content.directory import Callers, IdentityDirectory
+from downstage.content.limits import Limits
 from downstage.content.service import Content, open_content
+from downstage.content.thumbnails import Thumbnails, identity_office
+from downstage.kernel.settings import Settings
 from downstage.services.application import ServiceApp
 from downstage.services.context import ServiceContext
 from downstage.services.extension import IExt
+from downstage.spawners.errand import Errands
+from downstage.spawners.probe import IsolationFound
 
 __all__ = ["Extension"]
 
@@ -53,10 +59,13 @@ class Extension(IExt):
         folder = context.settings.content.folder or context.data / "content"
         await anyio.to_thread.run_sync(_make_private, folder)
         signer = await anyio.to_thread.run_sync(Signer, folder / "content.key", context.clock)
-        content = self._content = await open_content(folder, clock=context.clock)
+        content = self._content = await open_content(
+            folder, clock=context.clock, limits=Limits.of(context.settings.content)
+        )
         directory = IdentityDirectory(context.client("identity"), context.bus, context.clock)
         self.content, self.callers = content, Callers(directory)
         context.start(directory.run, name="directory")
+        context.start(content.care.run, name="files-care")
         self._wire(context, content, self.callers, signer)
 
     def _wire(
@@ -67,6 +76,7 @@ class Extension(IExt):
         native.serve()
         idle_s = context.settings.content.idle_deadline.total_seconds()
         self._wire_protocols(context, content, callers, idle_s)
+        self._wire_pictures(context, content, callers)
         self._wire_nucleus(context, content, callers)
 
     @staticmethod
@@ -80,6 +90,20 @@ class Extension(IExt):
         keys = S3(content, content.uploads, credentials, context.clock, idle_s=idle_s)
         context.front(webdav.PREFIX, dav)
         context.front(s3.PREFIX, keys)
+
+    @staticmethod
+    def _wire_pictures(context: ServiceContext, content: Content, callers: Callers) -> None:
+        """Thumbnails of stages, drawn behind the walls that applications have."""
+        bare = IsolationFound("none", has_size=False) if is_bare(context.settings) else None
+        thumbnails = Thumbnails(
+            content,
+            identity_office(context.client("identity")),
+            (context.settings.content.folder or context.data / "content") / "thumbnails",
+            public=context.urls.public,
+            sockets=context.urls.content_folder,
+            errands=Errands(bare),
+        )
+        context.public(PictureRoutes(thumbnails, callers).router())
 
     def _wire_nucleus(self, context: ServiceContext, content: Content, callers: Callers) -> None:
         """``omniverse://``, below ``/omni``."""
@@ -109,6 +133,11 @@ class Extension(IExt):
     def metrics(self) -> list[str]:
         """Sockets and refusals, for Prometheus."""
         return [] if self._native is None else self._native.metrics()
+
+
+def is_bare(settings: Settings) -> bool:
+    """Whether applications are to run without walls, and so the programs that draw."""
+    return settings.manager.isolation == "none"
 
 
 def _make_private(folder: Path) -> None:

@@ -9,12 +9,13 @@ from typing import TypeVar
 
 from downstage.content import guarding, locks, removal, versions
 from downstage.content.blobs.store import DiskBlobs
+from downstage.content.care import Care
 from downstage.content.channels import Channels
 from downstage.content.database import ContentDatabase
 from downstage.content.edit import Edit
 from downstage.content.events import Calling, Hub, Subscription, Watch, forget_old, read_since
+from downstage.content.limits import Limits
 from downstage.content.model import ANY, Access, Caller, Entry, Event, Scope
-from downstage.content.mounts.links import Rules
 from downstage.content.mounts.table import Mounts
 from downstage.content.tree import Inside
 from downstage.content.uploads import Uploads
@@ -40,10 +41,10 @@ class Ground:
     Args:
         folder: of all content; made if missing.
         clock: of the platform.
-        rules: what may be mounted.
+        limits: of the operator.
     """
 
-    def __init__(self, folder: Path, *, clock: Clock, rules: Rules) -> None:
+    def __init__(self, folder: Path, *, clock: Clock, limits: Limits) -> None:
         self._clock = clock
         self._mirrors = Mirrors()
         self._hub = Hub(self._seen)
@@ -55,10 +56,19 @@ class Ground:
             publish=self._publish,
             housekeeping=self._keep_house,
         )
-        self.blobs = DiskBlobs(folder, self.database)
-        self.uploads = Uploads(self.blobs, self, lambda: locks.moment(clock).ns // 10**9)
+        self.blobs = DiskBlobs(
+            folder, self.database, idle_s=limits.idle_s, large=limits.chunk_threshold
+        )
+        self.uploads = Uploads(self.blobs, self, self._now_s, life_s=limits.upload_life_s)
+        self.care = Care(
+            self.blobs,
+            self.uploads,
+            self._now_s,
+            grace_s=limits.blob_grace_s,
+            scrub_interval_s=limits.scrub_interval_s,
+        )
         self.channels = Channels(self)
-        self.mounts = Mounts(self, rules, self.blobs.pool)
+        self.mounts = Mounts(self, limits.mounts, self.blobs.pool)
         self._views = Views(self.database, self._mirrors, self._now)
         self._mirrors.renew(self.database.near, {"acl", "lock"})
         self._hub.published = self.database.seq
@@ -192,6 +202,9 @@ class Ground:
 
     def _now(self) -> locks.Moment:
         return locks.moment(self._clock)
+
+    def _now_s(self) -> int:
+        return self._now().ns // 10**9
 
     def _publish(self, events: list[Recorded]) -> None:
         self._hub.publish(events)

@@ -18,8 +18,8 @@ from downstage.content.blobs.ledger import adopt
 from downstage.content.blobs.protocol import INLINE_MAX, BlobRef
 from downstage.content.blobs.staging import Staging
 from downstage.content.events import Subscription
+from downstage.content.limits import Limits
 from downstage.content.model import ANY, Caller, Condition, Entry, Kind, Page
-from downstage.content.mounts.links import Rules
 from downstage.content.open_file import Reading
 from downstage.content.tree import Inside
 from downstage.content.upkeep import Upkeep
@@ -375,17 +375,17 @@ class Content(Upkeep):
         return await self.stage(caller, body, path=path, size_hint=size_hint)
 
 
-async def open_content(data: Path, *, clock: Clock, rules: Rules | None = None) -> Content:
+async def open_content(data: Path, *, clock: Clock, limits: Limits | None = None) -> Content:
     """Open the tree that lies in *data*, make it if there is none; close it when done.
 
     Args:
         data: folder of all content.
         clock: of the platform.
-        rules: what administrators may mount; None: nothing.
+        limits: of the operator; `Content.care` is to be run beside.
 
     Raises:
         SetupError: it was written by a later version.
     """
-    content = Content(data, clock=clock, rules=rules or Rules())
+    content = Content(data, clock=clock, limits=limits or Limits())
     await content.start()
     return content

@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from downstage.content.limits import Limits
 from downstage.content.model import ANY, Access, AclEntry, Caller, Condition, Flags, Reach
 from downstage.content.mounts.links import Rules, open_place
 from downstage.content.mounts.local import LocalFolder
@@ -49,8 +50,8 @@ def shown(data: Path) -> Path:
 
 @pytest.fixture
 async def content(data: Path, shown: Path) -> AsyncIterator[Content]:
-    rules = Rules(folders=[shown])
-    opened = await open_content(data / "content", clock=ManualClock(), rules=rules)
+    limits = Limits(mounts=Rules(folders=[shown]))
+    opened = await open_content(data / "content", clock=ManualClock(), limits=limits)
     yield opened
     await opened.close()
 

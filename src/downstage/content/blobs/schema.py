@@ -32,6 +32,11 @@ CREATE TABLE IF NOT EXISTS extent (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS extent_source ON extent (source, at, length);
 
+CREATE TABLE IF NOT EXISTS scrub (
+    id   INTEGER PRIMARY KEY CHECK (id = 0),
+    last INTEGER NOT NULL                      -- blob that was verified last; 0: begin anew
+);
+
 CREATE TABLE IF NOT EXISTS upload (
     id         TEXT    PRIMARY KEY,            -- unguessable
     tenant     TEXT    NOT NULL,

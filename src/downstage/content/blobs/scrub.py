@@ -36,6 +36,8 @@ class _Next:
 class Scrub:
     """Verifies all contents, one behind the other; damaged ones are refused from then on.
 
+    Where it stands is remembered, so that restarts do not keep it from ever reaching the end.
+
     Args:
         store: whose.
         rate: bytes a second; 0: as fast as it goes.
@@ -50,7 +52,7 @@ class Scrub:
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self._store = store
-        self._rate = rate
+        self.rate = rate
         self._sleep = sleep
         self.checked = 0
         """Contents looked at since the start."""
@@ -59,18 +61,39 @@ class Scrub:
         """Times that all were looked at."""
 
     async def run_once(self) -> int:
-        """One round over everything; how many contents are damaged."""
-        last = 0
+        """Go on to the end of everything; how many contents are known to be damaged."""
+        last = await in_worker(self._store.pool, self._where)
         while batch := await in_worker(self._store.pool, lambda: self._batch(last)):  # noqa: B023
             for item in batch:
                 await self._check(item)
                 last = item.id
+            await self._remember(last)
+        await self._remember(0)
         self.rounds += 1
         return len(await self.damaged())
+
+    async def size(self) -> int:
+        """Bytes of all contents."""
+
+        def read() -> int:
+            with self._store.database.read() as db:
+                return db.execute("SELECT coalesce(sum(size), 0) FROM blob").fetchone()[0]
+
+        return await in_worker(self._store.pool, read)
 
     async def damaged(self) -> list[BlobRef]:
         """The contents known to be damaged; at most 1000."""
         return await in_worker(self._store.pool, self._bad)
+
+    def _where(self) -> int:
+        with self._store.database.read() as db:
+            row = db.execute("SELECT last FROM scrub").fetchone()
+        return 0 if row is None else row[0]
+
+    async def _remember(self, last: int) -> None:
+        await self._store.database.write(
+            lambda db: db.execute("INSERT OR REPLACE INTO scrub (id, last) VALUES (0, ?)", (last,))
+        )
 
     def _bad(self) -> list[BlobRef]:
         with self._store.database.read() as db:
@@ -114,5 +137,5 @@ class Scrub:
 
     async def _pause(self, size: int) -> None:
         self.checked_bytes += size
-        if self._rate:
-            await self._sleep(size / self._rate)
+        if self.rate:
+            await self._sleep(size / self.rate)

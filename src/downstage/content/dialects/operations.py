@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from downstage.content.dialects.arguments import (
     CheckpointArgs,
@@ -40,11 +41,13 @@ from downstage.content.dialects.forms import (
     version_row,
 )
 from downstage.content.directory import Callers
+from downstage.content.model import Entry
 from downstage.content.service import Content
 from downstage.contracts.content import MAX_INLINE
 from downstage.kernel.errors import (
     BadMessage,
     Forbidden,
+    NotSupported,
     PlatformError,
     RangeNotSatisfiable,
     TooLarge,
@@ -75,6 +78,23 @@ class _Handlers:
         if len(addresses) > MANY:
             raise TooLarge(f"At most {MANY} paths at once.", limit=MANY)
         found = self._content.stat_many(asked.caller, addresses)
+        if any(isinstance(item, NotSupported) for item in found):
+            return self._stat_each(asked)
+        return self._rows(found)
+
+    async def _stat_each(self, asked: Asked) -> object:
+        """The same where some lie in mounts, which have to be asked."""
+        found = self._content.stat_many(asked.caller, asked.args.addresses)
+        for n, (path, checkpoint) in enumerate(asked.args.addresses):
+            if isinstance(found[n], NotSupported):
+                try:
+                    found[n] = await self._content.stat(asked.caller, path, checkpoint=checkpoint)
+                except PlatformError as error:
+                    found[n] = error
+        return self._rows(found)
+
+    @staticmethod
+    def _rows(found: Sequence[Entry | PlatformError]) -> object:
         return [
             (item.status, (item.code, item.detail, item.context))
             if isinstance(item, PlatformError)
@@ -87,6 +107,8 @@ class _Handlers:
         if args.deleted:
             return self._stat_deleted(asked)
         found = self._content.stat_many(asked.caller, [(args.path, args.checkpoint)])[0]
+        if isinstance(found, NotSupported):
+            return self._stat_deleted(asked)  # in a mount, which has to be asked
         if isinstance(found, PlatformError):
             raise found
         return row(found)
@@ -94,7 +116,7 @@ class _Handlers:
     async def _stat_deleted(self, asked: Asked) -> object:
         args: StatArgs = asked.args
         entry = await self._content.stat(
-            asked.caller, args.path, checkpoint=args.checkpoint, deleted=True
+            asked.caller, args.path, checkpoint=args.checkpoint, deleted=args.deleted
         )
         return row(entry)
 
