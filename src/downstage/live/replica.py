@@ -17,7 +17,7 @@ from downstage.live.difference import difference, order_of
 from downstage.live.document import Document, Spec, arranged
 from downstage.live.inverse import Inverse, invert, still_holds
 from downstage.live.ops import Create, Op, Order, Remove, Sample, Set
-from downstage.live.paths import ancestors, is_under, parent_of
+from downstage.live.paths import ancestors, parent_of
 
 __all__ = ["Batch", "Replica"]
 
@@ -52,6 +52,11 @@ class Replica:
         self._n = n
         self._undo: deque[list[Inverse]] = deque(maxlen=UNDO_DEPTH)
         self._touch = _Touched()
+
+    @property
+    def last(self) -> int:
+        """Number of the last own batch."""
+        return self._n
 
     # Own ---------------------------------------------------------------------------------------
 
@@ -140,12 +145,13 @@ class Replica:
         Returns:
             The steps that the layer has to do; then every batch of `pending` is to be sent.
         """
-        waiting = [batch for batch in (*self.unsure, *self.pending) if batch.n > known]
+        own = (*self.unsure, *self.pending)
+        waiting = [batch for batch in own if batch.n > known]
         if fresh:
             waiting = [Batch(batch.n, grounded(batch.ops, self.shadow)) for batch in waiting]
             self._undo.clear()
         self.base = Document.of(ops)
-        self.unsure.clear()
+        self.unsure = deque(batch for batch in own if batch.n <= known)
         self.pending = deque(waiting)
         self._touch = _Touched()
         target = Document.of(self.base.snapshot())
@@ -166,10 +172,13 @@ class Replica:
             lists.add(parent_of(top))
             return True
         match op:
-            case Set():
-                return (op.path, op.field) in touch.values
-            case Sample():
-                return (op.path, op.time) in touch.values
+            case Set() | Sample():
+                key = op.field if isinstance(op, Set) else op.time
+                if (op.path, key) not in touch.values:
+                    return False
+                if op.guard is not None:  # the pending one may be of a type that is gone
+                    deep.add(op.path)
+                return True
             case Order():
                 return _note(op.path, lists) if touch.arranged[op.path] else False
             case Create() | Remove():
@@ -182,14 +191,14 @@ class Replica:
                 return False
 
     def _rebase(self, deep: set[str], lists: set[str]) -> list[Op]:
-        roots = [path for path in deep if not any(a in deep for a in ancestors(path)[1:])]
-        target = Document()
+        roots = [path for path in deep if deep.isdisjoint(ancestors(path)[1:])]
+        target, within = Document(), set(roots)
         for root in roots:
             self._lay_base(target, root)
         orders = {path: self._base_prims(path) for path in lists}
         for batch in self.pending:
             for op in batch.ops:
-                if any(is_under(op.path, root) for root in roots):
+                if not within.isdisjoint(ancestors(op.path)):
                     target.apply(op)
                 _arrange(orders, op)
         steps = list[Op]()
