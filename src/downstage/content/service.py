@@ -203,6 +203,7 @@ class Content(Upkeep):
             size_hint: bytes that will come.
         """
         if isinstance(body, bytes) and len(body) <= INLINE_MAX:
+            self.blobs.layout.check_room(len(body))
             return Staging(blake3.blake3(body).hexdigest(), len(body), inline=body)
         previous = None
         if path:
