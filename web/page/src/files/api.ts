@@ -1,7 +1,7 @@
 /** The content service's HTTP interface, as much of it as the page uses. */
 
 import { Problem } from "@downstage/viewer";
-import { encodePath } from "./names";
+import { crumbs, encodePath } from "./names";
 import type { Entry, FileLock, FileVersion, FolderPage, Grant, People, Present, Right } from "./wire";
 
 const DEADLINE_MS = 15_000;
@@ -128,12 +128,12 @@ export class FilesApi {
     await this.#fetch("PUT", "/v1/files-acl", { path, items });
   }
 
-  /** Where the rights of *principal* at *path* come from. */
-  async explain(path: string, principal: string): Promise<readonly Grant[]> {
-    const query = new URLSearchParams({ path, principal });
-    return (await this.#json<{ items: Grant[] }>(
-      "GET", `/v1/files-acl/explain?${query.toString()}`,
-    )).items;
+  /** Entries of the folders above *path*, the nearest first: they count where it has none. */
+  async inherited(path: string): Promise<readonly Grant[]> {
+    const above = crumbs(path).slice(0, -1).reverse();
+    const found = await Promise.all(above.map(async (crumb) =>
+      (await this.rights(crumb.path)).map((right) => ({ ...right, path: crumb.path }))));
+    return found.flat();
   }
 
   people(): Promise<People> {

@@ -85,7 +85,7 @@ export class Details {
         isFile ? api.checkpoints(entry.path) : [],
         isFile ? api.locks(entry.path) : [],
         api.rights(entry.path),
-        api.explain(entry.path, "").catch(() => []),
+        api.inherited(entry.path).catch(() => []),
         isStage(entry.name) ? api.present(entry.path).catch(() => []) : [],
       ]);
       if (this.#entry?.path !== entry.path) return;

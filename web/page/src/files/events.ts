@@ -77,7 +77,8 @@ export class Watch {
       if (done) return;
       for (const event of parser.push(value)) {
         if (event.id) this.#since = event.id;
-        this.#tell(JSON.parse(event.data) as Change);
+        const change = JSON.parse(event.data) as Partial<Change>;
+        if (change.kind !== undefined) this.#tell(change as Change); // the first only says: ready
       }
     }
   }

@@ -94,7 +94,7 @@ function adder(editor: Editor): TemplateResult {
 
 /** What comes from folders farther up. */
 function inherited(editor: Editor): TemplateResult | typeof nothing {
-  const above = editor.grants.filter((grant) => grant.path !== editor.path);
+  const above = editor.grants;
   if (above.length === 0) return nothing;
   return html`<h4>From farther up</h4><ul class="plain-list">${above.map((grant) => html`
     <li><b>${nameOf(grant.principal, editor.people)}</b>
