@@ -33,6 +33,7 @@ GET         /v1/files-acl/explain        `path`, `principal` → `GrantList`
 GET PUT     /v1/files-usage              `path` → `UsageView` / `QuotaRequest` → `UsageView`
 GET POST    /v1/files-mounts             → `MountList` / `MountRequest` → 201
 DELETE      /v1/files-mounts             `path` → 204
+GET         /v1/files-thumbnails         `path`, `checkpoint` → PNG, a small picture of a stage
 POST        /v1/files-links              `LinkRequest` → `FileLink`: a signed URL on the content
                                          origin, for browsers
 POST        /v1/files-tickets            → `FilesTicket`: opens one socket, for browsers
