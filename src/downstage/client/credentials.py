@@ -1,8 +1,8 @@
 """Who one is at a server: callbacks first, then a token's file, the two variables, the platform's.
 
 A server gets no secret that was not meant for it: tokens of files and variables go to the host that
-``DOWNSTAGE_CONTENT_HOST`` names and to this machine, never over a way that hides nothing.
-A stage that refers to ``omniverse://elsewhere`` must not be able to ask for them.
+``DOWNSTAGE_CONTENT_HOST`` names, else to the usual port of this machine, never over a way that
+hides nothing. A stage that refers to ``omniverse://elsewhere`` must not be able to ask for them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from downstage.client.callbacks import Callbacks
 from downstage.client.logs import log
-from downstage.client.origins import Origin, content_host
+from downstage.client.origins import LOCAL_PORT, Origin, content_host
 from downstage.client.types import ConnectionStatus, LogLevel
 from downstage.kernel.errors import Forbidden, PlatformError, Unauthenticated
 
@@ -37,19 +37,29 @@ class Credentials:
         prefix: ``scheme://host:port`` as callers write it, for callbacks.
         callbacks: of the client.
         sign_in: how a name and a password become a token there.
+        is_eager: show a token from the first request on, not once the server wants one.
     """
 
-    def __init__(self, origin: Origin, prefix: str, callbacks: Callbacks, sign_in: SignIn) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        prefix: str,
+        callbacks: Callbacks,
+        sign_in: SignIn,
+        *,
+        is_eager: bool = True,
+    ) -> None:
         self._origin = origin
         self._prefix = prefix
         self._callbacks = callbacks
         self._sign_in = sign_in
         self._token: str | None = None
+        self._is_wanted = is_eager
         self._asking: asyncio.Future[str | None] | None = None
 
     def forget(self) -> None:
-        """Ask anew at the next request."""
-        self._token = None
+        """Ask anew at the next request: the server wants a token, or another one."""
+        self._token, self._is_wanted = None, True
 
     async def token(self) -> str | None:
         """The token to show; None: nobody knows one.
@@ -58,7 +68,7 @@ class Credentials:
             Forbidden: a callback said to give up.
             Unauthenticated: name or password do not count.
         """
-        if self._token is not None:
+        if self._token is not None or not self._is_wanted:
             return self._token
         if self._asking is None:
             self._asking = asyncio.ensure_future(self._ask())
@@ -95,8 +105,8 @@ class Credentials:
         if not self._origin.may_have_secrets:
             self._withheld("the way there is not encrypted")
             return None
-        named = content_host()
-        if self._origin.is_named(named) if named else self._origin.is_loopback:
+        named = content_host() or f"localhost:{LOCAL_PORT}"
+        if self._origin.is_named(named):
             found = await asyncio.to_thread(_from_file)
             if found is not None:
                 return found

@@ -130,7 +130,7 @@ class Http:
         found = dict(self.options.headers)
         token = None if self.credentials is None else await self.credentials.token()
         if token is not None:
-            found["Authorization"] = f"Bearer {token}"
+            found["Authorization"] = token if " " in token else f"Bearer {token}"
         return found
 
     @asynccontextmanager

@@ -73,7 +73,8 @@ class Origin:
             return False
         _, host, port = split_authority(authority)
         default = LOCAL_PORT if self.is_loopback else _PORTS[self.scheme]
-        return host.lower() == self.host and int(port or default) == self.port
+        is_same = host.lower() == self.host or {host.lower(), self.host} <= LOOPBACK
+        return is_same and int(port or default) == self.port
 
 
 def content_host() -> str | None:

@@ -58,7 +58,7 @@ class Place:
             authority=authority,
             path=path.rstrip("/") or "/",
             query=parts.query,
-            checkpoint=_checkpoint(parts.query) if scheme not in {"http", "https"} else 0,
+            checkpoint=_checkpoint(parts.query) if _has_checkpoints(scheme, path) else 0,
         )
 
     @property
@@ -69,7 +69,7 @@ class Place:
     @property
     def is_files_route(self) -> bool:
         """Whether it is an address by HTTP that a content service of ours would serve."""
-        return self.scheme in {"http", "https"} and (self.path + "/").startswith(FILES_ROUTE)
+        return _is_files_route(self.scheme, self.path)
 
     @property
     def key(self) -> tuple[str, str, bool]:
@@ -111,6 +111,15 @@ def _absolute(url: str) -> str:
 
 def _text(scheme: str | None, authority: str | None, path: str) -> str:
     return f"{scheme}:" + (f"//{authority}" if authority is not None else "") + path
+
+
+def _is_files_route(scheme: str, path: str) -> bool:
+    return scheme in {"http", "https"} and (path + "/").startswith(FILES_ROUTE)
+
+
+def _has_checkpoints(scheme: str, path: str) -> bool:
+    """Whether a query can only be one; at other HTTP servers it is anything."""
+    return scheme not in {"http", "https"} or _is_files_route(scheme, path)
 
 
 def _checkpoint(query: str | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import TYPE_CHECKING
 
 from downstage.client.places import SERVER_SCHEMES, Place
@@ -49,12 +50,14 @@ def _server(client: Client, place: Place, origin: Origin) -> Provider:
 
 
 async def _http(client: Client, place: Place, origin: Origin) -> Provider:
+    from downstage.client.credentials import Credentials
     from downstage.client.http import Http
 
     http = Http(origin, client.options)
     if place.is_files_route and await _is_ours(http, place):
         await http.close()
         return _server(client, place, origin)
+    http.credentials = Credentials(origin, place.origin, client.callbacks, _basic, is_eager=False)
     if place.origin in client.options.webdav:
         from downstage.client.providers.webdav import WebDavFiles
 
@@ -72,3 +75,7 @@ async def _is_ours(http: Http, place: Place) -> bool:
     except BaseException:
         await http.close()
         raise
+
+
+async def _basic(user: str, password: str) -> str:
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode("ascii")

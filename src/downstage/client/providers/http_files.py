@@ -136,7 +136,7 @@ def entry_of_headers(place: Place, headers: Mapping[str, str]) -> ListEntry:
 def time_of(text: str) -> int:
     """Nanoseconds since the epoch of an HTTP or ISO date; 0 where it is none."""
     try:
-        found = datetime.fromisoformat(text) if "T" in text else parsedate_to_datetime(text)
+        found = datetime.fromisoformat(text) if text[:4].isdigit() else parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError):
         return 0
     if found.tzinfo is None:
