@@ -125,6 +125,7 @@ def move(
         name = there.last_name
     else:
         _refuse_overwrite(here.node, there, overwrite=overwrite)
+        _refuse_around(here, there)
         removal.delete_trail(edit, there)
         folder, name = there.up, there.node.name
     _refuse_too_deep(edit, here, folder)
@@ -149,11 +150,16 @@ def _refuse_overwrite(node: Node, there: Trail, *, overwrite: bool) -> None:
         raise WrongType("A folder does not replace a file.", path=there.path)
 
 
+def _refuse_around(here: Trail, there: Trail) -> None:
+    """Refuse to replace, or to merge into, a folder that holds the source."""
+    if there.node.id in here.ids:
+        raise SourceIsTarget("The target holds the source.", source=here.path, target=there.path)
+
+
 def _copy_over(edit: Edit, here: Trail, node: Node, there: Trail, message: str) -> Trail:
     if node.kind == "file":
         return versions.replace(edit, there, node, message)
-    if there.node.id in here.ids:
-        raise SourceIsTarget("That lies in itself.", source=here.path, target=there.path)
+    _refuse_around(here, there)
     hidden = set(edit.restricted_below(here, Access.READ))
     for row in tree.children(edit.db, node.id, "", -1):
         one = Node._make(row)
