@@ -184,7 +184,8 @@ class Member:
         """To the channel's node, as this member may see it."""
         if event.kind in {"deleted", "obliterated"}:
             self.end(ChannelMessage(ChannelEvent.DELETED))
-            self._room.leave(self)
+            # Later: where the channel is gone for all, nobody is to hear that the others left.
+            asyncio.get_running_loop().call_soon(self._room.leave, self)
         elif event.kind == "renamed":
             self._room.path = event.path
 
