@@ -123,6 +123,8 @@ class Content(Upkeep):
             WrongType: not a file.
             Damaged: the bytes changed on the server's disk.
         """
+        if caller.tenant not in self._tenants:
+            await self.know(caller)
         try:
             entry = self._stat(caller, path, checkpoint=checkpoint, version=version)
         except Inside as inside:

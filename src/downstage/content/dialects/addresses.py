@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from urllib.parse import parse_qsl, unquote_to_bytes
+from urllib.parse import parse_qsl, quote, unquote_to_bytes
+
+from starlette.types import Scope
 
 from downstage.content.model import ANY, Condition
 from downstage.kernel.errors import BadUrl, InvalidField, InvalidInput
@@ -22,13 +24,17 @@ MAX_ETAGS = 64
 MAX_DIGITS = 15
 
 
-def path_of(raw: bytes, prefix: int) -> str:
-    """The path behind the first *prefix* bytes of *raw*, decoded once.
+def path_of(scope: Scope, prefix: str) -> str:
+    """The path of a request behind *prefix*, decoded once.
 
     Raises:
-        BadUrl: a broken escape, an escaped slash, not UTF-8.
+        BadUrl: a broken escape, an escaped slash, not UTF-8; or the prefix itself is written in
+            escapes, so that who routed it and who reads it here could differ.
     """
-    rest = raw[prefix:]
+    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    if not raw.startswith(prefix.encode()):
+        raise BadUrl("This address is written in escapes that it does not need.")
+    rest = raw[len(prefix) :]
     if b"%" in rest:
         if ESCAPE.search(rest) or HIDDEN_SLASH.search(rest):
             raise BadUrl("An escape in the path cannot stand there.")

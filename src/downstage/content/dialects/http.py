@@ -50,7 +50,6 @@ from downstage.services.refusal import answer
 __all__ = ["PREFIX", "Authenticating", "Files", "bearer_of"]
 
 PREFIX = "/v1/files"
-PREFIX_BYTES = len(PREFIX)
 SMALL = 64 * 1024
 """Bodies up to this are gathered before they are handed on."""
 PAGE = 1000
@@ -145,8 +144,7 @@ class Files:
             headers: Headers = scope["headers"]
             principal = await self._authenticator.principal(bearer_of(headers))
             caller = self._callers.known(principal) or await self._callers.of(principal)
-            raw: bytes = scope.get("raw_path") or scope["path"].encode()
-            path, query = path_of(raw, PREFIX_BYTES), query_of(scope["query_string"])
+            path, query = path_of(scope, PREFIX), query_of(scope["query_string"])
             await method(_Request(scope["method"], path, query, headers, caller, receive, send))
         except PlatformError as error:
             await _refuse(error, scope, receive, send)

@@ -67,7 +67,7 @@ class Native:
         files = Files(content, callers, self._authenticator, idle_s=self._idle_s)
         life = context.settings.content.upload_expiry
         uploads = Tus(content, callers, self._authenticator, idle_s=self._idle_s, life=life)
-        context.front(f"{PREFIX}/", files)
+        context.front(PREFIX, files)
         context.front(UPLOADS, uploads)
         context.front(PATH, self.socket, max_message=MAX_FRAME)
         context.public(described_router(files, uploads, self.socket))

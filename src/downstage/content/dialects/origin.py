@@ -197,8 +197,8 @@ class Origin:
             await response(scope, receive, send)
 
     async def _answer(self, scope: Scope, send: Send) -> None:
-        raw: bytes = scope.get("raw_path") or scope["path"].encode()
-        link = self._links.read(scope["method"], path_of(raw, 0), scope["query_string"])
+        path = path_of(scope, "")
+        link = self._links.read(scope["method"], path, scope["query_string"])
         caller = await self._caller(link)
         headers = scope["headers"]
         async with await self._content.read(
