@@ -44,6 +44,7 @@ async def copy(visit: Visit) -> None:
 
     makes_way = there is not None and (source.kind != "file" or there.kind != "file")
     await _replace(visit, caller, there, run, makes_way=makes_way)
+    await _answer(visit, there)
 
 
 async def move(visit: Visit) -> None:
@@ -59,6 +60,7 @@ async def move(visit: Visit) -> None:
     makes_way = there is not None and source.kind != there.kind
     await _replace(visit, caller, there, run, makes_way=makes_way)
     await _release_moved(visit, target)
+    await _answer(visit, there)
 
 
 async def _ends(visit: Visit) -> tuple[str, Entry, Entry | None]:
@@ -95,7 +97,10 @@ async def _replace(
         if isinstance(error, NotFound | WrongType):
             no_parent(error)
         raise
-    await visit.exchange.answer(204 if there else 201)
+
+
+async def _answer(visit: Visit, there: Entry | None) -> None:
+    await visit.exchange.answer(201 if there is None else 204)
 
 
 def _is_within(path: str, folder: str) -> bool:
