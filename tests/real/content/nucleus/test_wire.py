@@ -16,6 +16,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from downstage.content.dialects.nucleus import tree
+from downstage.services import AsyncClient
+
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
 
 MIB = 1024 * 1024
@@ -118,6 +121,13 @@ async def test_T04_nucleus_bent_frames_end_a_request_or_the_socket(house: Any) -
         assert len((await sows(socket, "DiscoverySearch.find_all", {}))["results"]) == 3
         await socket.send(b"\1\0")
         assert await closed(socket) == 1007
+    async with house.sows("/omni/auth/api") as socket:
+        slow = request(9, "Credentials.auth", {"username": "ada", "password": "x"})
+        await socket.send(slow)
+        await socket.send(slow)
+        assert (await socket.recv())[:1] == b"\0", "the id is in use"
+        assert (await socket.recv())[:1] == b"\1"
+        assert (await socket.recv())[:1] == b"\5"
     async with house.sows("/omni/discovery") as socket:
         await socket.send(bytes(64 * 1024 + 1))
         assert await closed(socket) == 1009
@@ -216,21 +226,23 @@ async def test_a_file_is_watched_by_its_content(house: Any, folder: str) -> None
         assert (await wire.answer(watch))[0]["status"] == "INVALID_URI"
 
 
-async def test_a_long_listing_comes_in_frames(house: Any, folder: str) -> None:
+async def test_a_long_listing_comes_in_frames(
+    house: Any, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "PAGE", 10)
     async with house.wire() as wire:
-        for start in range(0, 1001, 100):
-            sent = [
-                await wire.send("create_asset", path={"path": f"{folder}/{n}"}, blob=b"")
-                for n in range(start, min(start + 100, 1001))
-            ]
-            for number in sent:
-                assert (await wire.answer(number))[0]["status"] == "OK"
+        sent = [
+            await wire.send("create_asset", path={"path": f"{folder}/{n}"}, blob=b"")
+            for n in range(11)
+        ]
+        for number in sent:
+            assert (await wire.answer(number))[0]["status"] == "OK"
         number = await wire.send("list2", path=f"{folder}/")
         frames = list[Any]()
         while not frames or not frames[-1].get("fin"):
             frames.append((await wire.answer(number))[0])
         assert [(len(item["entries"]), item["status"]) for item in frames] == [
-            (1000, "OK"),
+            (10, "OK"),
             (1, "OK"),
             (0, "DONE"),
         ]
@@ -475,13 +487,47 @@ async def test_C01_nucleus_downloads_stay_inside(house: Any, path: str) -> None:
 
 
 async def test_a_revoked_token_ends_what_it_began(house: Any, folder: str) -> None:
-    await house.token("carl")
-    async with house.wire("carl") as carl:
-        await carl.status("create_directory", path={"path": f"{folder}/"})
-        watch = await carl.send("subscribe_list", path={"path": f"{folder}/"})
-        await carl.answer(watch)
-        await (await house.operator()).v1.users["carl"].patch(disabled=True)
+    ada = AsyncClient("local://identity", token=await house.token("ada"))
+    made = await ada.v1.tokens.post(name="watcher")
+    house.tokens["watcher"] = made["token"]
+    async with house.wire("watcher") as wire:
+        await wire.status("create_directory", path={"path": f"{folder}/"})
+        watch = await wire.send("subscribe_list", path={"path": f"{folder}/"})
+        await wire.answer(watch)
+        await ada.v1.tokens[made["id"]].delete()
         with anyio.fail_after(10):
-            last, _ = await carl.answer(watch)
+            last, _ = await wire.answer(watch)
         assert (last["status"], last["fin"]) == ("UNAUTHENTICATED", True)
-        assert await carl.status("stat2", path={"path": "/"}) == "UNAUTHENTICATED"
+        assert await wire.status("stat2", path={"path": "/"}) == "UNAUTHENTICATED"
+        other = await house.token("ada")
+        assert await wire.status("authorize_token", token=other) == "OK"
+        assert await wire.status("stat2", path={"path": "/"}) == "OK"
+
+
+async def test_a_caller_in_other_groups_begins_again(house: Any, folder: str) -> None:
+    await house.token("dora")
+    operator = await house.operator()
+    async with house.wire("dora") as dora:
+        await dora.status("create_directory", path={"path": f"{folder}/"})
+        watch = await dora.send("subscribe_list", path={"path": f"{folder}/"})
+        await dora.answer(watch)
+        await operator.v1.users["dora"].patch(groups=["artists"])
+        # Groups bring no scopes but those of administrators, so the token still counts.
+        with anyio.fail_after(15):
+            last, _ = await dora.answer(watch)
+        assert (last["status"], last["fin"]) == ("ACCESS_LOST", True)
+        assert await dora.status("subscribe_list", path={"path": f"{folder}/"}) == "OK"
+
+
+async def test_a_slash_at_the_end_tells_folders_from_files(house: Any, folder: str) -> None:
+    async with house.wire() as wire:
+        await wire.call("create_asset", path={"path": f"{folder}/file"}, blob=b"")
+        for path, status in (
+            (folder, "INVALID_URI"),
+            (f"{folder}/", "OK"),
+            (f"{folder}/file", "OK"),
+            (f"{folder}/file/", "INVALID_URI"),
+        ):
+            assert await wire.status("stat2", path={"path": path}) == status
+        answer = await wire.call("delete2", paths_to_delete=[{"path": f"{folder}/file/"}])
+        assert answer["responses"] == ["INVALID_URI"]
