@@ -15,6 +15,7 @@ from downstage.content.model import Access, AclEntry, Caller, Grant
 from downstage.kernel.errors import Forbidden, InvalidField, NotFound
 
 __all__ = [
+    "BY_SCOPES",
     "EVERYONE",
     "Entries",
     "allowed",
@@ -30,6 +31,8 @@ __all__ = [
 EVERYONE = "everyone"
 ALL = Access.READ | Access.WRITE | Access.ADMIN
 BY_DEFAULT = (Access.READ | Access.WRITE, Access.NONE)
+BY_SCOPES = [ALL if may & Access.ADMIN else Access(may) & BY_DEFAULT[0] for may in range(8)]
+"""By what a token's scopes allow: what it may where no entries are."""
 MAX_ENTRIES = 256
 """Of one node."""
 MAX_PRINCIPAL = 256
@@ -47,10 +50,8 @@ def allowed(entries: Entries, ids: Sequence[int], caller: Caller, path: str) -> 
         caller: who asks.
         path: of the node, for the bounds of a token.
     """
-    if caller.may & Access.ADMIN:
-        return within_bounds(ALL, caller, path)
-    if not entries:
-        return within_bounds(BY_DEFAULT[0] & caller.may, caller, path)
+    if not entries or caller.may & Access.ADMIN:
+        return within_bounds(BY_SCOPES[caller.may], caller, path)
     # ADMIN in the token is every right everywhere; that of one folder comes from its entries, and
     # is for tokens that may write.
     bound = caller.may | (Access.ADMIN if caller.may & Access.WRITE else Access.NONE)

@@ -11,7 +11,7 @@ from typing import TypeVar
 import anyio.to_thread
 
 from downstage.content import schema
-from downstage.content.reader import Folders, Readers
+from downstage.content.reader import Readers, Remembered
 from downstage.content.writer import Change, Recorded, Writer
 
 __all__ = ["NAME", "ContentDatabase"]
@@ -42,12 +42,13 @@ class ContentDatabase:
         housekeeping: Callable[[Change], None],
     ) -> None:
         self.path = folder / NAME
-        self.folders = Folders()
+        self.remembered = Remembered()
         connection = schema.open_writer(self.path)
+        self.remembered.watch(connection)
         self._writer = Writer(
             connection,
             now_ns=now_ns,
-            moving=self.folders.moving,
+            committing=self.remembered.committing,
             mirror=mirror,
             publish=publish,
             housekeeping=housekeeping,

@@ -1,7 +1,8 @@
-"""Reading: connections beside the writer, and which folder a path leads to, remembered.
+"""Reading: connections beside the writer, and what point reads remember.
 
-A commit that moves folders makes `Folders` forget before anybody is answered. While such a commit
-is under way the walk goes through the database: what was remembered may be of either side of it.
+Each commit makes `Remembered` forget what it changes, before anybody is answered. While a commit
+that moves folders is under way, every way is walked through the database: what was remembered may
+be of either side of it.
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from downstage.content import schema
 from downstage.kernel.errors import DeadlineExceeded, Unavailable
 
-__all__ = ["Folders", "Readers"]
+__all__ = ["Readers", "Remembered"]
 
 MAX_CONNECTIONS = 8
 WAIT_S = 10.0
-MAX_REMEMBERED = 100_000
-"""Folders; about 300 bytes each."""
+MAX_WAYS = 100_000
+"""Folders that are remembered; about 300 bytes each."""
+MAX_ROWS = 32_768
+"""Rows that are remembered; about 1 KiB each."""
 
 
 class Readers:
@@ -85,30 +89,67 @@ class Readers:
                 return
 
 
-class Folders:
-    """The ids on the way to a folder, by tenant and path; shared by the loop and the writer."""
+class Remembered:
+    """What point reads remember: the way to folders, and rows; shared by the loop and the writer.
+
+    The writer's connection notes each row that it changes, whoever wrote the statement: see
+    `watch`. Only what is there is remembered, so that nothing has to be noted at a creation.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], tuple[int, ...]] = {}
+        self._ways: dict[tuple[str, str], tuple[int, ...]] = {}
+        self.rows: dict[tuple[int, str], tuple[Any, ...]] = {}
+        """Of `tree.COLUMNS`, by folder and name."""
+        self._changed: list[tuple[int, str]] = []
         self._lock = threading.Lock()
         self.age = 0
-        """Odd while folders are being moved; another number after that."""
+        """Odd while folders are being moved or rights changed; another number after that."""
+        self.commits = 0
+        """Odd while anything is being committed; another number after that."""
 
-    def get(self, tenant: str, path: str) -> tuple[int, ...] | None:
+    def way(self, tenant: str, path: str) -> tuple[int, ...] | None:
         """The ids from the root down to a folder, if they are remembered."""
-        return self._known.get((tenant, path))
+        return self._ways.get((tenant, path))
 
-    def put(self, tenant: str, path: str, ids: tuple[int, ...], age: int) -> None:
+    def put_way(self, tenant: str, path: str, ids: tuple[int, ...], age: int) -> None:
         """Remember what was read at *age*, unless folders were moved since."""
         with self._lock:
             if self.age == age and not age & 1:
-                if len(self._known) >= MAX_REMEMBERED:
-                    self._known.clear()
-                self._known[(tenant, path)] = ids
+                if len(self._ways) >= MAX_WAYS:
+                    self._ways.clear()
+                self._ways[(tenant, path)] = ids
 
-    def moving(self, begins: bool) -> None:
-        """Called by the writer around a commit that moves folders."""
+    def put_row(self, key: tuple[int, str], row: tuple[Any, ...], commits: int) -> None:
+        """Remember what was read after *commits*, unless there was another since."""
+        if commits & 1 or self.commits != commits:
+            return
         with self._lock:
-            self.age += 1
+            if self.commits == commits:
+                if len(self.rows) >= MAX_ROWS:
+                    self.rows.clear()
+                self.rows[key] = row
+
+    def watch(self, connection: sqlite3.Connection) -> None:
+        """Have the writer's connection note what it changes."""
+        connection.create_function("node_changed", 2, self._note)
+        for event in ("UPDATE", "DELETE"):
+            connection.execute(
+                f"CREATE TEMP TRIGGER noted_{event} AFTER {event} ON node"
+                " BEGIN SELECT node_changed(old.parent, old.name); END"
+            )
+
+    def committing(self, *, begins: bool, moves: bool) -> None:
+        """Called by the writer around every commit; *moves*: of folders, or of rights."""
+        with self._lock:
+            self.commits += 1
+            for key in self._changed:
+                self.rows.pop(key, None)
             if not begins:
-                self._known.clear()
+                self._changed.clear()
+            if moves:
+                self.age += 1
+                self._ways.clear()
+
+    def _note(self, parent: int | None, name: str) -> None:
+        if parent is not None:
+            self._changed.append((parent, name))

@@ -6,8 +6,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from downstage.content import names
 from downstage.content.model import Access, Entry, Flags, Kind
@@ -229,33 +228,41 @@ def entry_of(row: tuple[Any, ...], path: str, access: Access, *, deleted: bool =
         access: what this reader may.
         deleted: a folder above it was deleted.
     """
+    shape = int(access)
+    if row[13]:
+        shape |= 8
+    if deleted or row[14]:
+        shape |= 16
+    if row[2].endswith(".live"):
+        shape |= 32
     kind = row[3]
-    flags = _flags(
-        kind, access, row[13] > 0, bool(deleted or row[14]), cast("str", row[2]).endswith(".live")
-    )
     return Entry(
         row[0], path, kind, row[4], row[5], row[5] or str(row[11]), row[6], row[7], row[8],
-        row[9], row[10], access, flags, row[11], row[12], 0, "", 0, row[14], row[15], row[16],
+        row[9], row[10], access, FLAGS[kind][shape], row[11],
+        row[12], 0, "", 0, row[14], row[15], row[16],
     )  # fmt: skip
 
 
-@cache
-def _flags(kind: Kind, access: int, checkpointed: bool, deleted: bool, live: bool) -> Flags:
-    flags = Flags.NONE
+def _flags(kind: Kind, shape: int) -> Flags:
+    """What a kind of thing can do; *shape*: rights, checkpointed (8), deleted (16), live (32)."""
+    flags = KINDS[kind]
     if kind == "file":
-        flags |= Flags.READABLE_FILE | Flags.DOES_NOT_HAVE_CHILDREN
-        if access & Access.WRITE:
+        if shape & Access.WRITE:
             flags |= Flags.WRITEABLE_FILE
-        if live:
+        if shape & 32:
             flags |= Flags.CAN_LIVE_UPDATE
-    elif kind == "channel":
-        flags |= Flags.IS_CHANNEL | Flags.DOES_NOT_HAVE_CHILDREN
-    else:
-        flags |= Flags.CAN_HAVE_CHILDREN
-    if kind == "mount":
-        flags |= Flags.IS_MOUNT
-    if checkpointed:
+    if shape & 8:
         flags |= Flags.IS_CHECKPOINTED
-    if deleted:
+    if shape & 16:
         flags |= Flags.IS_DELETED
     return flags
+
+
+KINDS: dict[Kind, Flags] = {
+    "file": Flags.READABLE_FILE | Flags.DOES_NOT_HAVE_CHILDREN,
+    "folder": Flags.CAN_HAVE_CHILDREN,
+    "channel": Flags.IS_CHANNEL | Flags.DOES_NOT_HAVE_CHILDREN,
+    "mount": Flags.CAN_HAVE_CHILDREN | Flags.IS_MOUNT,
+}
+FLAGS = {kind: [_flags(kind, shape) for shape in range(64)] for kind in KINDS}
+"""All of them, made once: arithmetic on flags takes longer than the rest of an entry."""

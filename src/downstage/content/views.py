@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -56,7 +57,7 @@ class Views:
     ) -> None:
         self._database = database
         self._near = database.near
-        self._folders = database.folders
+        self._remembered = database.remembered
         self._mirrors = mirrors
         self._now = now
 
@@ -79,25 +80,38 @@ class Views:
             tree.Inside: it lies in a mount.
         """
         above, _, name = path.rpartition("/")
-        age = self._folders.age
-        ids = self._folders.get(caller.tenant, above) if name else None
+        remembered = self._remembered
+        age = remembered.age
+        ids = remembered.way(caller.tenant, above) if name else None
         if ids is None:
             return self._stat_slowly(caller, path)
-        row = self._near.execute(tree.CHILD, (ids[-1], name)).fetchone()
+        row = self._child(ids[-1], name)
         if row is None:
             return self._stat_slowly(caller, path)
-        if not self._mirrors.rights:
-            access = acl.allowed({}, ids, caller, path)
+        if not self._mirrors.rights and caller.reach is None:
+            access = acl.BY_SCOPES[caller.may]
         else:
             access = acl.allowed(self._mirrors.rights, (*ids, row[0]), caller, path)
-        if self._folders.age != age or age & 1:
+        if remembered.age != age or age & 1:
             return self._stat_slowly(caller, path)
-        if not access & Access.READ:
+        if not int(access) & 1:
             raise NotFound("There is nothing at this path.", path=path)
-        return self.with_lock(tree.entry_of(row, path, access))
+        entry = tree.entry_of(row, path, access)
+        return self.with_lock(entry) if self._mirrors.held else entry
+
+    def _child(self, folder: int, name: str) -> tuple[Any, ...] | None:
+        """The row of what bears *name* in a folder, as of now."""
+        remembered = self._remembered
+        row = remembered.rows.get((folder, name))
+        if row is None:
+            commits = remembered.commits
+            row = self._near.execute(tree.CHILD, (folder, name)).fetchone()
+            if row is not None:
+                remembered.put_row((folder, name), row, commits)
+        return row
 
     def _stat_slowly(self, caller: Caller, path: str) -> Entry:
-        age = self._folders.age
+        age = self._remembered.age
         with self.edit(caller) as edit:
             trail = edit.find(path, Access.READ)
             entry = edit.entry(trail)
@@ -109,7 +123,7 @@ class Views:
         if trail.node.kind != "folder":
             trail = trail.up
         path = trail.path if len(trail.nodes) > 1 else ""
-        self._folders.put(tenant, path, trail.ids, age)
+        self._remembered.put_way(tenant, path, trail.ids, age)
 
     def stat_past(
         self, caller: Caller, path: str, *, checkpoint: int, version: int, deleted: bool
@@ -181,7 +195,7 @@ class Views:
             found = self._children(edit, trail, base, after, limit + 1, deleted=deleted)
         more = len(found) > limit
         last = found[limit - 1] if more else None
-        seen = [entry for entry in found[:limit] if entry.access & Access.READ]
+        seen = [entry for entry in found[:limit] if int(entry.access) & 1]
         return Page(seen, "" if last is None else last.path if recursive else last.name, seq)
 
     def _children(

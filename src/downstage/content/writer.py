@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from downstage.content.model import EventKind
 from downstage.kernel.chaos import point
@@ -36,6 +36,12 @@ IDLE_S = 1.0
 CLOSE_S = 30.0
 FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
 log = get_logger(__name__)
+
+
+class Committing(Protocol):
+    """Told of every commit, in the writer's thread, before and after it."""
+
+    def __call__(self, *, begins: bool, moves: bool) -> None: ...
 
 
 class Recorded(NamedTuple):
@@ -91,8 +97,8 @@ class Writer:
     Args:
         connection: the only one that writes; closed by `close`.
         now_ns: the time, nanoseconds since the epoch.
-        moving: called with True before a commit that moves folders or changes rights, with False
-            after it.
+        committing: called before and after every commit; says whether it begins, and whether it
+            moves folders or changes rights.
         mirror: called after a commit, before its answers, with the mirrored tables that changed.
         publish: called on the loop with the events of a commit, before its answers are given.
         housekeeping: run as an operation every `IDLE_S`, while nothing fails.
@@ -103,14 +109,14 @@ class Writer:
         connection: sqlite3.Connection,
         *,
         now_ns: Callable[[], int],
-        moving: Callable[[bool], None],
+        committing: Committing,
         mirror: Callable[[sqlite3.Connection, set[str]], None],
         publish: Callable[[list[Recorded]], None],
         housekeeping: Callable[[Change], None],
     ) -> None:
         self._db = connection
         self._now_ns = now_ns
-        self._moving = moving
+        self._committing = committing
         self._mirror = mirror
         self._publish = publish
         self._housekeeping = housekeeping
@@ -208,8 +214,7 @@ class Writer:
                 break
         stale = set[str]().union(*(job.change.stale for job in group if job.change))
         moves = "acl" in stale or any(job.change.moves for job in group if job.change)
-        if moves:
-            self._moving(True)
+        self._committing(begins=True, moves=moves)
         try:
             point("content.commit.before")
             self._db.execute("COMMIT")
@@ -218,8 +223,7 @@ class Writer:
             if stale:
                 self._mirror(self._db, stale)
         finally:
-            if moves:
-                self._moving(False)
+            self._committing(begins=False, moves=moves)
 
     def _attempt(self, job: _Job[Any], change: Change) -> int:
         """Run one operation in its savepoint; the newest seq after it."""
