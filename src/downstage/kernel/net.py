@@ -85,6 +85,14 @@ def _inner(address: IPv6Address) -> IPv4Address | None:
     return None
 
 
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 async def system_resolver(host: str, port: int) -> Sequence[str]:
     """The addresses that this machine finds for *host*.
 
@@ -127,7 +135,7 @@ class Guard:
             Forbidden: one of them is not public, and the operator did not name the host.
             Upstream: there are none.
         """
-        addresses = await self._resolver(host, port)
+        addresses = [host] if _is_address(host) else await self._resolver(host, port)
         if not addresses:
             raise Upstream("That host has no address.", host=host)
         if self.is_allowed(host, port):
