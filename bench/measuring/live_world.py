@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from measuring.live_edits import Hand
-
 from downstage.client.live.binding import LayerBinding
 from downstage.client.live.editor import LiveEditor
 from downstage.client.live.pxr import Sdf
@@ -22,15 +20,14 @@ from downstage.live.messages import (
     Join,
     Merged,
     Message,
-    Ordered,
     Resumed,
-    Welcome,
     pack,
     unpack,
 )
 from downstage.live.replica import Replica
 from downstage.live.sequencer import Sequencer, State, shown
 from downstage.live.wire import decode, encode
+from measuring.live_edits import Hand
 
 __all__ = ["BROKEN", "Outcome", "broken", "play"]
 

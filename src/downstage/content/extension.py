@@ -66,6 +66,7 @@ class Extension(IExt):
         self.content, self.callers = content, Callers(directory)
         context.start(directory.run, name="directory")
         context.start(content.care.run, name="files-care")
+        context.start(content.live.run, name="files-live")
         self._wire(context, content, self.callers, signer)
 
     def _wire(

@@ -15,11 +15,13 @@ from downstage.content.database import ContentDatabase
 from downstage.content.edit import Edit
 from downstage.content.events import Calling, Hub, Subscription, Watch, forget_old, read_since
 from downstage.content.limits import Limits
+from downstage.content.live import Live
+from downstage.content.mirrors import Mirrors
 from downstage.content.model import ANY, Access, Caller, Entry, Event, Scope
 from downstage.content.mounts.table import Mounts
 from downstage.content.tree import Inside
 from downstage.content.uploads import Uploads
-from downstage.content.views import Mirrors, Views
+from downstage.content.views import Views
 from downstage.content.writer import Change, Recorded
 from downstage.kernel.clock import Clock
 from downstage.kernel.errors import Gone, NotFound, NotSupported, PlatformError
@@ -68,6 +70,7 @@ class Ground:
             scrub_interval_s=limits.scrub_interval_s,
         )
         self.channels = Channels(self)
+        self.live = Live(self, self.database, lambda: locks.moment(clock).ns)
         self.mounts = Mounts(self, limits.mounts, self.blobs.pool)
         self._views = Views(self.database, self._mirrors, self._now)
         self._mirrors.renew(self.database.near, {"acl", "lock"})
@@ -81,6 +84,7 @@ class Ground:
     async def close(self) -> None:
         """Finish what waits, end the subscriptions, close the files; idempotent."""
         self.channels.close()
+        await self.live.close()
         self._hub.close()
         await self.mounts.close()
         await self.database.close()
@@ -198,7 +202,7 @@ class Ground:
         return NotSupported("That cannot be done inside of a mount.", mount=inside.path)
 
     def _as(self, change: Change, caller: Caller) -> Edit:
-        return Edit(change, caller, self._now())
+        return Edit(change, caller, self._now(), self._mirrors)
 
     def _now(self) -> locks.Moment:
         return locks.moment(self._clock)

@@ -102,9 +102,10 @@ CREATE TABLE event (
 
 def _migrations() -> list[Sequence[str]]:
     """Each is applied once, in order; what was released is never changed."""
+    from downstage.content import live_rows
     from downstage.content.blobs import schema as blobs
 
-    return [(CORE, blobs.SCHEMA, blobs.VERSION_TRIGGERS)]
+    return [(CORE, blobs.SCHEMA, blobs.VERSION_TRIGGERS, live_rows.SCHEMA)]
 
 
 def open_writer(path: Path) -> sqlite3.Connection:

@@ -1,4 +1,4 @@
-"""What server and client of a live layer say to each other; msgpack arrays behind one letter each."""
+"""What server and client of a live layer say to each other: msgpack arrays behind a letter."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from downstage.live.paths import check
 
 __all__ = ["MAX_BATCH", "MAX_FIELD", "MAX_OPS", "decode", "decode_trusted", "encode", "split"]
 
-MAX_BATCH = 8 * 1024 * 1024
-"""Bytes of one batch; a mesh of 100,000 points is 1.2 MB."""
+MAX_BATCH = 3 * 1024 * 1024
+"""Bytes of one batch, less than a frame of the socket; a mesh of 100,000 points is 1.2 MB."""
 MAX_OPS = 50_000
 """Ops in one batch."""
 MAX_FIELD = 256

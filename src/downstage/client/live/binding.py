@@ -96,22 +96,29 @@ class LayerBinding:
         spec = self._holder(path)
         return [] if spec is None else [child.name for child in spec.nameChildren]
 
-    def drop_misfits(self, path: str) -> None:
-        """Take from an attribute the values that its type has no room for.
+    def drop_misfits(self, path: str) -> bool:
+        """Take from an attribute the values that its type has no room for; whether any was.
 
         USD leaves them when the type changes; nobody else could be given them.
         """
-        attribute = self.layer.GetAttributeAtPath(path)
-        try:
-            if attribute.HasDefaultValue():
-                attribute.default = attribute.default
-        except Tf.ErrorException:
-            attribute.ClearDefaultValue()
-        for time in self.layer.ListTimeSamplesForPath(path):
+        attribute, layer, dropped = self.layer.GetAttributeAtPath(path), self.layer, False
+        usual = type(attribute.typeName.defaultValue)
+        if attribute.HasDefaultValue() and type(attribute.default) is not usual:
             try:
-                self.layer.SetTimeSample(path, time, self.layer.QueryTimeSample(path, time))
+                attribute.default = attribute.default
             except Tf.ErrorException:
-                self.layer.EraseTimeSample(path, time)
+                attribute.ClearDefaultValue()
+                dropped = True
+        for time in layer.ListTimeSamplesForPath(path):
+            value = layer.QueryTimeSample(path, time)
+            if type(value) is usual:
+                continue
+            try:
+                layer.SetTimeSample(path, time, value)
+            except Tf.ErrorException:
+                layer.EraseTimeSample(path, time)
+                dropped = True
+        return dropped
 
     def _read_children(self, path: str, spec: Any, result: Spec) -> None:
         stem = path if path == ROOT or path.endswith("}") else f"{path}/"

@@ -125,7 +125,10 @@ class Capture:
     ) -> list[str]:
         """The highest paths below which all is to be read, in the layer's order."""
         paths = {self._known(path, document) for path in resynced}
-        paths.update(p for p, fields in changed.items() if not fields or fields & _CHILDREN)
+        paths.update(path for path, fields in changed.items() if fields & _CHILDREN)
+        # Below what is inactive the stage tells of a spec without a field, and of one that went
+        # away not at all: its holder is read again.
+        paths.update(parent_of(path) for path, fields in changed.items() if not fields)
         paths.update(self._variants(document))
         tops = [path for path in paths if paths.isdisjoint(ancestors(path)[1:])]
         return self._in_order(tops)
@@ -143,7 +146,7 @@ class Capture:
                 yield path
 
     def _in_order(self, tops: list[str]) -> list[str]:
-        if len(tops) < 2:
+        if len(tops) <= 1:
             return tops
         ranks = dict[str, int]()
         for holder in {parent_of(path) for path in tops}:
@@ -179,14 +182,13 @@ class Capture:
             stack.extend(reversed(children))
 
     def _read_fitting(self, path: str, document: Document) -> Spec | None:
-        """The spec at *path*; an attribute that got another type without what does not fit it."""
+        """The spec at *path*; an attribute that is new without what does not fit its type."""
         spec, known = self._binding.read(path), document.specs.get(path)
-        if spec is None or known is None or spec.kind != "attribute":
+        if spec is None or spec.kind != "attribute":
             return spec
-        if spec.fields.get(TYPE) == known.fields.get(TYPE):
+        if known is not None and spec.fields.get(TYPE) == known.fields.get(TYPE):
             return spec
-        self._binding.drop_misfits(path)
-        return self._binding.read(path)
+        return self._binding.read(path) if self._binding.drop_misfits(path) else spec
 
     def _own(self, path: str, document: Document) -> Iterator[Op]:
         present, known = self._binding.read(path), document.specs.get(path)
@@ -230,7 +232,7 @@ class Capture:
 
 
 _CHILDREN = frozenset({"variantChildren", "variantSetChildren", "primChildren", "properties"})
-"""Told, or no field at all, in place of a resync where the stage does not show the children."""
+"""Told in place of a resync where the stage does not show the children."""
 _TOGETHER = {"subLayerOffsets": "subLayers"}
 
 

@@ -121,6 +121,11 @@ class Connection:
         raw = await self._call(self._next_id(), op, args)
         return cast("T", _decoded(raw, returns))
 
+    def post(self, op: str, *args: Any) -> None:
+        """Call *op* and wait for nothing: its answer is dropped, as all is once it has broken."""
+        if self.is_open:
+            self._post(self._next_id(), op, args)
+
     @asynccontextmanager
     async def opened(
         self, op: str, *args: Any, returns: type[Any] | Any = Any

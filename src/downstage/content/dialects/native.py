@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from downstage.content.dialects import linking, operations, pushing
+from downstage.content.dialects import linking, living, operations, pushing
 from downstage.content.dialects.described import described_router
 from downstage.content.dialects.events_stream import EventRoutes
 from downstage.content.dialects.http import PREFIX, Files
@@ -111,6 +111,7 @@ class Native:
         operations.register(socket.ops, self._content, self._callers, self._lease_s)
         pushing.register(socket.ops, self._content)
         linking.register(socket.ops, self._content, self.links)
+        living.register(socket.ops, self._content)
         return socket
 
     def _make_origin(self) -> ServiceApp:
