@@ -5,10 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
 from downstage.content import acl, locks, names, quota, tree
+from downstage.content.mirrors import Mirrors
 from downstage.content.model import Access, Caller, Condition, Entry, EventKind, Kind
 from downstage.content.tree import Node, Trail
 from downstage.content.writer import Change, Recorded
@@ -20,7 +22,27 @@ from downstage.kernel.errors import (
     WrongType,
 )
 
-__all__ = ["Edit", "check"]
+__all__ = ["Bytes", "Edit", "check"]
+
+INSERT = (
+    "INSERT INTO node (parent, name, fold, kind, hash, size, version, checkpoint, comment,"  # noqa: S608 - constants
+    " created_at, created_by, modified_at, modified_by, seq, link)"
+    f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING {tree.COLUMNS}"
+)
+
+
+class Bytes(Protocol):
+    """What a file is to hold: bytes that are stored already, by their hash."""
+
+    @property
+    def hash(self) -> str:
+        """BLAKE3, hexadecimal."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        ...
 
 
 def check(condition: Condition, node: Node | None) -> None:
@@ -47,6 +69,8 @@ class Edit:
     change: Change
     caller: Caller
     now: locks.Moment
+    mirrors: Mirrors | None = None
+    """Of what is committed; for the writer alone, whom nobody overtakes."""
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -64,11 +88,8 @@ class Edit:
         """The root of the caller's tenant; made when it is first needed."""
         root = tree.root_of(self.db, self.caller.tenant)
         if root is None:
-            node = self.insert(None, "", "folder")
-            self.db.execute("INSERT INTO root VALUES (?, ?)", (self.caller.tenant, node))
-            root = tree.root_of(self.db, self.caller.tenant)
-        if root is None:
-            raise NotFound("There is no such tenant.")
+            root = self.insert(None, "", "folder")
+            self.db.execute("INSERT INTO root VALUES (?, ?)", (self.caller.tenant, root.id))
         return root
 
     def walk(self, path: str, *, deleted: bool = False) -> Trail:
@@ -94,8 +115,21 @@ class Edit:
 
     def access(self, trail: Trail) -> Access:
         """What the caller may at the place, there or not: what is not there has no own entries."""
-        entries = acl.entries_on(self.db, trail.ids)
-        return acl.allowed(entries, trail.ids, self.caller, trail.wanted)
+        ids = trail.ids
+        if self.mirrors is not None and "acl" not in self.change.stale:
+            entries = self.mirrors.rights
+        else:
+            entries = acl.entries_on(self.db, ids)
+        return acl.allowed(entries, ids, self.caller, trail.wanted)
+
+    def held(self, nodes: Sequence[int]) -> list[locks.Held]:
+        """The locks on some nodes that are not over."""
+        if self.mirrors is None or "lock" in self.change.stale:
+            return locks.held_on(self.db, nodes, self.now)
+        if not self.mirrors.held:
+            return []
+        found = [self.mirrors.held[node] for node in nodes if node in self.mirrors.held]
+        return [held for held in found if not held.is_over(self.now)]
 
     def require(self, trail: Trail, needed: Access) -> None:
         """Refuse who lacks a right, and all but folders above the place.
@@ -112,7 +146,7 @@ class Edit:
         Raises:
             Locked: one does.
         """
-        found = locks.held_on(self.db, trail.ids, self.now)
+        found = self.held(trail.ids)
         if below and not trail.missing and trail.node.kind == "folder":
             found += locks.held_below(self.db, trail.node.id, self.now)
         locks.refuse_others(found, self.caller, trail.wanted)
@@ -147,24 +181,38 @@ class Edit:
         kind: Kind,
         *,
         link: str = "",
-    ) -> int:
-        """A new row without an event; its id. Its seq is that of the next event.
+        content: Bytes | None = None,
+        comment: str = "",
+    ) -> Node:
+        """A new row without an event; its seq is that of the next one.
+
+        Args:
+            parent: the folder; None: a root.
+            name: of the new thing.
+            kind: of it.
+            link: of a mount.
+            content: of a file.
+            comment: of a file's content; makes it checkpoint 1.
 
         Raises:
             AlreadyExists: the name, or one that differs only in case, is taken.
         """
-        fold = names.fold(name)
-        if parent is not None:
-            self.refuse_taken(parent, name, fold)
-        at, by = self.change.at, self.by
-        cursor = self.db.execute(
-            "INSERT INTO node (parent, name, fold, kind, created_at, created_by, modified_at,"
-            " modified_by, seq, link) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (parent, name, fold, kind, at, by, at, by, self.change.seq + 1, link),
-        )
-        node = cursor.lastrowid or 0
+        fold, at, by = names.fold(name), self.change.at, self.by
+        digest, size = ("", 0) if content is None else (content.hash, content.size)
+        try:
+            row = self.db.execute(
+                INSERT,
+                (
+                    *(parent, name, fold, kind, digest, size, content is not None, bool(comment)),
+                    *(comment, at, by, at, by, self.change.seq + 1, link),
+                ),
+            ).fetchone()
+        except sqlite3.IntegrityError:
+            self.refuse_taken(parent or 0, name, fold)
+            raise
+        node = Node._make(row)
         if kind == "folder":
-            self.db.execute("INSERT INTO folder (node) VALUES (?)", (node,))
+            self.db.execute("INSERT INTO folder (node) VALUES (?)", (node.id,))
         return node
 
     def refuse_taken(self, parent: int, name: str, fold: str, *, but: int = 0) -> None:
@@ -196,7 +244,7 @@ class Edit:
             quota.add(self.db, trail.ids, 0, 1)
             seq = self.change.next_seq()
             self.touch(trail, seq)
-            trail = Trail((*trail.nodes, self.node(node)))
+            trail = Trail((*trail.nodes, node))
             self.record("created", trail, seq)
         return trail
 
@@ -210,6 +258,10 @@ class Edit:
     def node(self, node: int) -> Node:
         """A row by its id, as it is now."""
         return Node._make(self.db.execute(tree.BY_ID, (node,)).fetchone())
+
+    def refreshed(self, trail: Trail) -> Trail:
+        """The same way, its last node as it is now."""
+        return Trail((*trail.nodes[:-1], self.node(trail.node.id)))
 
     # Telling.
 
@@ -231,11 +283,10 @@ class Edit:
         )
 
     def entry(self, trail: Trail) -> Entry:
-        """What the caller sees at the end of a way."""
-        fresh = self.node(trail.node.id)
-        path = trail.path if fresh.parent is not None else "/"
-        held = locks.held_on(self.db, (fresh.id,), self.now)
-        entry = tree.entry_of(fresh, path, self.access(trail), deleted=trail.is_deleted)
+        """What the caller sees at the end of a way, whose last node is as it is now."""
+        held = self.held((trail.node.id,))
+        access = self.access(trail)
+        entry = tree.entry_of(trail.node, trail.path, access, deleted=trail.is_deleted)
         return entry if not held else _with_lock(entry, held[0])
 
 

@@ -42,7 +42,7 @@ def lock(edit: Edit, path: str, *, lease_s: float, etag: str, shared_note: str) 
         raise InvalidField("note", f"at most {MAX_NOTE} characters")
     trail = edit.find(path, Access.WRITE)
     edit.refuse_locked(trail, below=True)
-    own = locks.held_on(edit.db, (trail.node.id,), edit.now)
+    own = edit.held((trail.node.id,))
     held = locks.Held(
         node=trail.node.id,
         token=own[0].token if own else new_uuid(),
@@ -92,7 +92,7 @@ def unlock(edit: Edit, path: str, *, token: str, force: bool) -> None:
     """
     trail = edit.find(path, Access.ADMIN if force else Access.READ)
     if force:
-        if not locks.held_on(edit.db, (trail.node.id,), edit.now):
+        if not edit.held((trail.node.id,)):
             raise NotFound("There is no lock here.", path=path)
     else:
         _find(edit, trail, token)
@@ -104,7 +104,7 @@ def unlock(edit: Edit, path: str, *, token: str, force: bool) -> None:
 def locks_at(edit: Edit, path: str, *, below: bool) -> list[Lock]:
     """The locks that bear on a place: its own and those above; also those *below*."""
     trail = edit.find(path, Access.READ)
-    found = locks.held_on(edit.db, trail.ids, edit.now)
+    found = edit.held(trail.ids)
     if below:
         found += [
             held
@@ -154,7 +154,7 @@ def set_acl(edit: Edit, path: str, entries: Sequence[AclEntry]) -> None:
     edit.change.stale.add("acl")
     seq = edit.change.next_seq()
     edit.db.execute("UPDATE node SET seq = ? WHERE id = ?", (seq, trail.node.id))
-    edit.record("acl", Trail((*trail.nodes[:-1], edit.node(trail.node.id))), seq)
+    edit.record("acl", edit.refreshed(trail), seq)
 
 
 def explain(edit: Edit, path: str, subject: str, groups: Iterable[str]) -> list[Grant]:
@@ -196,7 +196,7 @@ def set_quota(edit: Edit, path: str, max_bytes: int | None, max_nodes: int | Non
 
 
 def _find(edit: Edit, trail: Trail, token: str) -> locks.Held:
-    found = locks.held_on(edit.db, (trail.node.id,), edit.now)
+    found = edit.held((trail.node.id,))
     if not found:
         raise NotFound("There is no lock here.", path=trail.path)
     held = found[0]

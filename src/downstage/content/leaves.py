@@ -34,6 +34,6 @@ def create(edit: Edit, path: str, kind: Kind, *, link: str = "") -> Trail:
     quota.add(edit.db, folder.ids, 0, 1)
     seq = edit.change.next_seq()
     edit.touch(folder, seq)
-    made = Trail((*folder.nodes, edit.node(node)))
+    made = Trail((*folder.nodes, node))
     edit.record("created", made, seq)
     return made

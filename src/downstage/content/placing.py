@@ -81,7 +81,8 @@ def copy(
         node = node._replace(hash=past.hash, size=past.size)
     if not there.missing:
         _refuse_overwrite(node, there, overwrite=overwrite)
-        return edit.entry(_copy_over(edit, here, node, there, message))
+        over = _copy_over(edit, here, node, there, message)
+        return edit.entry(edit.refreshed(over))
     folder = edit.make_folders(Trail(there.nodes), there.missing[:-1])
     place = Trail(folder.nodes, there.missing[-1:])
     return edit.entry(_copy_into(edit, here, node, place, message))
@@ -132,7 +133,7 @@ def move(
     moved = _move_to(edit, here, folder, name)
     if message and moved.node.kind == "file":
         versions.checkpoint(edit, moved.path, message, force=True)
-    return edit.entry(moved)
+    return edit.entry(edit.refreshed(moved))
 
 
 def _refuse_pair(here: Trail, there: Trail, only: Kind | None) -> None:

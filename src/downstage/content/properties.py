@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from downstage.content.edit import Edit, check
 from downstage.content.model import ANY, Access, Condition
-from downstage.content.tree import Trail
 from downstage.kernel.errors import InvalidField
 
 __all__ = ["MAX_BYTES", "MAX_PROPERTIES", "patch", "properties_of"]
@@ -53,7 +52,7 @@ def patch(
     _refuse_too_much(properties_of(edit.db, node))
     seq = edit.change.next_seq()
     edit.db.execute("UPDATE node SET seq = ? WHERE id = ?", (seq, node))
-    edit.record("metadata", Trail((*trail.nodes[:-1], edit.node(node))), seq)
+    edit.record("metadata", edit.refreshed(trail), seq)
 
 
 def _refuse_too_much(found: Mapping[str, str]) -> None:

@@ -22,13 +22,14 @@ def add(db: sqlite3.Connection, folders: Sequence[int], size: int, nodes: int) -
     """
     if not (size or nodes):
         return
-    if size > 0 or nodes > 0:
-        refuse_over(db, folders, size, nodes)
     marks = ",".join("?" * len(folders))
-    db.execute(
-        f"UPDATE folder SET bytes = bytes + ?, nodes = nodes + ? WHERE node IN ({marks})",  # noqa: S608 - question marks
-        (size, nodes, *folders),
+    rows = db.execute(
+        f"UPDATE folder SET bytes = bytes + ?, nodes = nodes + ? WHERE node IN ({marks})"  # noqa: S608 - question marks
+        " RETURNING (? > 0 AND bytes > max_bytes) OR (? > 0 AND nodes > max_nodes)",
+        (size, nodes, *folders, size, nodes),
     )
+    if any(over for (over,) in rows.fetchall()):
+        raise QuotaReached("That is more than this folder may hold.", bytes=size, nodes=nodes)
 
 
 def refuse_over(db: sqlite3.Connection, folders: Sequence[int], size: int, nodes: int) -> None:

@@ -47,7 +47,7 @@ def delete_trail(edit: Edit, trail: Trail) -> None:
     )
     edit.touch(trail.up, seq)
     edit.change.moves = edit.change.moves or node.kind != "file"
-    edit.record("deleted", Trail((*trail.nodes[:-1], edit.node(node.id))), seq)
+    edit.record("deleted", edit.refreshed(trail), seq)
 
 
 def undelete(edit: Edit, path: str) -> Entry:

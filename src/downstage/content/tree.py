@@ -6,6 +6,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from downstage.content import names
@@ -88,7 +89,7 @@ class Inside(Exception):
         self.rest = rest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trail:
     """The way from the root to a place: the nodes that are there, and the names that are not."""
 
@@ -105,17 +106,17 @@ class Trail:
         """The last one that is there."""
         return self.nodes[-1]
 
-    @property
+    @cached_property
     def ids(self) -> tuple[int, ...]:
         """Of the nodes, from the root down."""
         return tuple(node.id for node in self.nodes)
 
-    @property
+    @cached_property
     def path(self) -> str:
         """Of the last node that is there."""
         return "/" + "/".join(node.name for node in self.nodes[1:])
 
-    @property
+    @cached_property
     def wanted(self) -> str:
         """Of the place, there or not."""
         return "/" + "/".join([*(node.name for node in self.nodes[1:]), *self.missing])

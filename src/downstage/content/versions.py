@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from typing import Protocol
 
 from downstage.content import quota
-from downstage.content.edit import Edit, check
+from downstage.content.edit import Bytes, Edit, check
 from downstage.content.model import ANY, Access, Condition, Entry, Version
 from downstage.content.tree import Node, Trail
 from downstage.kernel.errors import InvalidField, NotFound, WrongType
 
 __all__ = [
-    "Bytes",
     "checkpoint",
     "find_version",
     "list_versions",
@@ -25,20 +23,6 @@ MAX_COMMENT = 4096
 KEPT = 64
 """Contents of one file that are kept besides its checkpoints, newest first."""
 COLUMNS = "n, checkpoint, hash, size, by, at, comment"
-
-
-class Bytes(Protocol):
-    """What a file is to hold: bytes that are stored already, by their hash."""
-
-    @property
-    def hash(self) -> str:
-        """BLAKE3, hexadecimal."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        ...
 
 
 def put(
@@ -101,16 +85,12 @@ def create(edit: Edit, folder: Trail, name: str, content: Bytes, message: str = 
         AlreadyExists: the name is taken.
         QuotaReached: it does not fit.
     """
-    node = edit.insert(folder.node.id, name, "file")
+    node = edit.insert(folder.node.id, name, "file", content=content, comment=message)
     quota.add(edit.db, folder.ids, content.size, 1)
     seq = edit.change.next_seq()
-    _add_version(edit, node, 1, content, checkpoint=1 if message else 0, comment=message)
-    edit.db.execute(
-        "UPDATE node SET hash = ?, size = ?, version = 1, checkpoint = ?, comment = ? WHERE id = ?",
-        (content.hash, content.size, 1 if message else 0, message, node),
-    )
+    _add_version(edit, node.id, 1, content, checkpoint=1 if message else 0, comment=message)
     edit.touch(folder, seq)
-    trail = Trail((*folder.nodes, edit.node(node)))
+    trail = Trail((*folder.nodes, node))
     edit.record("created", trail, seq)
     return trail
 
@@ -138,7 +118,7 @@ def replace(edit: Edit, trail: Trail, content: Bytes, message: str = "") -> Trai
         "DELETE FROM version WHERE node = ? AND n <= ? AND checkpoint = 0",
         (node.id, node.version + 1 - KEPT),
     )
-    after = Trail((*trail.nodes[:-1], edit.node(node.id)))
+    after = edit.refreshed(trail)
     edit.record("updated", after, seq)
     return after
 
@@ -172,7 +152,7 @@ def checkpoint(edit: Edit, path: str, comment: str, *, force: bool) -> Version:
         "UPDATE node SET version = ?, checkpoint = ?, comment = ?, seq = ? WHERE id = ?",
         (node.version + bool(present.checkpoint), number, comment, seq, node.id),
     )
-    edit.record("checkpoint", Trail((*trail.nodes[:-1], edit.node(node.id))), seq)
+    edit.record("checkpoint", edit.refreshed(trail), seq)
     return find_version(edit.db, node.id, checkpoint=number)
 
 

@@ -1,8 +1,4 @@
-"""What a caller sees: point reads on the loop itself, longer ones in threads.
-
-Mirrors of the two tables that nearly every answer needs, rights and locks, are held in memory and
-renewed by the writer before it answers who changed them.
-"""
+"""What a caller sees: point reads on the loop itself, longer ones in threads."""
 
 from __future__ import annotations
 
@@ -17,30 +13,16 @@ import msgspec
 from downstage.content import acl, locks, names, tree, versions
 from downstage.content.database import ContentDatabase
 from downstage.content.edit import Edit
+from downstage.content.mirrors import Mirrors
 from downstage.content.model import Access, Caller, Entry, Page
 from downstage.content.tree import Trail
 from downstage.content.writer import Change, Recorded
 from downstage.kernel.errors import NotFound, WrongType
 
-__all__ = ["MAX_PAGE", "Mirrors", "Views"]
+__all__ = ["MAX_PAGE", "Views"]
 
 MAX_PAGE = 10_000
 """Entries of one page."""
-
-
-class Mirrors:
-    """Rights and locks in memory; replaced whole, so that readers need no lock."""
-
-    def __init__(self) -> None:
-        self.rights: acl.Entries = {}
-        self.held: dict[int, locks.Held] = {}
-
-    def renew(self, db: sqlite3.Connection, stale: set[str]) -> None:
-        """Load what changed."""
-        if "acl" in stale:
-            self.rights = acl.load(db)
-        if "lock" in stale:
-            self.held = locks.everything(db)
 
 
 class Views:
@@ -67,7 +49,7 @@ class Views:
         self._near.execute("BEGIN")
         try:
             now = self._now()
-            yield Edit(Change(self._near, now.ns, 0), caller, now)
+            yield Edit(Change(self._near, now.ns, 0, set()), caller, now)
         finally:
             self._near.execute("ROLLBACK")
 
@@ -181,7 +163,7 @@ class Views:
         """
         (seq,) = db.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()
         now = self._now()
-        edit = Edit(Change(db, now.ns, seq), caller, now)
+        edit = Edit(Change(db, now.ns, seq, set()), caller, now)
         trail = edit.find(path, Access.READ, deleted=deleted)
         if trail.node.kind == "mount":
             raise tree.Inside(trail.node, trail.path, ())

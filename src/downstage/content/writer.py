@@ -65,14 +65,14 @@ class Change:
 
     __slots__ = ("at", "db", "events", "moves", "seq", "stale")
 
-    def __init__(self, db: sqlite3.Connection, at: int, seq: int) -> None:
+    def __init__(self, db: sqlite3.Connection, at: int, seq: int, stale: set[str]) -> None:
         self.db = db
         self.at = at
         """Nanoseconds since the epoch; the time of everything that this operation does."""
         self.seq = seq
         self.events: list[Recorded] = []
-        self.stale: set[str] = set()
-        """Tables that are mirrored in memory and were changed: ``lock``, ``acl``."""
+        self.stale = stale
+        """Tables held in memory that this transaction changed, so far: ``lock``, ``acl``."""
         self.moves = False
         """Set when a folder that was there is somewhere else, or gone."""
 
@@ -204,15 +204,14 @@ class Writer:
             sqlite3.Error: nothing of it was done.
         """
         started = time.monotonic()
-        seq = self._seq
+        seq, stale = self._seq, set[str]()
         self._db.execute("BEGIN IMMEDIATE")
         for number, job in enumerate(group):
-            job.change = Change(self._db, self._now_ns(), seq)
+            job.change = Change(self._db, self._now_ns(), seq, stale)
             seq = self._attempt(job, job.change)
             if time.monotonic() - started > GROUP_S:
                 self._put_back(group, number + 1)
                 break
-        stale = set[str]().union(*(job.change.stale for job in group if job.change))
         moves = "acl" in stale or any(job.change.moves for job in group if job.change)
         self._committing(begins=True, moves=moves)
         try:
@@ -243,7 +242,6 @@ class Writer:
         if job.error is not None:
             self._db.execute("ROLLBACK TO operation")
             change.events.clear()
-            change.stale.clear()
             change.moves = False
             change.seq = before
         self._db.execute("RELEASE operation")
