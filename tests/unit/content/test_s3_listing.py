@@ -8,7 +8,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from downstage.content.dialects.s3_listing import Wish, page_of
@@ -18,7 +18,8 @@ from downstage.kernel.clock import ManualClock
 
 pytestmark = pytest.mark.unit
 
-PART = st.text(alphabet="ab-.!0", min_size=1, max_size=3).filter(lambda s: s[-1] != ".")
+PART = st.text(alphabet="a-0", min_size=1, max_size=2)
+"""Few letters, around the slash: names are often beginnings of others."""
 KEY = st.lists(PART, min_size=1, max_size=3).map("/".join)
 ADA = Caller("ada", "Ada")
 
@@ -36,7 +37,7 @@ def expected(keys: list[str], wish: Wish) -> list[str]:
             continue
         at = key.find(wish.delimiter, len(wish.prefix)) if wish.delimiter else -1
         told = key if at < 0 else key[: at + len(wish.delimiter)]
-        if told > wish.after or (at >= 0 and key > wish.after and wish.after != told):
+        if key > wish.after and (at < 0 or told != wish.after):
             found[told] = None
     return list(found)
 
@@ -48,6 +49,9 @@ def expected(keys: list[str], wish: Wish) -> list[str]:
     delimiter=st.sampled_from(["", "/", "-"]),
     most=st.integers(1, 4),
 )
+@example(keys=["a-/b", "a/b"], prefix="", delimiter="", most=1)
+@example(keys=["a-/b", "a/b"], prefix="", delimiter="/", most=1)
+@example(keys=["a-b", "a/-", "a/b/c", "a0"], prefix="a", delimiter="", most=2)
 def test_pages_are_the_sorted_keys(keys: list[str], prefix: str, delimiter: str, most: int) -> None:
     anyio.run(compare, keys, prefix, delimiter, most)
 
@@ -60,7 +64,7 @@ async def compare(keys: list[str], prefix: str, delimiter: str, most: int) -> No
             for key in keys:
                 tasks.start_soon(content.write, ADA, f"/b/{key}", b"")
         for start in ["", *keys, prefix]:
-            whole = Wish(prefix, delimiter, start if delimiter != "-" else "")
+            whole = Wish(prefix, delimiter, start)
             found: list[str] = []
             wish = whole
             while True:

@@ -92,15 +92,19 @@ class _Walk:
 
     async def _folder(self, key: str, path: str, entry: Entry) -> AsyncGenerator[Item]:
         wish = self.wish
-        if wish.delimiter == "/" and key.startswith(wish.prefix):
-            if key != wish.after:
-                yield Item(key, None)
+        collapses = wish.delimiter == "/" and key.startswith(wish.prefix)
+        if collapses and key == wish.after:
+            return
+        if collapses and not wish.after.startswith(key):
+            yield Item(key, None)
             return
         found = False
         async with aclosing(self.level(path, key)) as items:
             async for item in items:
                 found = True
-                yield item
+                yield Item(key, None) if collapses else item
+                if collapses:
+                    return
         if not found and await self.is_marker(key, entry):
             yield Item(key, entry)
 
@@ -187,7 +191,7 @@ async def page_of(content: Content, caller: Caller, bucket: str, wish: Wish, mos
     async with aclosing(walk(content, caller, bucket, wish)) as items:
         async for item in items:
             told = _collapsed(item, wish)
-            if told.entry is None and (told.key <= wish.after or (found and found[-1] == told)):
+            if told.entry is None and (told.key == wish.after or (found and found[-1] == told)):
                 continue
             if len(found) == most:
                 return Listing(found, truncated=True)
