@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import threading
 import warnings
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from downstage.client.base_urls import combine_with_base_url, without_alias
@@ -20,10 +22,15 @@ from downstage.client.request import Request
 from downstage.client.types import FileStatus
 from downstage.kernel.errors import Unavailable
 
-__all__ = ["Client", "default_client"]
+__all__ = ["Client", "OwnLoopError", "default_client"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+PACKAGE = str(Path(__file__).parent)
+
+
+class OwnLoopError(RuntimeError):
+    """A blocking call where it could never end: a mistake of the program."""
 
 
 class Client:
@@ -93,9 +100,9 @@ class Client:
         """Do *operation* and wait for it; its errors are raised here.
 
         Raises:
-            RuntimeError: on the client's own loop, which would wait for itself.
+            OwnLoopError: on the client's own loop, which would wait for itself.
         """
-        self._warn_of_loop(operation.__name__)
+        self._warn_of_loop(operation.__name__.rstrip("_"))
         ended = threading.Event()
         outcome: list[Any] = [Unavailable("The client was shut down.")]
 
@@ -177,7 +184,7 @@ class Client:
 
     def _warn_of_loop(self, name: str) -> None:
         if self.engine.is_own_thread():
-            raise RuntimeError("A blocking call on the client's own loop would wait for itself.")
+            raise OwnLoopError("A blocking call on the client's own loop would wait for itself.")
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -187,8 +194,16 @@ class Client:
             warnings.warn(
                 f"{name}() blocks the event loop that runs in this thread: await {name}_async().",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=_depth_of_caller(),
             )
+
+
+def _depth_of_caller() -> int:
+    """How many frames lie between `warnings.warn` and the first that is not of this package."""
+    depth, frame = 0, inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        depth, frame = depth + 1, frame.f_back
+    return depth
 
 
 def _value(outcome: Any) -> Any:

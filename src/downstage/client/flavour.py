@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar, TypeVarTuple, cast
 
-from downstage.client.client import Client, default_client
+from downstage.client.client import Client, OwnLoopError, default_client
 from downstage.client.logs import log, log_error
 from downstage.client.outcome import result_of
 from downstage.client.request import Request
@@ -136,7 +136,7 @@ def _start(
     return client.start(lambda _: operation(client, *args, **kw), done)
 
 
-PROGRAMMING = (TypeError, AttributeError, NameError)
+PROGRAMMING = (TypeError, AttributeError, NameError, OwnLoopError)
 """A mistake of whoever calls: raised, not told as a result."""
 
 

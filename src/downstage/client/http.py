@@ -104,9 +104,11 @@ class Http:
         if self._session is None:
             path = self.origin.socket_path
             connector = (
-                aiohttp.UnixConnector(path, limit=0)
+                aiohttp.UnixConnector(path, limit=0, keepalive_timeout=self.options.keep_s)
                 if path is not None
-                else aiohttp.TCPConnector(limit=0, ttl_dns_cache=10)
+                else aiohttp.TCPConnector(
+                    limit=0, ttl_dns_cache=10, keepalive_timeout=self.options.keep_s
+                )
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,

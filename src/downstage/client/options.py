@@ -51,6 +51,8 @@ class Options:
     """Seconds after a failed connection in which that server is not tried again."""
     idle_s: float = 60.0
     """Seconds between two pieces of an answer."""
+    keep_s: float = 15.0
+    """Seconds that an idle connection is kept for the next request."""
     retries: Retries = field(default_factory=Retries)
     headers: dict[str, str] = field(default_factory=dict[str, str])
     """Sent with every HTTP request."""

@@ -82,7 +82,13 @@ class Place:
         return self.path.rpartition("/")[2]
 
     def child(self, name: str) -> Place:
-        """The thing called *name* in this folder."""
+        """The thing called *name* in this folder.
+
+        Raises:
+            BadUrl: it is no single name: a server that lists such means something else.
+        """
+        if "/" in name:
+            raise BadUrl("A name cannot hold a slash.")
         try:
             url = join(self.url, name)
         except ValueError as error:

@@ -100,9 +100,9 @@ def resolve_subscribe_with_callback(
             await _call(client, request, lambda: resolve_callback(result, ListEntry(), ""))
             return
         await _call(client, request, lambda: resolve_callback(Result.OK, entry, found))
-        await _Watcher(client, request, told).thing(
-            client.place(found), lambda _result, _entry: None
-        )
+        watcher = _Watcher(client, request, told)
+        watcher.seen(entry)
+        await watcher.thing(client.place(found), lambda _result, _entry: None)
 
     return client.start(work, lambda value: _ended(value, told))
 
@@ -157,6 +157,10 @@ class _Watcher:
         self._callback = callback
         self._known: dict[str, ListEntry] = {}
         self._is_first = True
+
+    def seen(self, entry: ListEntry) -> None:
+        """Tell what changed since *entry* was seen, and nothing first."""
+        self._known, self._is_first = {"": entry}, False
 
     async def folder(
         self, place: Place, first: Callable[[Result, tuple[ListEntry, ...]], Any]

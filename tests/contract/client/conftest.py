@@ -59,10 +59,23 @@ def served() -> Iterator[Served]:
         raise RuntimeError("the content server did not start")
     running, stop = found
     running.key = running.do(_files_key(running.server))
+    _warm(running)
     yield running
     running.loop.call_soon_threadsafe(stop.set)
     thread.join(START_S)
     folder.cleanup()
+
+
+def _warm(served: Served) -> None:
+    """Start what libraries start once in a process and never end."""
+    key, secret = served.key
+    client.set_s3_configuration(
+        "s3://warm", "", "us-east-1", key, secret,
+        endpoint=f"{served.server.url}/s3", allow_http=True,
+    )  # fmt: skip
+    client.stat("s3://warm/x")
+    client.shutdown()
+    client.initialize()
 
 
 async def _files_key(server: ContentServer) -> tuple[str, str]:
@@ -78,6 +91,7 @@ def fresh(tmp_path: Path) -> Iterator[None]:
     main = default_client()
     options = main.options
     options.cache_folder = tmp_path / "cache"
+    options.keep_s = 0.5
     options.s3.clear()
     options.webdav.clear()
     options.headers.clear()

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from downstage.client.places import Place
 from downstage.client.providers import disk
+from downstage.client.providers.folder_watch import FolderWatch
 from downstage.client.providers.provider import (
     Change,
     Copying,
@@ -171,32 +172,30 @@ class FileProvider(Provider):
     @asynccontextmanager
     async def watch(self, place: Place, *, children: bool) -> AsyncGenerator[AsyncIterator[Change]]:
         """Tells that something happened; what, the watcher sees by looking."""
-        from watchfiles import awatch as watch_folder  # pyright: ignore[reportUnknownVariableType] - trio's events
-
         wanted = Path(place.path) if children else Path(place.path).parent
         folder = await _in_thread(lambda: _nearest(wanted))
-        stop = asyncio.Event()
         change = Change(ListEvent.UNKNOWN, ListEntry(url=place.url))
+        loop = asyncio.get_running_loop()
+        making = asyncio.ensure_future(_in_thread(lambda: FolderWatch(folder, loop)))
+        try:
+            watch = await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(_forget)
+            raise
 
         async def changes() -> AsyncGenerator[Change]:
-            found = watch_folder(
-                folder,
-                recursive=False,
-                watch_filter=None,
-                debounce=100,
-                step=20,
-                rust_timeout=500,
-                stop_event=stop,
-            )
-            async for _ in found:
+            while await watch.happened():
                 yield change
 
-        running = changes()
         try:
-            yield running
+            yield changes()
         finally:
-            stop.set()
-            await running.aclose()
+            watch.stop()
+
+
+def _forget(making: asyncio.Future[FolderWatch]) -> None:
+    if not making.cancelled() and making.exception() is None:
+        making.result().stop()
 
 
 def _run(

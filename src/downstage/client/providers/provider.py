@@ -18,16 +18,18 @@ from downstage.client.types import (
     ServerInfo,
     WriteFileExInfo,
 )
-from downstage.kernel.errors import NotSupported, Upstream
+from downstage.kernel.errors import BadUrl, NotSupported, Upstream
 
 __all__ = [
     "Change",
     "Channel",
     "Copying",
+    "Found",
     "Incoming",
     "Outgoing",
     "Progress",
     "Provider",
+    "found_in",
     "gathered",
     "no_progress",
 ]
@@ -102,6 +104,20 @@ class Copying:
     progress: Progress = no_progress
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A thing below a folder that is walked."""
+
+    place: Place
+    entry: ListEntry
+    parts: tuple[str, ...]
+    """Its names below that folder."""
+    is_link: bool = False
+    """A link of this machine; one to a folder is not gone into."""
+    refused: str = ""
+    """Why it can be neither read nor written here; then `place` is the folder's."""
+
+
 class Channel(Protocol):
     """A joined channel."""
 
@@ -129,6 +145,17 @@ class Provider(Protocol):
         """What lies in a folder, by name."""
         raise _cannot(place, "list")
 
+    async def below(self, place: Place) -> AsyncGenerator[Found]:
+        """Everything below a folder; a folder comes before what it holds."""
+        waiting: list[tuple[Place, tuple[str, ...]]] = [(place, ())]
+        while waiting:
+            folder, parts = waiting.pop()
+            for entry in await self.entries(folder):
+                found = found_in(folder, parts, entry)
+                yield found
+                if entry.is_folder and not found.refused:
+                    waiting.append((found.place, found.parts))
+
     async def read(self, place: Place, progress: Progress) -> tuple[str, Content]:
         """Version and bytes of a file."""
         async with self.incoming(place) as incoming:
@@ -146,11 +173,28 @@ class Provider(Protocol):
         """A file, piece by piece."""
         raise _cannot(place, "read")
 
+    def rest(
+        self, place: Place, start: int, entry: ListEntry
+    ) -> AbstractAsyncContextManager[Incoming]:
+        """The bytes from *start* on, where the file still is what *entry* says.
+
+        Raises:
+            VersionMismatch: it is another by now; read it from its beginning.
+        """
+        raise _cannot(place, "go on with a read")
+
     async def write(
         self, place: Place, body: Outgoing, message: str, progress: Progress
     ) -> WriteFileExInfo:
         """Make or replace a file, and the folders above it."""
         raise _cannot(place, "write")
+
+    async def put_file(self, place: Place, path: str, message: str, progress: Progress) -> None:
+        """The same with the bytes of a file of this machine."""
+        from downstage.client.providers.local_body import local_body
+
+        async with local_body(path) as body:
+            await self.write(place, body, message, progress)
 
     async def create_folder(self, place: Place) -> None:
         """Make a folder."""
@@ -242,6 +286,16 @@ class Provider(Protocol):
     async def close(self) -> None:
         """The client ends."""
         await self.disconnect()
+
+
+def found_in(folder: Place, parts: tuple[str, ...], entry: ListEntry) -> Found:
+    """What a listing of *folder* shows, which lies at *parts*; a server may call it anything."""
+    name = entry.relative_path
+    try:
+        place = folder.child(name)
+    except BadUrl as error:
+        return Found(folder, entry, (*parts, name), refused=error.detail)
+    return Found(place, entry, (*parts, name))
 
 
 async def gathered(incoming: Incoming, progress: Progress) -> Content:

@@ -274,6 +274,7 @@ def _store_of(bucket: str, found: S3Options, options: Options) -> S3Store:
         "allow_http": found.allow_http,
         "connect_timeout": f"{options.connect_s}s",
         "timeout": f"{options.idle_s}s",
+        "pool_idle_timeout": f"{options.keep_s}s",
     }
     retries: dict[str, Any] = {"max_retries": options.retries.times}
     return S3Store(

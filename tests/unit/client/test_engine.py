@@ -1,0 +1,352 @@
+"""The engine: three flavours of one operation, stopping, shutting down, threads, forks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from downstage import client
+from downstage.client import Result, files
+from downstage.client.client import Client, default_client
+from downstage.kernel import errors
+
+pytestmark = pytest.mark.unit
+
+WAIT_S = 10.0
+ENGINE_THREADS = {"downstage-client", "downstage-callbacks"}
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    client.initialize()
+    yield
+    client.shutdown()
+    default_client()._warned.clear()
+    client.initialize()
+
+
+class Gate:
+    """An operation that waits until it is let go, and says how it ended."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.left = threading.Event()
+        self.cancelled = False
+        self._go: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __call__(self, _: Any) -> str:
+        self._go, self._loop = asyncio.Event(), asyncio.get_running_loop()
+        self.entered.set()
+        try:
+            await self._go.wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        finally:
+            self.left.set()
+        return "gone through"
+
+    def open(self) -> None:
+        assert self._loop is not None
+        assert self._go is not None
+        self._loop.call_soon_threadsafe(self._go.set)
+
+    __name__ = "gate"
+
+
+def test_callbacks_run_on_one_thread_of_the_library(tmp_path: Path) -> None:
+    seen, ended = set[threading.Thread](), threading.Semaphore(0)
+
+    def callback(*_: Any) -> None:
+        seen.add(threading.current_thread())
+        ended.release()
+
+    for number in range(20):
+        client.stat_with_callback(str(tmp_path / str(number)), callback)
+    for _ in range(20):
+        assert ended.acquire(timeout=WAIT_S)
+    assert [thread.name for thread in seen] == ["downstage-callbacks"]
+    assert threading.current_thread() not in seen
+
+
+def test_a_stopped_request_calls_back_no_more() -> None:
+    gate, called = Gate(), list[Any]()
+    request = default_client().start(gate, called.append)
+    assert gate.entered.wait(WAIT_S)
+    assert not request.is_finished()
+    request.stop()
+    request.stop()
+    assert request.is_finished()
+    assert gate.left.wait(WAIT_S)
+    assert gate.cancelled
+    assert client.stat("/")[0] is Result.OK  # whatever was queued before has run
+    assert called == []
+
+
+def test_stopped_between_the_answer_and_its_callback() -> None:
+    """The race: the work is done, its callback waits behind another."""
+    busy, called = threading.Event(), list[Any]()
+    engine = default_client().engine
+    assert client.stat("/")[0] is Result.OK
+    engine.call_back(lambda: busy.wait(WAIT_S) or None)
+    request = client.stat_with_callback("/", lambda *values: called.append(values))
+    assert client.stat("/")[0] is Result.OK
+    request.stop()
+    busy.set()
+    done = threading.Event()
+    engine.call_back(done.set)
+    assert done.wait(WAIT_S)
+    assert called == []
+
+
+def test_a_request_is_a_context_and_can_be_waited_for() -> None:
+    gate = Gate()
+    with default_client().start(gate, lambda _: None) as request:
+        assert gate.entered.wait(WAIT_S)
+        assert not request.wait(0.001)
+        gate.open()
+        assert request.wait(WAIT_S)
+    assert "finished" in repr(request)
+
+
+@pytest.mark.anyio
+async def test_cancelling_the_task_stops_the_request() -> None:
+    gate = Gate()
+    task = asyncio.create_task(default_client().run_async(gate))
+    await asyncio.to_thread(gate.entered.wait, WAIT_S)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(gate.left.wait, WAIT_S)
+    assert gate.cancelled
+
+
+def test_after_shutdown_nothing_is_called() -> None:
+    called = list[Any]()
+    gate = Gate()
+    waiting = default_client().start(gate, called.append)
+    assert gate.entered.wait(WAIT_S)
+    client.shutdown()
+    assert waiting.is_finished()
+    late = client.stat_with_callback("/", lambda *values: called.append(values))
+    assert late.id == 0
+    assert late.is_finished()
+    assert client.stat("/") == (Result.ERROR_CONNECTION, client.ListEntry())
+    assert asyncio.run(client.stat_async("/"))[0] is Result.ERROR_CONNECTION
+    client.shutdown()
+    assert not [t for t in threading.enumerate() if t.name in ENGINE_THREADS]
+    assert client.initialize()
+    assert client.stat("/")[0] is Result.OK
+    assert called == []
+
+
+def test_whoever_waits_at_shutdown_is_let_go() -> None:
+    gate, outcome = Gate(), list[Any]()
+
+    def wait() -> None:
+        try:
+            default_client().run(gate)
+        except errors.Unavailable as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert gate.entered.wait(WAIT_S)
+    client.shutdown()
+    thread.join(WAIT_S)
+    assert not thread.is_alive()
+    assert len(outcome) == 1
+
+
+@pytest.mark.anyio
+async def test_a_blocking_call_inside_a_loop_warns_once_and_works() -> None:
+    with pytest.warns(RuntimeWarning, match=r"stat\(\) blocks .* await stat_async\(\)") as caught:
+        assert client.stat("/")[0] is Result.OK
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert client.stat("/")[0] is Result.OK
+    with pytest.warns(RuntimeWarning, match=r"await list_async\(\)"):
+        files.list("/")
+
+
+def test_the_own_loop_is_never_waited_for() -> None:
+    async def wrong(_: Client) -> None:
+        client.stat("/")
+
+    with pytest.raises(RuntimeError, match="own loop"):
+        default_client().run(wrong)
+
+
+def test_a_callback_may_call_and_block() -> None:
+    ended, got = threading.Event(), list[Any]()
+
+    def callback(*_: Any) -> None:
+        got.append(client.stat("/")[0])
+        ended.set()
+
+    client.stat_with_callback("/", callback)
+    assert ended.wait(WAIT_S)
+    assert got == [Result.OK]
+
+
+def test_a_callback_that_fails_harms_nobody() -> None:
+    said, ended = list[str](), threading.Event()
+    client.set_log_callback(lambda _thread, _part, _level, message: said.append(message))
+
+    def wrong(*_: Any) -> None:
+        raise ValueError("wrong")
+
+    client.stat_with_callback("/", wrong)
+    client.stat_with_callback("/", lambda *_: ended.set())
+    assert ended.wait(WAIT_S)
+    client.set_log_callback(None)
+    assert said == ["client.callback_failed error=ValueError: wrong"]
+
+
+def test_mistakes_of_programs_are_raised() -> None:
+    with pytest.raises(TypeError):
+        client.write_file("/tmp/x", "text")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError):
+        client.register_file_status_callback(3)  # pyright: ignore[reportArgumentType]
+
+
+def test_many_threads_at_once(tmp_path: Path) -> None:
+    """connect-samples #4: several threads crashed the library."""
+    wrong = list[Any]()
+
+    def work(number: int) -> None:
+        for turn in range(20):
+            url = str(tmp_path / f"{number}-{turn}")
+            if client.write_file(url, f"{number}".encode()) is not Result.OK:
+                wrong.append(url)
+            result, _, content = client.read_file(url)
+            if result is not Result.OK or bytes(content) != f"{number}".encode():
+                wrong.append(url)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert wrong == []
+    assert len(client.list(str(tmp_path))[1]) == 160
+
+
+@pytest.mark.anyio
+async def test_many_tasks_share_hops_to_threads(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    found = await asyncio.gather(*(client.stat_async(str(tmp_path / "a")) for _ in range(200)))
+    assert {result for result, _ in found} == {Result.OK}
+
+
+@pytest.mark.anyio
+async def test_bases_belong_to_a_task(tmp_path: Path) -> None:
+    """The trap: a stack for each thread is shared by all tasks of a loop."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_text(name)
+
+    async def read(name: str) -> bytes:
+        client.push_base_url(f"{tmp_path}/{name}/")
+        await asyncio.sleep(0.001)
+        assert client.get_base_url() == f"{tmp_path}/{name}/"
+        _, _, content = await client.read_file_async("f")
+        assert client.combine_with_base_url("x") == f"{tmp_path}/{name}/x"
+        assert client.pop_base_url(f"{tmp_path}/{name}/")
+        assert not client.pop_base_url("x")
+        return bytes(content)
+
+    assert await asyncio.gather(read("one"), read("two")) == [b"one", b"two"]
+    assert client.get_base_url() == ""
+    assert client.combine_with_base_url("x") == "x"
+
+
+def test_aliases_stand_for_places(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"1")
+    client.set_alias("assets://main", str(tmp_path))
+    try:
+        assert client.stat("assets://main/x")[0] is Result.OK
+        assert client.stat("assets://main2/x")[0] is Result.ERROR_NOT_SUPPORTED
+    finally:
+        client.set_alias("assets://main", "")
+    assert client.stat("assets://main/x")[0] is Result.ERROR_NOT_SUPPORTED
+
+
+def test_a_child_process_begins_anew() -> None:
+    """Neither threads nor locks of the parent are there after a fork."""
+    code = """
+import os, threading
+from downstage import client
+def heard(*_): pass
+assert client.stat("/")[0] is client.Result.OK
+kept = client.register_file_status_callback(heard)
+pid = os.fork()
+if pid == 0:
+    ok = client.stat("/")[0] is client.Result.OK and client.list("/")[0] is client.Result.OK
+    client.shutdown()
+    os._exit(0 if ok else 1)
+assert os.waitpid(pid, 0)[1] == 0
+assert client.stat("/")[0] is client.Result.OK
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],
+        timeout=30,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_it_is_imported_fast_and_alone() -> None:
+    """What a program pays that only wants addresses: neither HTTP nor pydantic nor USD."""
+    heavy = ["aiohttp", "pydantic", "obstore", "fsspec", "fastapi", "pxr", "structlog", "rich"]
+    heavy += ["downstage.services", "watchfiles", "botocore"]
+    code = f"import sys, downstage.client; print([n for n in {heavy!r} if n in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_progress_is_by_bytes(tmp_path: Path) -> None:
+    data, heard = os.urandom(20_000_000), list[tuple[client.FileStatus, int]]()
+    with client.register_file_status_callback(
+        lambda _, what, percent: heard.append((what, percent))
+    ):
+        assert client.write_file(str(tmp_path / "x"), data) is Result.OK
+        assert client.read_file(str(tmp_path / "x"))[2] == data
+        deadline = time.monotonic() + WAIT_S
+        while (client.FileStatus.READING, 100) not in heard and time.monotonic() < deadline:
+            client.stat(str(tmp_path))
+    for what in (client.FileStatus.WRITING, client.FileStatus.READING):
+        percents = [percent for kind, percent in heard if kind is what]
+        assert percents == sorted(percents)
+        assert len(percents) > 4
+    assert client.delete(str(tmp_path / "x")) is Result.OK
+
+
+def test_exceptions_for_those_who_want_them(tmp_path: Path) -> None:
+    url = str(tmp_path / "x")
+    with pytest.raises(errors.NotFound):
+        files.stat(url)
+    files.write_file(url, b"12")
+    assert files.stat(url).size == 2
+    assert asyncio.run(files.read_file_async(url))[1] == b"12"
+    assert "client" not in str(files.stat.__doc__)
+    with files.progress():
+        files.download(url, tmp_path / "y")
+        files.upload(tmp_path / "y", str(tmp_path / "z"))
+    assert (tmp_path / "z").read_bytes() == b"12"

@@ -1,0 +1,219 @@
+"""Files of this machine: what a disk has that a server has not."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from downstage import client
+from downstage.client import ListEvent, Result
+from downstage.client.client import default_client
+
+pytestmark = pytest.mark.unit
+
+WAIT_S = 20.0
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    client.initialize()
+    yield
+    client.shutdown()
+    client.initialize()
+
+
+def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff")).write_bytes(b"1")
+    result, entries = client.list(str(tmp_path))
+    assert result is Result.OK
+    assert entries[0].url.endswith("/a%FF")
+    assert bytes(client.read_file(entries[0].url)[2]) == b"1"
+
+
+@pytest.mark.parametrize("url", ["C:\\a", "\\\\srv\\a", "file://elsewhere/a", "file:///a%00b", ""])
+def test_addresses_that_name_nothing_here(url: str) -> None:
+    assert client.stat(url)[0] is Result.ERROR_BAD_REQUEST
+
+
+def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert client.write_file("a#b", b"1") is Result.OK
+    assert (tmp_path / "a#b").exists()
+
+
+def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
+    """C02: a pipe in a folder must not hold a reader for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    assert client.read_file(str(tmp_path / "pipe"))[0] is Result.ERROR_WRONG_TYPE
+    assert client.read_file("/dev/zero")[0] is Result.ERROR_WRONG_TYPE
+    assert client.copy(str(tmp_path / "pipe"), str(tmp_path / "x")) is Result.ERROR_WRONG_TYPE
+    result, entries = client.list(str(tmp_path))
+    assert (result, entries[0].flags) == (Result.OK, client.ItemFlags(0))
+
+
+def test_links(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"1")
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "nowhere").symlink_to("none")
+    (tmp_path / "circle").symlink_to("circle")
+    assert client.write_file(str(tmp_path / "link"), b"22") is Result.OK
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"22"
+    assert (
+        client.copy(str(tmp_path / "link"), str(tmp_path / "real")) is Result.ERROR_SOURCE_IS_DEST
+    )
+    assert len(client.list(str(tmp_path))[1]) == 4
+    assert client.stat(str(tmp_path / "circle"))[0] is Result.ERROR_NOT_FOUND
+    assert client.delete(str(tmp_path / "nowhere")) is Result.OK
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/out").symlink_to(tmp_path)
+    assert client.copy(str(tmp_path / "d"), str(tmp_path / "e")) is Result.OK
+    assert (tmp_path / "e/out").is_symlink()
+    assert client.delete(str(tmp_path / "d")) is Result.OK
+    assert (tmp_path / "real").exists()
+
+
+def test_a_write_is_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+
+    async def broken() -> Any:
+        yield b"half"
+        raise ConnectionError("cut")
+
+    async def work(the_client: Any) -> None:
+        from downstage.client.providers.provider import Outgoing, no_progress
+
+        place = the_client.place(str(path))
+        provider = await the_client.provider(place)
+        await provider.write(place, Outgoing(pieces=broken()), "", no_progress)
+
+    with pytest.raises(ConnectionError):
+        default_client().run(work)
+    assert path.read_bytes() == b"old"
+    assert [found.name for found in tmp_path.iterdir()] == ["x"]
+    assert client.write_file(str(path), b"new") is Result.OK
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_the_root_stays() -> None:
+    assert client.delete("/") is Result.ERROR_ACCESS_DENIED
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    assert client.read_file(str(tmp_path))[0] is Result.ERROR_WRONG_TYPE
+    assert client.write_file(str(tmp_path), b"x") is Result.ERROR_WRONG_TYPE
+
+
+def test_two_folders_become_one(tmp_path: Path) -> None:
+    for path in ("a/x", "b/x", "b/y"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(path)
+    overwrite = client.CopyBehavior.OVERWRITE
+    moved = client.move(str(tmp_path / "a"), str(tmp_path / "b"), overwrite)
+    assert moved == (Result.OK, True)
+    assert not (tmp_path / "a").exists()
+    assert (tmp_path / "b/x").read_text() == "a/x"
+    assert (tmp_path / "b/y").read_text() == "b/y"
+
+
+class Heard:
+    """Collects events, and waits for some."""
+
+    def __init__(self) -> None:
+        self.first: list[Any] = []
+        self.events: list[tuple[Result, ListEvent, str]] = []
+        self._changed = threading.Condition()
+
+    def begin(self, *values: Any) -> None:
+        with self._changed:
+            self.first.append(values)
+            self._changed.notify_all()
+
+    def event(self, result: Result, event: ListEvent, entry: client.ListEntry) -> None:
+        with self._changed:
+            self.events.append((result, event, entry.relative_path))
+            self._changed.notify_all()
+
+    def wait(self, what: Any) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: what(self), WAIT_S), (self.first, self.events)
+
+
+def test_watching_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    heard = Heard()
+    with client.list_subscribe_with_callback(str(tmp_path), heard.begin, heard.event) as request:
+        heard.wait(lambda h: h.first)
+        assert [entry.relative_path for entry in heard.first[0][1]] == ["a"]
+        (tmp_path / "b").write_bytes(b"2")
+        heard.wait(lambda h: (Result.OK, ListEvent.CREATED, "b") in h.events)
+        assert client.write_file(str(tmp_path / "a"), b"333") is Result.OK
+        heard.wait(lambda h: (Result.OK, ListEvent.UPDATED, "a") in h.events)
+        (tmp_path / "b").unlink()
+        heard.wait(lambda h: (Result.OK, ListEvent.DELETED, "b") in h.events)
+        assert not request.is_finished()
+    count = len(heard.events)
+    (tmp_path / "c").write_bytes(b"2")
+    assert client.list(str(tmp_path))[0] is Result.OK
+    assert len(heard.events) == count
+
+
+def test_watching_what_is_not_there_yet(tmp_path: Path) -> None:
+    heard = Heard()
+    url = str(tmp_path / "later")
+    with client.stat_subscribe_with_callback(url, heard.begin, heard.event):
+        heard.wait(lambda h: h.first)
+        assert heard.first[0][0] is Result.OK_NOT_YET_FOUND
+        (tmp_path / "later").write_bytes(b"1")
+        heard.wait(lambda h: (Result.OK, ListEvent.CREATED, "later") in h.events)
+
+
+def test_watching_a_folder_that_goes(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    heard = Heard()
+    with client.list_subscribe_with_callback(str(tmp_path / "d"), heard.begin, heard.event):
+        heard.wait(lambda h: h.first)
+        (tmp_path / "d").rmdir()
+        heard.wait(lambda h: h.events)
+        assert heard.events[-1][0] is Result.ERROR_ACCESS_LOST
+
+
+def test_watching_nothing(tmp_path: Path) -> None:
+    heard = Heard()
+    client.list_subscribe_with_callback(str(tmp_path / "none"), heard.begin, heard.event)
+    heard.wait(lambda h: h.first)
+    assert heard.first == [(Result.ERROR_NOT_FOUND, ())]
+    client.list_subscribe_with_callback("data:,x", heard.begin, heard.event)
+    heard.wait(lambda h: h.events)
+    assert heard.events[0][0] is Result.ERROR_NOT_SUPPORTED
+
+
+def test_resolving_and_watching(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"1")
+    first, events = list[Any](), list[Any]()
+    ended = threading.Event()
+
+    def event(*values: Any) -> None:
+        events.append(values)
+        ended.set()
+
+    def begin(*values: Any) -> None:
+        first.append(values)
+
+    base = f"file://{tmp_path}/"
+    with client.resolve_subscribe_with_callback("x", [base], begin, event):
+        heard = Heard()
+        with client.stat_subscribe_with_callback(f"{base}x", heard.begin, heard.event):
+            heard.wait(lambda h: h.first)
+            assert client.write_file(f"{base}x", b"more") is Result.OK
+            assert ended.wait(WAIT_S)
+    assert first[0][0] is Result.OK
+    assert first[0][2] == f"{base}x"
+    assert events[0][3] == f"{base}x"
