@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -122,7 +123,7 @@ async def test_too_large_leaves_nothing(store: DiskBlobs) -> None:
     assert on_disk(store) == 0
 
 
-async def test_silent_sender_is_given_up(store: DiskBlobs) -> None:
+async def test_T03_a_silent_sender_is_given_up(store: DiskBlobs) -> None:
     async def silent() -> AsyncIterator[bytes]:
         yield noise(200_000)
         await anyio.sleep_forever()
@@ -130,6 +131,30 @@ async def test_silent_sender_is_given_up(store: DiskBlobs) -> None:
     with pytest.raises(DeadlineExceeded):
         await store.stage(silent(), idle_s=0.02)
     assert on_disk(store) == 0
+
+
+async def test_T03_slow_but_moving_is_fine(store: DiskBlobs) -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        for _ in range(12):
+            await anyio.sleep(0.05)
+            yield b"x" * 10_000
+
+    staged = await store.stage(slow(), idle_s=0.4)
+    assert staged.size == 120_000
+    staged.release()
+
+
+async def test_a_deadline_of_the_caller_stays_the_callers(store: DiskBlobs) -> None:
+    async def silent() -> AsyncIterator[bytes]:
+        yield b"x"
+        await anyio.sleep_forever()
+
+    with anyio.move_on_after(0.02) as scope:
+        await store.stage(silent(), idle_s=30)
+    assert scope.cancelled_caught
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await store.stage(silent(), idle_s=30)
 
 
 async def test_cancelled_staging_leaves_nothing(store: DiskBlobs) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import anyio
 
 from downstage.kernel.errors import DeadlineExceeded, TooLarge
 
-__all__ = ["BATCH", "Budget", "Intake", "Target", "in_worker", "paced"]
+__all__ = ["BATCH", "Budget", "Intake", "Paced", "Target", "in_worker"]
 
 T = TypeVar("T")
 
@@ -19,22 +19,53 @@ BATCH = 1024 * 1024
 """Bytes gathered before a worker writes them; while it does, the next batch comes in."""
 
 
-async def paced(body: AsyncIterator[bytes], idle_s: float) -> AsyncIterator[bytes]:
-    """The pieces of *body*, each within *idle_s* of the one before.
+class Paced:
+    """The pieces of *body*, each within *idle_s* of being asked for; slow but moving is fine.
+
+    One timer looks at all pieces: what a body costs is its bytes, not a deadline for each piece.
+    Time that the receiver takes between two pieces does not count.
 
     Raises:
-        DeadlineExceeded: the sender fell silent. Slow but moving is fine.
+        DeadlineExceeded: when iterated over: the sender fell silent.
     """
-    pieces = aiter(body)
-    while True:
+
+    def __init__(self, body: AsyncIterator[bytes], idle_s: float) -> None:
+        self._pieces = aiter(body)
+        self._idle_s = idle_s
+        self._loop = asyncio.get_running_loop()
+        self._waits_since: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._is_silent = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        task = asyncio.current_task()
+        self._task = task
+        self._waits_since = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._idle_s, self._look)
         try:
-            with anyio.fail_after(idle_s):
-                piece = await anext(pieces)
-        except StopAsyncIteration:
+            return await anext(self._pieces)
+        except asyncio.CancelledError:
+            if self._is_silent and task is not None and task.uncancel() == 0:
+                raise DeadlineExceeded(f"Nothing came for {self._idle_s:g} seconds.") from None
+            raise
+        finally:
+            self._waits_since = None
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._waits_since is None or self._task is None:
             return
-        except TimeoutError:
-            raise DeadlineExceeded(f"Nothing came for {idle_s:g} seconds.") from None
-        yield piece
+        left = self._waits_since + self._idle_s - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        else:
+            self._is_silent = True
+            self._task.cancel()
 
 
 class Target(Protocol):

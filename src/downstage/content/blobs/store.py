@@ -12,7 +12,7 @@ import blake3
 from downstage.content.blobs import ledger
 from downstage.content.blobs.chunks import Recent
 from downstage.content.blobs.difference import LARGE, DifferenceSink, Earlier, chunks_of
-from downstage.content.blobs.intake import BATCH, Budget, Intake, Target, in_worker, paced
+from downstage.content.blobs.intake import BATCH, Budget, Intake, Paced, Target, in_worker
 from downstage.content.blobs.layout import RESERVE, Layout
 from downstage.content.blobs.packs import Packs
 from downstage.content.blobs.pins import Hold, Pins
@@ -100,7 +100,7 @@ class DiskBlobs:
             body = _once(body)
         if size_hint is not None and max_size is not None and size_hint > max_size:
             raise TooLarge("The body is larger than allowed.", max_bytes=max_size)
-        rest = paced(body, self._idle_s if idle_s is None else idle_s)
+        rest = Paced(body, self._idle_s if idle_s is None else idle_s)
         first = await _beginning(rest)
         if len(first) <= INLINE_MAX:
             if max_size is not None and len(first) > max_size:
@@ -156,7 +156,7 @@ class DiskBlobs:
             keep_partial: pass on also what came before a failure.
         """
         intake = Intake(self.pool, self._budget, target, max_size, keep_partial=keep_partial)
-        await intake.pump(b"", paced(body, self._idle_s if idle_s is None else idle_s))
+        await intake.pump(b"", Paced(body, self._idle_s if idle_s is None else idle_s))
         return intake.size
 
     async def open(self, ref: BlobRef) -> InlineReading | ExtentReading:

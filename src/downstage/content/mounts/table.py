@@ -10,7 +10,7 @@ import anyio
 import blake3
 
 from downstage.content import acl, leaves
-from downstage.content.blobs.intake import in_worker, paced
+from downstage.content.blobs.intake import Paced, in_worker
 from downstage.content.blobs.protocol import Body
 from downstage.content.edit import Edit
 from downstage.content.model import Access, Caller, Condition, Entry, Flags, Page
@@ -129,7 +129,7 @@ class Mounts:
         """
         trail, access, place = await self._enter(caller, inside, Access.WRITE)
         await self._check(place, inside.rest, condition)
-        found = await place.write(inside.rest, paced(pieces_of(body), IDLE_S))
+        found = await place.write(inside.rest, Paced(pieces_of(body), IDLE_S))
         return _entry(_path(inside), found, access, trail)
 
     async def create_folder(self, caller: Caller, inside: Inside) -> Entry:
