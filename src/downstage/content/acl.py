@@ -21,8 +21,10 @@ __all__ = [
     "allowed",
     "check_entries",
     "entries_on",
+    "forget_orphans",
     "grants",
     "load",
+    "nodes_below",
     "refuse",
     "store",
     "within_bounds",
@@ -115,6 +117,25 @@ def entries_on(
     marks = ",".join("?" * len(ids))
     return _gather(
         db.execute(f"SELECT node, principal, allow, deny FROM acl WHERE node IN ({marks})", ids)  # noqa: S608 - question marks
+    )
+
+
+def nodes_below(db: sqlite3.Connection, top: int) -> list[int]:
+    """The nodes below one that have entries of their own; few have, so up from those."""
+    rows = db.execute(
+        "WITH RECURSIVE up (own, at) AS (SELECT DISTINCT node, node FROM acl UNION ALL"
+        " SELECT own, parent FROM up JOIN node ON node.id = up.at WHERE at <> ?1)"
+        " SELECT own FROM up WHERE at = ?1 AND own <> ?1",
+        (top,),
+    )
+    return [node for (node,) in rows]
+
+
+def forget_orphans(db: sqlite3.Connection) -> None:
+    """Drop the entries of what is gone for ever, once no event names it."""
+    db.execute(
+        "DELETE FROM acl WHERE node NOT IN (SELECT id FROM node)"
+        " AND node NOT IN (SELECT node FROM event)"
     )
 
 

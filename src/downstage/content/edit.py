@@ -162,13 +162,10 @@ class Edit:
 
     def restricted_below(self, trail: Trail, needed: Access) -> list[int]:
         """The nodes below with entries of their own where the caller lacks a right of *needed*."""
-        entries = acl.load(self.db)
         lacking = list[int]()
-        for node in entries:
+        for node in acl.nodes_below(self.db, trail.node.id):
             way = tree.trail_of(self.db, node)
-            if way is None or trail.node.id not in way.ids[:-1]:
-                continue
-            if needed & ~acl.allowed(entries, way.ids, self.caller, way.path):
+            if way is not None and needed & ~self.access(way):
                 lacking.append(node)
         return lacking
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from downstage.content import guarding, locks, removal, versions
+from downstage.content import acl, guarding, locks, removal, versions
 from downstage.content.blobs.store import DiskBlobs
 from downstage.content.care import Care
 from downstage.content.channels import Channels
@@ -78,6 +78,7 @@ class Ground:
 
     async def start(self) -> None:
         """Recover what a crash left; called by `open_content`."""
+        await self.database.write(acl.forget_orphans)
         await self.blobs.start()
         await self.uploads.start()
 

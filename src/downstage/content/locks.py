@@ -22,7 +22,6 @@ __all__ = [
     "MAX_LEASE_S",
     "Held",
     "Moment",
-    "all_held",
     "everything",
     "expire",
     "held_below",
@@ -119,12 +118,6 @@ def held_on(db: sqlite3.Connection, nodes: Sequence[int], now: Moment) -> list[H
     return [held for held in (Held(*row) for row in rows) if not held.is_over(now)]
 
 
-def all_held(db: sqlite3.Connection, now: Moment) -> list[Held]:
-    """Every lock that is not over."""
-    rows = db.execute(f"SELECT {COLUMNS} FROM lock")
-    return [held for held in (Held(*row) for row in rows) if not held.is_over(now)]
-
-
 def everything(db: sqlite3.Connection) -> dict[int, Held]:
     """Every lock by its node, also those that are over and not yet swept away."""
     rows = (Held(*row) for row in db.execute(f"SELECT {COLUMNS} FROM lock"))
@@ -133,7 +126,13 @@ def everything(db: sqlite3.Connection) -> dict[int, Held]:
 
 def held_below(db: sqlite3.Connection, node: int, now: Moment) -> list[Held]:
     """The locks on a node and on what lies below it; few are held at a time, so up from those."""
-    return [held for held in all_held(db, now) if _is_below(db, held.node, node)]
+    rows = db.execute(
+        "WITH RECURSIVE up (held, at) AS (SELECT node, node FROM lock UNION ALL"
+        " SELECT held, parent FROM up JOIN node ON node.id = up.at WHERE at <> ?1)"
+        f" SELECT {COLUMNS} FROM lock WHERE node IN (SELECT held FROM up WHERE at = ?1)",
+        (node,),
+    )
+    return [held for held in (Held(*row) for row in rows) if not held.is_over(now)]
 
 
 def refuse_others(found: Sequence[Held], caller: Caller, path: str) -> None:
@@ -178,16 +177,10 @@ def release_client(db: sqlite3.Connection, client: str, now: Moment, grace_s: fl
 
 def expire(db: sqlite3.Connection, now: Moment) -> list[Held]:
     """Remove the locks whose lease is over; those."""
-    rows = db.execute(f"SELECT {COLUMNS} FROM lock").fetchall()
+    rows = db.execute(
+        f"SELECT {COLUMNS} FROM lock WHERE boot <> ? OR expires_mono <= ?", (now.boot, now.mono)
+    ).fetchall()
     over = [held for held in (Held(*row) for row in rows) if held.is_over(now)]
     for held in over:
         remove(db, held.node)
     return over
-
-
-def _is_below(db: sqlite3.Connection, node: int, top: int) -> bool:
-    at: int | None = node
-    while at is not None and at != top:
-        row = db.execute("SELECT parent FROM node WHERE id = ?", (at,)).fetchone()
-        at = None if row is None else row[0]
-    return at == top

@@ -15,6 +15,9 @@ from downstage.kernel.errors import SetupError
 
 __all__ = ["open_reader", "open_writer"]
 
+WAL_KEPT = 64 * 1024 * 1024
+"""Bytes of the log that stay on disk after a burst."""
+
 CORE = """
 CREATE TABLE node (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -39,6 +42,7 @@ CREATE TABLE node (
 CREATE UNIQUE INDEX node_present ON node (parent, name) WHERE deleted_at = 0;
 CREATE UNIQUE INDEX node_fold ON node (parent, fold) WHERE deleted_at = 0;
 CREATE INDEX node_gone ON node (parent, name, deleted_at) WHERE deleted_at > 0;
+CREATE INDEX node_swept ON node (deleted_at) WHERE deleted_at > 0;
 CREATE INDEX node_mount ON node (id) WHERE kind = 'mount';
 CREATE TABLE root (tenant TEXT PRIMARY KEY, node INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE folder (
@@ -119,6 +123,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA cache_size = -65536")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT}")
     connection.execute("PRAGMA temp_store = MEMORY")
     _migrate(connection)
     return connection

@@ -154,6 +154,31 @@ async def test_a_reading_sees_every_write_that_was_answered(content: Content, ut
         assert isinstance(gone, Exception)
 
 
+async def test_a_reading_is_never_older_than_an_answer(content: Content, uta: Caller) -> None:
+    """Rows are remembered; a commit makes them forgotten before it is answered."""
+    await content.write(uta, "/d/f", b"0")
+    answered, done = 1, False
+
+    async def write() -> None:
+        nonlocal answered, done
+        for n in range(100):
+            answered = (await content.write(uta, "/d/f", b"%d" % n)).version
+        done = True
+
+    async def read() -> None:
+        seen = 0
+        while not done:
+            floor = max(answered, seen)
+            seen = (await content.stat(uta, "/d/f")).version
+            assert seen >= floor
+            await anyio.sleep(0)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(write)
+        for _ in range(3):
+            tasks.start_soon(read)
+
+
 async def test_after_closing_nothing_is_taken(data, clock, uta: Caller) -> None:
     content = await open_content(data, clock=clock)
     await content.close()
