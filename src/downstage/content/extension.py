@@ -14,6 +14,7 @@ from downstage.content.dialects import s3, webdav
 from downstage.content.dialects.native import Native
 from downstage.content.dialects.nucleus.accounts import IdentityAccounts
 from downstage.content.dialects.nucleus.routes import Doorkeeper, Nucleus
+from downstage.content.dialects.origin import Links
 from downstage.content.dialects.pictures import PictureRoutes
 from downstage.content.dialects.s3 import S3
 from downstage.content.dialects.signing import Signer
@@ -37,7 +38,7 @@ class Extension(IExt):
     """Opens the store, wires the dialects, serves the routes.
 
     Attributes:
-        content, callers, socket: as they run, for tests in the same process.
+        content, callers, socket, links: as they run, for tests in the same process.
         origin: the application of the content origin; whoever serves opens its port.
     """
 
@@ -46,6 +47,7 @@ class Extension(IExt):
     content: Content
     callers: Callers
     socket: FilesSocket
+    links: Links
     origin: ServiceApp
 
     _content: Content | None = None
@@ -73,7 +75,7 @@ class Extension(IExt):
         self, context: ServiceContext, content: Content, callers: Callers, signer: Signer
     ) -> None:
         native = self._native = Native(context, content, callers, signer)
-        self.socket, self.origin = native.socket, native.origin
+        self.socket, self.origin, self.links = native.socket, native.origin, native.links
         native.serve()
         idle_s = context.settings.content.idle_deadline.total_seconds()
         self._wire_protocols(context, content, callers, idle_s)

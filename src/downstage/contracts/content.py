@@ -53,8 +53,7 @@ set_acl           path, [AclRow]                            nil
 explain           path, principal                           [GrantRow]
 usage             path                                      UsageRow
 set_quota         path, bytes nil, nodes nil                UsageRow
-mount             path, target, options {}                  Row
-unmount           path                                      nil
+mount             path, target, writable false              Row; `delete` takes it away
 people                                                      [[[user, [group]]], [group]]
 subscribe         path, scope, since nil                    seq; then "event" EventRow
 join              path, hello b""                           member id; then "message" [kind,

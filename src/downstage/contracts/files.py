@@ -31,8 +31,8 @@ POST        /v1/files-locks/release      `LockRelease` → 204
 GET PUT     /v1/files-acl                `path` → `AclList` / `AclList` → `AclList`
 GET         /v1/files-acl/explain        `path`, `principal` → `GrantList`
 GET PUT     /v1/files-usage              `path` → `UsageView` / `QuotaRequest` → `UsageView`
-GET POST    /v1/files-mounts             → `MountList` / `MountRequest` → 201
-DELETE      /v1/files-mounts             `path` → 204
+POST        /v1/files-mounts             `MountRequest` → `FileEntry` 201; DELETE of the file itself
+                                         takes it away
 GET         /v1/files-thumbnails         `path`, `checkpoint` → PNG, a small picture of a stage
 POST        /v1/files-links              `LinkRequest` → `FileLink`: a signed URL on the content
                                          origin, for browsers
@@ -75,9 +75,7 @@ __all__ = [
     "LockRelease",
     "LockRenewal",
     "LockRequest",
-    "MountList",
     "MountRequest",
-    "MountView",
     "MoveRequest",
     "ObliterateRequest",
     "PathRequest",
@@ -305,23 +303,11 @@ class LockRelease(PathRequest):
 
 
 class MountRequest(PathRequest):
-    """Show another place below a path."""
+    """Show a place elsewhere at a path: a folder of the server, a web server, a bucket."""
 
     target: str = Field(max_length=4096)
-    options: dict[str, str] = Field(default_factory=dict, max_length=32)
-
-
-class MountView(Answer):
-    """A mount."""
-
-    path: str
-    target: str
-
-
-class MountList(Answer):
-    """All mounts."""
-
-    items: list[MountView]
+    writable: bool = False
+    """Whether it may be written through the tree."""
 
 
 class LinkRequest(PathRequest):

@@ -6,6 +6,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import uvicorn
@@ -43,6 +44,11 @@ def _socket_protocol(app: ASGIApp) -> type[WebSocketsSansIOProtocol]:
         def handle_connect(self, event: Request) -> None:
             self.conn.max_message_size = limit(event.path)  # before the first message
             super().handle_connect(event)
+
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            if message["type"] == "websocket.http.response.body" and self.close_sent:
+                self.handshake_complete = True  # else each refusal is logged as an error of ours
 
     return Limited
 

@@ -21,6 +21,7 @@ __all__ = [
     "LockArgs",
     "LocksArgs",
     "ManyArgs",
+    "MountArgs",
     "MoveArgs",
     "ObliterateArgs",
     "PatchArgs",
@@ -198,6 +199,13 @@ class QuotaArgs(PathArgs, frozen=True):
 
     bytes: int | None = None
     nodes: int | None = None
+
+
+class MountArgs(PathArgs, frozen=True):
+    """What to show where."""
+
+    target: str
+    writable: bool = False
 
 
 def condition_of(given: Conditions | None) -> Condition:

@@ -15,6 +15,7 @@ from downstage.content.dialects.arguments import (
     LockArgs,
     LocksArgs,
     ManyArgs,
+    MountArgs,
     MoveArgs,
     ObliterateArgs,
     PatchArgs,
@@ -303,6 +304,13 @@ class _Handlers:
         await self._content.set_quota(asked.caller, args.path, bytes=args.bytes, nodes=args.nodes)
         return usage_row(await self._content.usage(asked.caller, args.path))
 
+    async def mount(self, asked: Asked) -> object:
+        args: MountArgs = asked.args
+        shown = await self._content.mounts.mount(
+            asked.caller, args.path, args.target, writable=args.writable
+        )
+        return row(shown)
+
     async def people(self, asked: Asked) -> object:
         """Users and groups, for who sets rights; an instance has no business with them."""
         if asked.caller.reach is not None:
@@ -355,6 +363,7 @@ def register(ops: Ops, content: Content, callers: Callers, lease_s: float) -> No
         ("explain", ExplainArgs, files.explain),
         ("usage", PathArgs, files.usage),
         ("set_quota", QuotaArgs, files.set_quota),
+        ("mount", MountArgs, files.mount),
         ("people", NoArgs, files.people),
     ]
     for name, args, handler in handlers:

@@ -34,6 +34,7 @@ from downstage.contracts.files import (
     LockRelease,
     LockRenewal,
     LockRequest,
+    MountRequest,
     MoveRequest,
     ObliterateRequest,
     PathRequest,
@@ -54,6 +55,7 @@ __all__ = ["ActionRoutes", "Reader", "Writer"]
 KINDS = ("user", "token", "service", "instance")
 Reader = Annotated[Principal, Depends(require("files:read", kinds=KINDS))]
 Writer = Annotated[Principal, Depends(require("files:write", kinds=KINDS))]
+MOUNTING = refusals(400, 404, 409, 502, 504)
 Path = Annotated[str, Query(max_length=MAX_PATH)]
 Match = Annotated[str | None, Header(alias="If-Match", max_length=4096)]
 NoneMatch = Annotated[str | None, Header(alias="If-None-Match", max_length=4096)]
@@ -119,6 +121,7 @@ class ActionRoutes:
         get("/v1/files-acl/explain", **lost)(self.explain)
         get("/v1/files-usage", **lost)(self.usage)
         router.put("/v1/files-usage", **changing)(self.set_quota)
+        post("/v1/files-mounts", status_code=201, responses=MOUNTING)(self.mount)
         post("/v1/files-links", responses=refusals(400, 404, 409))(self.link)
         post("/v1/files-tickets")(self.ticket)
         get("/v1/files-people")(self.people)
@@ -274,6 +277,14 @@ class ActionRoutes:
         caller = await self._callers.of(who)
         await self._content.set_quota(caller, body.path, bytes=body.max_bytes, nodes=body.max_nodes)
         return UsageView.model_validate(plain(await self._content.usage(caller, body.path)))
+
+    async def mount(self, body: MountRequest, who: Writer) -> FileEntry:
+        """Show a place elsewhere in the tree; for administrators."""
+        caller = await self._callers.of(who)
+        entry = await self._content.mounts.mount(
+            caller, body.path, body.target, writable=body.writable
+        )
+        return FileEntry.model_validate(entry_object(entry))
 
     async def link(self, body: LinkRequest, who: Reader, response: Response) -> FileLink:
         """A signed URL of a file on the content origin, for a browser to show or download."""

@@ -159,9 +159,13 @@ class FilesSocket:
         """End sockets whose tokens no longer count, until cancelled."""
         while True:
             await asyncio.sleep(CHECK_S)
-            for line, principal in list(self._lines.items()):
-                if not self._still(principal):
-                    line.close(POLICY, "invalid-token")
+            self.check()
+
+    def check(self) -> None:
+        """End sockets whose tokens no longer count."""
+        for line, principal in list(self._lines.items()):
+            if not self._still(principal):
+                line.close(POLICY, "invalid-token")
 
     async def stop(self) -> None:
         """End all sockets; locks are left to their grace."""
@@ -284,7 +288,7 @@ class FilesSocket:
 
     async def _free(self, client_id: str) -> None:
         try:
-            await self._content.release_client(client_id)
+            await self._content.release_client(client_id, grace_s=0)
         except PlatformError as error:
             log.warning("files.locks_not_released", why=error.detail)
 
