@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,7 +17,7 @@ from downstage.content.dialects.nucleus.accounts import IdentityAccounts
 from downstage.content.dialects.nucleus.routes import Doorkeeper, Nucleus
 from downstage.content.dialects.origin import Links
 from downstage.content.dialects.pictures import PictureRoutes
-from downstage.content.dialects.s3 import S3
+from downstage.content.dialects.s3 import S3, SignedFirst
 from downstage.content.dialects.signing import Signer
 from downstage.content.dialects.socket import FilesSocket
 from downstage.content.dialects.webdav import WebDav
@@ -82,17 +83,29 @@ class Extension(IExt):
         self._wire_pictures(context, content, callers)
         self._wire_nucleus(context, content, callers)
 
-    @staticmethod
     def _wire_protocols(
-        context: ServiceContext, content: Content, callers: Callers, idle_s: float
+        self, context: ServiceContext, content: Content, callers: Callers, idle_s: float
     ) -> None:
         """WebDAV and S3."""
         identity = IdentityService(context.client("identity"))
         credentials = Credentials(context.app.state.authenticator, callers, identity, context.clock)
         dav = WebDav(content, credentials, idle_s=idle_s)
-        keys = S3(content, content.uploads, credentials, context.clock, idle_s=idle_s)
         context.front(webdav.PREFIX, dav)
-        context.front(s3.PREFIX, keys)
+
+        def below(prefix: str) -> S3:
+            return S3(
+                content,
+                content.uploads,
+                credentials,
+                context.clock,
+                prefix=prefix,
+                idle_s=idle_s,
+            )
+
+        context.front(s3.PREFIX, below(s3.PREFIX))
+        shown = self.origin.fronts.find("/") if self.origin.fronts is not None else None
+        if shown is not None:
+            self.origin.put_front(replace(shown, app=SignedFirst(below(""), shown.app)))
 
     @staticmethod
     def _wire_pictures(context: ServiceContext, content: Content, callers: Callers) -> None:

@@ -74,6 +74,8 @@ class Exchange:
         self.address = client[0] if client else "unknown"
         self.request_id = cast("str", scope.get("request_id") or "")
         self.started = False
+        self.always: dict[str, str] = {}
+        """Headers of every answer."""
         self._unread = True
 
     def header(self, name: str, default: str = "") -> str:
@@ -172,7 +174,8 @@ class Exchange:
             # It waits to be asked for its body, and never sends it now: whatever came next on
             # this connection would be taken for that body.
             headers = {**headers, "connection": "close"}
-        pairs = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()]
+        told = {**headers, **self.always}
+        pairs = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in told.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 
     async def _put(self, piece: bytes, *, more: bool) -> None:

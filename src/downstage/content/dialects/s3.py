@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from downstage.content.credentials import Credentials
 from downstage.content.dialects import s3_buckets, s3_multipart, s3_objects
@@ -26,12 +26,13 @@ from downstage.content.dialects.s3_xml import XML_TYPE
 from downstage.content.uploads import Uploads
 from downstage.kernel.clock import Clock
 from downstage.kernel.errors import PlatformError, TooMany, Unavailable
+from downstage.kernel.ids import new_uuid
 from downstage.kernel.logging import get_logger
 
 if TYPE_CHECKING:
     from downstage.content.service import Content
 
-__all__ = ["PREFIX", "S3"]
+__all__ = ["PREFIX", "S3", "SignedFirst"]
 
 PREFIX = "/s3"
 Operation = Callable[[Visit], Awaitable[None]]
@@ -118,6 +119,8 @@ class S3:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; every error is answered here."""
         exchange = Exchange(scope, receive, send, idle_s=self._idle_s)
+        # Some clients take only what has such an id for an answer of S3.
+        exchange.always["x-amz-request-id"] = exchange.request_id or new_uuid()
         try:
             await self._serve(exchange)
         except CutShort:
@@ -154,6 +157,35 @@ class S3:
             now_ns=int(now.timestamp() * 1e9),
         )
         await _operation(visit)(visit)
+
+
+class SignedFirst:
+    """S3 at the root of an origin, for what is signed for it; the rest is *other*'s.
+
+    Some clients drop the path of an endpoint. What a signature opens here is as little at home on
+    the platform's own origin as what a signed link opens.
+
+    Args:
+        s3: with an empty prefix.
+        other: serves everything else.
+    """
+
+    def __init__(self, s3: S3, other: ASGIApp) -> None:
+        self._s3 = s3
+        self._other = other
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand the request to one of them."""
+        signed = scope["type"] == "http" and _is_signed(scope)
+        await (self._s3 if signed else self._other)(scope, receive, send)
+
+
+def _is_signed(scope: Scope) -> bool:
+    if b"X-Amz-Signature=" in scope["query_string"]:
+        return True
+    return any(
+        name == b"authorization" and value.startswith(b"AWS4-") for name, value in scope["headers"]
+    )
 
 
 def _operation(visit: Visit) -> Operation:
