@@ -17,7 +17,7 @@ from downstage.content.model import Caller, Entry, Event, EventKind, Scope
 from downstage.content.writer import Recorded
 from downstage.kernel.errors import Gone
 
-__all__ = ["MAX_BUFFER", "Calling", "Hub", "Subscription", "forget_old", "read_since"]
+__all__ = ["MAX_BUFFER", "Calling", "Hub", "Subscription", "forget_old", "newest", "read_since"]
 
 MAX_BUFFER = 4096
 """Events that wait for one subscriber."""
@@ -152,6 +152,8 @@ class Hub:
     def offer(self, subscription: Subscription, recorded: Recorded) -> None:
         """Hand *recorded* to a subscription, if it is of interest there and may be seen."""
         watch = subscription.watch
+        if recorded.seq <= subscription.seq:
+            return  # a reading saw it before it was handed out
         if recorded.node in watch.chain[:-1]:
             event = self._from_above(watch, recorded)
         else:
@@ -196,7 +198,8 @@ class Hub:
         old_path, depth = "", watch.chain.index(recorded.node)
         if recorded.kind == "renamed":
             rest = watch.path.split("/")[depth + 1 :]
-            old_path, watch.path = watch.path, "/".join([recorded.path, *rest])
+            old_path = "/".join([recorded.old_path, *rest])
+            watch.path = "/".join([recorded.path, *rest])
             watch.chain = recorded.chain + watch.chain[depth + 1 :]
         mine = recorded._replace(
             node=watch.target, chain=watch.chain, path=watch.path, old_path=old_path,
@@ -229,6 +232,11 @@ def read_since(db: sqlite3.Connection, since: int, upto: int) -> list[Recorded]:
         (since, upto),
     )
     return [_recorded(row) for row in rows]
+
+
+def newest(db: sqlite3.Connection) -> int:
+    """The seq of the last event that a connection sees."""
+    return db.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0]
 
 
 def forget_old(db: sqlite3.Connection, kept: int = KEPT) -> None:

@@ -13,7 +13,15 @@ from downstage.content.care import Care
 from downstage.content.channels import Channels
 from downstage.content.database import ContentDatabase
 from downstage.content.edit import Edit
-from downstage.content.events import Calling, Hub, Subscription, Watch, forget_old, read_since
+from downstage.content.events import (
+    Calling,
+    Hub,
+    Subscription,
+    Watch,
+    forget_old,
+    newest,
+    read_since,
+)
 from downstage.content.limits import Limits
 from downstage.content.live import Live
 from downstage.content.mirrors import Mirrors
@@ -115,11 +123,11 @@ class Ground:
         hub = self._hub
         with self._views.edit(caller) as edit:
             trail = edit.find(path, Access.READ)
+            seen = newest(edit.db)
         watch = Watch(caller, trail.node.id, trail.path, trail.ids, scope)
-        subscription = Subscription(watch, hub.published)
-        start = hub.published
+        subscription = Subscription(watch, seen if since is None else since)
         if since is not None:
-            await self._catch_up(hub, subscription, since, start)
+            await self._catch_up(hub, subscription, since, hub.published)
         else:
             hub.add(subscription)
         try:
@@ -155,6 +163,7 @@ class Ground:
         finally:
             hub.untap(later.append)
         if past is None:
+            subscription.seq = hub.published
             subscription.push(Event(hub.published, "relist", subscription.watch.path))
         else:
             for recorded in (*past, *later):

@@ -13,6 +13,7 @@ import msgspec
 from downstage.content import acl, locks, names, tree, versions
 from downstage.content.database import ContentDatabase
 from downstage.content.edit import Edit
+from downstage.content.events import newest
 from downstage.content.mirrors import Mirrors
 from downstage.content.model import Access, Caller, Entry, Page
 from downstage.content.tree import Trail
@@ -161,7 +162,7 @@ class Views:
             WrongType: not a folder.
             BadUrl: *after* of a recursive listing is no path below.
         """
-        (seq,) = db.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()
+        seq = newest(db)
         now = self._now()
         edit = Edit(Change(db, now.ns, seq, set()), caller, now)
         trail = edit.find(path, Access.READ, deleted=deleted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import anyio
 import pytest
 
@@ -236,6 +238,9 @@ async def test_too_old_and_never_mean_list_again(
     newest = await content.seq()
     async with content.subscribe(uta, "/d", "list", since=newest + 10) as watching:
         assert [e.kind for e in await told(watching, 1)] == ["relist"]
+        await content.write(uta, "/d/0", b"1")
+        assert [e.kind for e in await told(watching, 1)] == ["updated"]
+    newest += 1
     monkeypatch.setattr(events, "FORGET_AT_ONCE", 10)
     await content.database.write(lambda db: events.forget_old(db, kept=2))
     async with content.subscribe(uta, "/d", "list", since=1) as watching:
@@ -244,7 +249,7 @@ async def test_too_old_and_never_mean_list_again(
         await content.write(uta, "/d/0", b"2")
         assert [e.kind for e in await told(watching, 1)] == ["updated"]
     async with content.subscribe(uta, "/d", "list", since=newest - 1) as watching:
-        assert [e.path for e in await told(watching, 2)] == ["/d/4", "/d/0"]
+        assert [e.path for e in await told(watching, 2)] == ["/d/0", "/d/0"]
 
 
 async def test_a_buffer_that_is_full_says_to_list_again(
@@ -265,3 +270,35 @@ async def test_a_subscription_ends_with_the_service(data, clock, uta: Caller) ->
         await content.write(uta, "/f", b"1")
         await content.close()
         assert [event.path async for event in watching] == ["/f"]
+
+
+async def test_a_past_move_tells_the_path_of_its_time(content: Content, uta: Caller) -> None:
+    await content.write(uta, "/a/f", b"1")
+    since = await content.seq()
+    await content.move(uta, "/a", "/b")
+    await content.move(uta, "/b", "/c")
+    async with content.subscribe(uta, "/c/f", "node", since=since) as watching:
+        seen = await told(watching, 2)
+        assert [(e.path, e.old_path) for e in seen] == [("/b/f", "/a/f"), ("/c/f", "/b/f")]
+        await content.write(uta, "/c/f", b"2")
+        assert [e.path for e in await told(watching, 1)] == ["/c/f"]
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+async def test_what_a_reading_saw_is_not_told_again(
+    content: Content, uta: Caller, resumes: bool
+) -> None:
+    """A reading may see a commit before its events are handed out, on the loop."""
+    await content.create_folder(uta, "/d")
+    before = await content.seq()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(content.write, uta, "/d/seen", b"1")
+        await anyio.sleep(0)
+        deadline = time.monotonic() + 10
+        while events.newest(content.database.near) == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)  # holds the loop, so that nothing is handed out
+        since = before + 1 if resumes else None
+        async with content.subscribe(uta, "/d", "list", since=since) as watching:
+            await content.write(uta, "/d/new", b"1")
+            assert [e.path for e in await told(watching, 1)] == ["/d/new"]
