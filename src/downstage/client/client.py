@@ -48,7 +48,7 @@ class Client:
         self.options = options or Options()
         self.callbacks = Callbacks(self.engine.call_back)
         self.search_urls: list[str] = []
-        self.channels: dict[int, Channel] = {}
+        self.channels: dict[int, asyncio.Future[Channel]] = {}
         self.cancelled_flows: set[int] = set()
         self._providers: dict[tuple[str, str, bool], asyncio.Future[Provider]] = {}
         self._warned: set[str] = set()

@@ -114,17 +114,18 @@ def join_channel_with_callback(
 
     Args:
         url: of the channel; one that is not there is made.
-        callback: gets result, event, who, content. The first is your own JOIN; ERROR or DELETED
-            is the last.
+        callback: gets result, event, who, content; ERROR or DELETED is the last. Who joins hears
+            a HELLO of each who is there already; they hear a JOIN.
     """
     client = default_client()
 
     async def work(request: Request) -> None:
         place = client.place(url)
-        provider = await client.provider(place)
+        joined = client.channels[request.id] = asyncio.get_running_loop().create_future()
         try:
+            provider = await client.provider(place)
             async with provider.join_channel(place) as channel:
-                client.channels[request.id] = channel
+                joined.set_result(channel)
                 async for event, sender, content in channel:
                     await _call(
                         client,
@@ -135,6 +136,7 @@ def join_channel_with_callback(
                         return
         finally:
             client.channels.pop(request.id, None)
+            joined.cancel()
 
     def ended(value: Any) -> None:
         if isinstance(value, BaseException):
@@ -219,8 +221,8 @@ class _Watcher:
         *,
         children: bool,
     ) -> None:
-        is_over = False
-        while not is_over:
+        while True:
+            has_changed = False
             try:
                 async with provider.watch(place, children=children) as changes:
                     if self._is_first:
@@ -230,11 +232,12 @@ class _Watcher:
                     else:
                         await self._compare(await look())
                     async for change in changes:
+                        has_changed = True
                         await self._take(change, look, children=children)
-                is_over = True
             except Unavailable:
                 if self._is_first:
                     raise
+            if not has_changed:
                 await asyncio.sleep(AGAIN_S)
 
     async def _take(self, change: Change, look: Callable[[], Any], *, children: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any, cast
 
 import aiohttp
@@ -24,7 +25,7 @@ __all__ = ["Link"]
 SOCKET_PATH = "/v1/files-socket"
 VERSION = 1
 HEARTBEAT_S = 20.0
-AGAIN_S = 1.0
+AGAIN_S = 0.5
 UNAUTHORIZED = 401
 _STATUSES: dict[int, type[errors.PlatformError]] = {
     401: errors.Unauthenticated,
@@ -53,6 +54,7 @@ class Link:
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[Connection] | None = None
         self._resume = ""
+        self._lost = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     async def ask(self, op: str, *args: Any, again: bool = True, returns: Any = Any) -> Any:
@@ -146,6 +148,7 @@ class Link:
         self.welcome, self._resume = welcome, welcome.resume
 
     def _broke(self) -> None:
+        self._lost.set()
         if self._connection is not None:
             self._tell(ConnectionStatus.DISCONNECTED)
 
@@ -156,20 +159,24 @@ class Link:
 
     async def _keep(self) -> None:
         while self.locks:
-            lease_s = self.welcome.lock_lease_s or 60.0
-            due = asyncio.get_running_loop().time() + lease_s / 3
-            while self.locks and asyncio.get_running_loop().time() < due:
-                await asyncio.sleep(min(AGAIN_S, lease_s / 3))
-                if self._connection is None or not self._connection.is_open:
-                    await self._try_again()
+            self._lost.clear()
+            if self._connection is None or not self._connection.is_open:
+                await self._try_again()
             for path, token in list(self.locks.items()):
                 await self._renew(path, token)
+            lease_s = self.welcome.lock_lease_s or 60.0
+            with suppress(TimeoutError):
+                async with asyncio.timeout(lease_s / 3):
+                    await self._lost.wait()
 
     async def _try_again(self) -> None:
-        try:
-            await self.connection()
-        except errors.PlatformError:
-            return  # said already; the next round tries again
+        while self.locks:
+            try:
+                await self.connection()
+            except errors.PlatformError:
+                await asyncio.sleep(AGAIN_S)  # said already
+            else:
+                return
 
     async def _renew(self, path: str, token: str) -> None:
         try:
