@@ -29,6 +29,7 @@ RESUMABLE = 32 * 1024 * 1024
 PIECE = 256 * 1024
 TRIES = 5
 """Interruptions without progress that an upload survives."""
+PARTIAL = 206
 TUS = {"Tus-Resumable": "1.0.0"}
 
 
@@ -42,7 +43,7 @@ class Bulk:
 
     def __init__(self, http: Http, options: Options) -> None:
         self._http = http
-        self._options = options
+        self.options = options
         self._cache = Cache(options.cache_folder, options.cache_bytes)
 
     @property
@@ -98,8 +99,8 @@ class Bulk:
             self._http.origin,
             _target(path, checkpoint),
             await self._http.headers(),
-            connect_s=self._options.connect_s,
-            idle_s=self._options.idle_s,
+            connect_s=self.options.connect_s,
+            idle_s=self.options.idle_s,
             cancelled=cancelled,
         )
         done = 0
@@ -117,7 +118,7 @@ class Bulk:
                 asyncio.create_task(
                     asyncio.to_thread(source.fill, view[start:stop], start, row.etag, moved)
                 )
-                for start, stop in _parts(row.size, self._options.parallel)
+                for start, stop in _parts(row.size, self.options.parallel)
             ]
             try:
                 await asyncio.gather(*tasks)
@@ -135,6 +136,26 @@ class Bulk:
         headers = {"If-Match": f'"{row.etag}"', "Accept-Encoding": "identity"}
         async with self._http.request("GET", url, headers=headers) as response:
             yield _checked(response.content.iter_chunked(PIECE), row)
+
+    @asynccontextmanager
+    async def rest(
+        self, path: str, checkpoint: int, etag: str, start: int
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """The bytes from *start* on, unchecked: whoever has those before checks all.
+
+        Raises:
+            VersionMismatch: the file is another by now.
+        """
+        url = self._http.origin.url + _target(path, checkpoint)
+        headers = {
+            "Range": f"bytes={start}-",
+            "If-Range": f'"{etag}"',
+            "Accept-Encoding": "identity",
+        }
+        async with self._http.request("GET", url, headers=headers) as response:
+            if response.status != PARTIAL:
+                raise errors.VersionMismatch("The file changed meanwhile.")
+            yield response.content.iter_chunked(PIECE)
 
     async def local_file(self, path: str, checkpoint: int, row: Row, progress: Progress) -> str:
         """Path of a checked copy.

@@ -20,6 +20,7 @@ __all__ = [
     "copy_tree",
     "entry_of",
     "listed",
+    "listed_with_links",
     "move_tree",
     "os_errors",
     "part_of",
@@ -101,11 +102,16 @@ def _access(found: os.stat_result) -> AccessFlags:
 
 def listed(place: Place) -> tuple[ListEntry, ...]:
     """Everything in a folder, by name; a link that leads nowhere is shown as itself."""
+    return tuple(entry for entry, _ in listed_with_links(place))
+
+
+def listed_with_links(place: Place) -> tuple[tuple[ListEntry, bool], ...]:
+    """The same, and of each whether it is a link."""
     try:
         found = os.scandir(place.path)
     except NotADirectoryError as error:
         raise errors.WrongType("That is a file.") from error
-    entries = list[ListEntry]()
+    entries = list[tuple[ListEntry, bool]]()
     with found:
         for item in found:
             if item.name.endswith(PART) and item.name.startswith("."):
@@ -117,8 +123,9 @@ def listed(place: Place) -> tuple[ListEntry, ...]:
                     seen = item.stat(follow_symlinks=False)
                 except OSError:
                     continue  # gone between the listing and the look
-            entries.append(entry_of(place.child(item.name), item.name, seen))
-    return tuple(sorted(entries, key=lambda entry: entry.relative_path))
+            entry = entry_of(place.child(item.name), item.name, seen)
+            entries.append((entry, item.is_symlink()))
+    return tuple(sorted(entries, key=lambda shown: shown[0].relative_path))
 
 
 @contextmanager

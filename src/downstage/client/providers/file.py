@@ -15,6 +15,7 @@ from downstage.client.providers.folder_watch import FolderWatch
 from downstage.client.providers.provider import (
     Change,
     Copying,
+    Found,
     Incoming,
     Outgoing,
     Progress,
@@ -71,6 +72,18 @@ class FileProvider(Provider):
         if include is ListIncludeOption.ONLY_DELETED_FILES:
             return ()
         return await self._hop(lambda: disk.listed(place))
+
+    async def below(self, place: Place) -> AsyncGenerator[Found]:
+        """Everything below a folder; links are shown, and none is gone into."""
+        waiting: list[tuple[Place, tuple[str, ...]]] = [(place, ())]
+        while waiting:
+            folder, parts = waiting.pop()
+            for entry, is_link in await self._hop(lambda f=folder: disk.listed_with_links(f)):
+                name = entry.relative_path
+                found = Found(folder.child(name), entry, (*parts, name), is_link=is_link)
+                yield found
+                if entry.is_folder and not is_link:
+                    waiting.append((found.place, found.parts))
 
     async def read(self, place: Place, progress: Progress) -> tuple[str, Content]:
         """Version and bytes of a file."""

@@ -19,7 +19,7 @@ from downstage.client.types import (
     ServerInfo,
     WriteFileExInfo,
 )
-from downstage.kernel.errors import NotSupported, RangeNotSatisfiable
+from downstage.kernel.errors import NotSupported, RangeNotSatisfiable, VersionMismatch
 
 __all__ = ["HttpFiles", "entry_of_headers", "time_of", "whole_url"]
 
@@ -77,6 +77,23 @@ class HttpFiles(Provider):
             entry = entry_of_headers(place, response.headers)
             size = response.content_length
             yield Incoming(size, entry.version or "", response.content.iter_chunked(PIECE))
+
+    @asynccontextmanager
+    async def rest(self, place: Place, start: int, entry: ListEntry) -> AsyncGenerator[Incoming]:
+        """The bytes from *start* on, from servers that know ranges and versions."""
+        if not entry.version:
+            raise VersionMismatch("The server does not say which version it has.")
+        is_date = entry.version.endswith(" GMT")
+        headers = {
+            "Range": f"bytes={start}-",
+            "If-Range": entry.version if is_date else f'"{entry.version}"',
+            "Accept-Encoding": "identity",
+        }
+        async with self.http.request("GET", whole_url(place), headers=headers) as response:
+            if response.status != PARTIAL:
+                raise VersionMismatch("The file changed meanwhile.")
+            pieces = response.content.iter_chunked(PIECE)
+            yield Incoming(response.content_length, entry.version, pieces)
 
     async def write(
         self, place: Place, body: Outgoing, message: str, progress: Progress

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from downstage.client.places import Place
+from downstage.client.providers.provider import Found
 from downstage.client.types import AccessFlags, ItemFlags, ListEntry, ListEvent
 from downstage.contracts.content import EventRow, Row, VersionRow
+from downstage.kernel.errors import BadUrl
 
-__all__ = ["EVENTS", "checkpoint_entry", "entry_of", "parent_of", "place_of"]
+__all__ = ["EVENTS", "checkpoint_entry", "entry_of", "found_below", "parent_of", "place_of"]
 
 EVENTS = {
     "created": ListEvent.CREATED,
@@ -42,6 +44,25 @@ def entry_of(row: Row, relative_path: str, url: str) -> ListEntry:
         locked_by=row.locked_by or None,
         url=url,
     )
+
+
+def found_below(folder: Place, path: str, row: Row) -> Found:
+    """What a listing of everything below *folder*, *path* at the server, shows.
+
+    The server is not believed: what does not lie there, or bears a name that is none, is refused.
+    """
+    prefix = path.rstrip("/") + "/"
+    parts = tuple(row.path.removeprefix(prefix).split("/"))
+    place = folder
+    entry = entry_of(row, "/".join(parts), folder.url)
+    if not row.path.startswith(prefix):
+        return Found(folder, entry, (row.path,), refused="It does not lie in the folder.")
+    try:
+        for part in parts:
+            place = place.child(part)
+    except BadUrl as error:
+        return Found(folder, entry, parts, refused=error.detail)
+    return Found(place, entry.at(place.url, parts[-1]), parts)
 
 
 def checkpoint_entry(row: VersionRow, place: Place) -> ListEntry:

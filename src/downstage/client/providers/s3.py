@@ -141,6 +141,18 @@ class S3Files(Provider):
         meta = found.meta
         yield Incoming(int(meta["size"]), _version(meta), self._pieces(found))
 
+    @asynccontextmanager
+    async def rest(self, place: Place, start: int, entry: ListEntry) -> AsyncGenerator[Incoming]:
+        """The bytes from *start* on of an object that is still that one."""
+        _refuse_versions(place)
+        with self._errors():
+            meta = await s3.head_async(self._store, _key(place))
+            if _version(meta) != entry.version or not meta["e_tag"]:
+                raise errors.VersionMismatch("The object changed meanwhile.")
+            options = {"range": {"offset": start}, "if_match": meta["e_tag"]}
+            found = await s3.get_async(self._store, _key(place), options=options)
+        yield Incoming(entry.size - start, entry.version or "", self._pieces(found))
+
     async def _pieces(self, found: Any) -> AsyncGenerator[memoryview]:
         with self._errors():
             async for piece in found.stream(min_chunk_size=PIECE):

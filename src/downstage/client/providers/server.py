@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, cast
-
-import msgspec
+from typing import cast
 
 from downstage.client.callbacks import Callbacks
 from downstage.client.options import Options
 from downstage.client.origins import Origin
 from downstage.client.places import Place
 from downstage.client.providers.bulk import Bulk
-from downstage.client.providers.connection import Connection, Stream
+from downstage.client.providers.connection import Connection
+from downstage.client.providers.joined import ServerChannel
 from downstage.client.providers.link import Link
 from downstage.client.providers.provider import (
     Change,
     Channel,
     Copying,
+    Found,
     GroupChange,
     Incoming,
     Outgoing,
     Progress,
     Provider,
 )
-from downstage.client.providers.rows import checkpoint_entry, entry_of
+from downstage.client.providers.rows import checkpoint_entry, entry_of, found_below
 from downstage.client.providers.watches import changes_of
 from downstage.client.types import (
     AccessFlags,
     AclEntry,
-    ChannelEvent,
     Content,
     ListEntry,
     ListIncludeOption,
@@ -38,7 +38,7 @@ from downstage.client.types import (
     WriteFileExInfo,
 )
 from downstage.contracts.content import MAX_INLINE, AclRow, LockRow, Row, VersionRow
-from downstage.kernel.errors import AlreadyExists, InvalidInput, NotFound, WrongType
+from downstage.kernel.errors import AlreadyExists, InvalidInput, NotFound, Upstream, WrongType
 
 __all__ = ["ServerProvider"]
 
@@ -47,14 +47,6 @@ FIRST = 64 * 1024
 PAGE = 5000
 HTTP_PREFIX = "/v1/files"
 Page = tuple[list[Row], str, int]
-_CHANNEL_EVENTS = {
-    "message": ChannelEvent.MESSAGE,
-    "hello": ChannelEvent.HELLO,
-    "join": ChannelEvent.JOIN,
-    "left": ChannelEvent.LEFT,
-    "deleted": ChannelEvent.DELETED,
-    "error": ChannelEvent.ERROR,
-}
 
 
 class ServerProvider(Provider):
@@ -117,6 +109,18 @@ class ServerProvider(Provider):
             if not after:
                 return tuple(found)
 
+    async def below(self, place: Place) -> AsyncGenerator[Found]:
+        """Everything below a folder, in as many questions as there are thousands of it."""
+        path, after = self.path(place), ""
+        while True:
+            rows, after, _ = cast(
+                "Page", await self.link.ask("list", path, after, PAGE, True, returns=Page)
+            )
+            for row in rows:
+                yield found_below(place, path, row)
+            if not after:
+                return
+
     async def read(self, place: Place, progress: Progress) -> tuple[str, Content]:
         """Version and bytes: one question for what is small, the cache, ranges for what is not."""
         row, data = await self._first(place)
@@ -178,6 +182,14 @@ class ServerProvider(Provider):
         async with self._bulk.pieces(self.path(place), place.checkpoint, row) as pieces:
             yield Incoming(row.size, str(row.version), pieces)
 
+    @asynccontextmanager
+    async def rest(self, place: Place, start: int, entry: ListEntry) -> AsyncGenerator[Incoming]:
+        """The bytes from *start* on of a file that is still that one."""
+        path = self.path(place)
+        etag = entry.hash or ""
+        async with self._bulk.rest(path, place.checkpoint, etag, start) as pieces:
+            yield Incoming(entry.size - start, entry.version or "", pieces)
+
     async def local_file(self, place: Place, progress: Progress) -> str:
         """A verified copy in the cache."""
         row: Row = await self.link.ask("stat", self.path(place), place.checkpoint, returns=Row)
@@ -200,6 +212,29 @@ class ServerProvider(Provider):
             await self._bulk.upload(path, body, message, progress)
             row = await self.link.ask("stat", path, returns=Row)
         return WriteFileExInfo(str(row.version), row.hash)
+
+    async def put_file(self, place: Place, path: str, message: str, progress: Progress) -> None:
+        """The same from a file of this machine; a large one goes on where it was interrupted."""
+        from downstage.client.providers.local_body import LocalFile
+        from downstage.client.providers.resumable import RESUMABLE, ResumableUpload
+
+        _refuse_checkpoint(place)
+        file = await asyncio.to_thread(LocalFile, path)
+        try:
+            if file.size < RESUMABLE:
+                body = Outgoing(pieces=file.pieces(), size=file.size)
+                await self.write(place, body, message, progress)
+                file.check()
+                return
+            upload = ResumableUpload(
+                self.link.http, self._bulk.options, file, self.path(place),
+                message=message, progress=progress,
+            )  # fmt: skip
+            digest = await upload.run()
+        finally:
+            file.close()
+        if digest and (await self.stat(place)).hash != digest:
+            raise Upstream("What the server has now is not this file; copy it again.")
 
     async def create_folder(self, place: Place) -> None:
         """Make a folder, and those above it."""
@@ -324,7 +359,7 @@ class ServerProvider(Provider):
         """Join the channel there."""
         connection = await self.connection()
         async with connection.opened("join", self.path(place)) as stream:
-            yield _Channel(connection, stream)
+            yield ServerChannel(connection, stream)
 
     async def reconnect(self, place: Place) -> None:
         """Connect now, whatever failed before."""
@@ -342,22 +377,6 @@ class ServerProvider(Provider):
     async def disconnect(self) -> None:
         """Close the socket and every other connection."""
         await self.link.close()
-
-
-class _Channel(Channel):
-    def __init__(self, connection: Connection, stream: Stream) -> None:
-        self._connection = connection
-        self._stream = stream
-
-    async def __aiter__(self) -> AsyncIterator[tuple[ChannelEvent, str, Content]]:
-        async for _, raw in self._stream:
-            kind, sender, data = msgspec.msgpack.decode(raw, type=tuple[str, Any, bytes | None])
-            event = _CHANNEL_EVENTS.get(kind, ChannelEvent.ERROR)
-            yield event, str(sender), Content(data or b"")
-
-    async def send(self, content: bytes | memoryview) -> None:
-        """Say something to all others."""
-        await self._connection.request("send", self._stream.id, bytes(content))
 
 
 def _url(place: Place) -> str:
