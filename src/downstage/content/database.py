@@ -8,10 +8,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
+import anyio
 import anyio.to_thread
 
 from downstage.content import schema
-from downstage.content.reader import Readers, Remembered
+from downstage.content.reader import MAX_CONNECTIONS, Readers, Remembered
 from downstage.content.writer import Change, Recorded, Writer
 
 __all__ = ["NAME", "ContentDatabase"]
@@ -54,6 +55,7 @@ class ContentDatabase:
             housekeeping=housekeeping,
         )
         self._readers = Readers(self.path)
+        self._threads = anyio.CapacityLimiter(MAX_CONNECTIONS)
         self.near = schema.open_reader(self.path)
         """For point reads on the loop itself; each of them sees the newest commit."""
 
@@ -86,7 +88,7 @@ class ContentDatabase:
             with self._readers.lend() as connection:
                 return job(connection)
 
-        return await anyio.to_thread.run_sync(run)
+        return await anyio.to_thread.run_sync(run, limiter=self._threads)
 
     async def close(self) -> None:
         """Finish what waits and close; idempotent."""

@@ -18,9 +18,10 @@ from typing import Any
 from downstage.content import schema
 from downstage.kernel.errors import DeadlineExceeded, Unavailable
 
-__all__ = ["Readers", "Remembered"]
+__all__ = ["MAX_CONNECTIONS", "Readers", "Remembered"]
 
 MAX_CONNECTIONS = 8
+"""Long readings at a time."""
 WAIT_S = 10.0
 MAX_WAYS = 100_000
 """Folders that are remembered; about 300 bytes each."""

@@ -18,7 +18,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from downstage.content.model import EventKind
 from downstage.kernel.chaos import point
-from downstage.kernel.errors import OutOfSpace, PlatformError, Unavailable
+from downstage.kernel.errors import DeadlineExceeded, OutOfSpace, PlatformError, Unavailable
 from downstage.kernel.logging import get_logger
 
 __all__ = ["Change", "Recorded", "Writer"]
@@ -31,6 +31,8 @@ MAX_GROUP = 256
 """Operations of one transaction; bounds how long the first one waits for the last."""
 GROUP_S = 0.05
 """Seconds after which a transaction takes in no more."""
+ANSWER_S = 300.0
+"""Seconds that an answer may take; a copy of a million files takes a tenth of that."""
 IDLE_S = 1.0
 """Seconds between two rounds of housekeeping."""
 CLOSE_S = 30.0
@@ -142,13 +144,18 @@ class Writer:
         Raises:
             Unavailable: too much is waiting, or the service is closing.
             OutOfSpace: the disk is full; nothing of it was done.
+            DeadlineExceeded: no answer for `ANSWER_S`; whether it is done is not known.
         """
         if self._closed or self._waiting >= MAX_WAITING:
             raise Unavailable("Too many changes are waiting.", retry_after_s=1)
         future: asyncio.Future[T] = self._loop.create_future()
         self._waiting += 1
         self._jobs.put(_Job(run, future))
-        return await future
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await future
+        except TimeoutError:
+            raise DeadlineExceeded("It takes too long, and may be done nevertheless.") from None
 
     async def close(self) -> None:
         """Finish what waits, then end; idempotent."""
@@ -161,8 +168,9 @@ class Writer:
 
     def _run(self) -> None:
         ending = False
-        while not ending:
-            group, ending = self._gather()
+        while not ending or self._late:
+            group, last = self._gather()
+            ending = ending or last
             if group:
                 self._commit_group(group)
             if time.monotonic() - self._cleaned >= IDLE_S:
@@ -195,6 +203,11 @@ class Writer:
                 for job in group:
                     self._commit_group([job])
                 return
+        except Exception as error:
+            # The supervisor of all writing: without this thread nobody would ever be answered.
+            self._roll_back()
+            log.exception("content.writer_failed", operations=len(group))
+            self._fail(group, error)
         self._answer(group)
 
     def _transact(self, group: list[_Job[Any]]) -> None:
@@ -257,7 +270,7 @@ class Writer:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
 
-    def _fail(self, group: list[_Job[Any]], error: sqlite3.Error) -> None:
+    def _fail(self, group: list[_Job[Any]], error: Exception) -> None:
         refused: PlatformError
         if _is_full(error):
             refused = OutOfSpace("The disk is full; nothing was written.")
@@ -299,7 +312,7 @@ class Writer:
                 job.future.set_result(job.outcome)
 
 
-def _is_full(error: sqlite3.Error) -> bool:
+def _is_full(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", None) in FULL
 
 

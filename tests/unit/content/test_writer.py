@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import threading
 
 import anyio
 import pytest
@@ -14,6 +16,7 @@ from downstage.content.service import Content, open_content
 from downstage.content.writer import Change
 from downstage.kernel.errors import (
     AlreadyExists,
+    DeadlineExceeded,
     OutOfSpace,
     SetupError,
     Unavailable,
@@ -177,6 +180,52 @@ async def test_a_reading_is_never_older_than_an_answer(content: Content, uta: Ca
         tasks.start_soon(write)
         for _ in range(3):
             tasks.start_soon(read)
+
+
+async def test_a_long_transaction_leaves_the_rest_for_the_next(
+    content: Content, uta: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "GROUP_S", -1.0)
+    await content.create_folder(uta, "/d")
+    order: list[int] = []
+
+    async def write(n: int) -> None:
+        order.append((await content.write(uta, f"/d/{n}", b"1")).seq)
+
+    async with anyio.create_task_group() as tasks:
+        for n in range(20):
+            tasks.start_soon(write, n)
+    assert order == sorted(order)
+    for n in range(20):
+        tasks = asyncio.create_task(content.write(uta, f"/d/last {n}", b"1"))
+        await asyncio.sleep(0)
+    await content.close()
+    assert (await tasks).path == "/d/last 19"
+
+
+async def test_the_writer_outlives_what_should_not_happen(
+    content: Content, uta: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*, begins: bool, moves: bool) -> None:
+        monkeypatch.undo()
+        raise RuntimeError(begins, moves)
+
+    await content.create_folder(uta, "/d")
+    monkeypatch.setattr(content.database._writer, "_committing", fails)
+    with pytest.raises(Unavailable):
+        await content.write(uta, "/d/f", b"1")
+    assert (await content.list(uta, "/d")).entries == []
+    await content.write(uta, "/d/f", b"1")
+
+
+async def test_no_answer_for_too_long_is_told(
+    content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(writer, "ANSWER_S", 0.01)
+    with pytest.raises(DeadlineExceeded):
+        await content.database.write(lambda db: release.wait(10))
+    release.set()
 
 
 async def test_after_closing_nothing_is_taken(data, clock, uta: Caller) -> None:
