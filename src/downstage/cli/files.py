@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tarfile
 import tempfile
@@ -22,6 +23,7 @@ __all__ = ["make_backup", "restore_backup", "show_log"]
 KEPT_ASIDE = "before-restore"
 SKIPPED = frozenset({"run", "log"})
 """Folders that mean nothing in another place: sockets, processes, logs."""
+UNFINISHED = ("content", "tmp")
 MAX_MEMBER = 16 * 1024**3
 
 
@@ -55,8 +57,12 @@ def make_backup(settings: Settings, target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="downstage-backup-") as scratch:
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as raw, tarfile.open(fileobj=raw, mode="w:gz") as archive:
-            for path in sorted(data.rglob("*")):
+            # Databases first: every file that they name is there by then, and stays for a while.
+            for path in sorted(data.rglob("*.db")):
                 _add(archive, data, path, Path(scratch))
+            for path in sorted(data.rglob("*")):
+                if path.suffix != ".db":
+                    _add(archive, data, path, Path(scratch))
     Console().print(
         f"Wrote {target} ({target.stat().st_size:,} bytes). It holds keys: keep it safe."
     )
@@ -64,7 +70,9 @@ def make_backup(settings: Settings, target: Path) -> None:
 
 def _add(archive: tarfile.TarFile, data: Path, path: Path, scratch: Path) -> None:
     name = path.relative_to(data)
-    if name.parts[0] in SKIPPED or not path.is_file() or path.is_symlink():
+    if name.parts[0] in SKIPPED or name.parts[:2] == UNFINISHED:
+        return
+    if not path.is_file() or path.is_symlink():
         return
     if path.name.endswith((".db-wal", ".db-shm")) or ".db." in path.name:
         return
@@ -73,7 +81,8 @@ def _add(archive: tarfile.TarFile, data: Path, path: Path, scratch: Path) -> Non
         copy_database(path, copy)
         archive.add(copy, arcname=str(name))
     else:
-        archive.add(path, arcname=str(name))
+        with contextlib.suppress(FileNotFoundError):  # it has gone meanwhile: no row named it
+            archive.add(path, arcname=str(name))
 
 
 def restore_backup(settings: Settings, source: Path, *, force: bool) -> None:

@@ -67,8 +67,9 @@ class Care:
         """Once: drop uploads that nobody goes on with, and bytes past their grace."""
         await self._uploads.expire()
         result = await self._collector.collect(self._now_s())
-        if compact and await self._compactor.compact():
-            result.add(await self._collector.collect(self._now_s()))
+        if compact:
+            await self._compactor.compact()
+            result.add(await self._collector.retire(self._now_s()))
         self._total.add(result)
         return result
 

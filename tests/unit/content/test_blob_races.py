@@ -40,7 +40,7 @@ async def test_nobody_loses_bytes_to_the_collector(data: Path, seed: int) -> Non
     database = BlobDatabase(data / "db")
     store = DiskBlobs(data, database, large=100_000)
     await store.start()
-    collector, compactor = Collector(store, grace_s=0), Compactor(store, smallest=1000)
+    collector, compactor = Collector(store, grace_s=-10), Compactor(store, smallest=1000)
     held = dict[str, BlobRef]()
 
     async def write(name: str) -> None:
@@ -62,6 +62,7 @@ async def test_nobody_loses_bytes_to_the_collector(data: Path, seed: int) -> Non
         while True:
             await collector.collect(FUTURE)
             await compactor.compact()
+            await collector.retire(FUTURE + 1)
             await anyio.sleep(0)
 
     async with anyio.create_task_group() as tasks:

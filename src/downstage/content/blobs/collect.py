@@ -56,6 +56,7 @@ class Collector:
     def __init__(self, store: DiskBlobs, *, grace_s: int = GRACE_S) -> None:
         self._store = store
         self._grace_s = grace_s
+        self._idle_since = dict[str, int]()
 
     async def collect(self, now_s: int) -> Collected:
         """Delete what has been unused for the grace; cheap when nothing has."""
@@ -71,6 +72,19 @@ class Collector:
             result.add(await self._delete_files(names))
         if result.blobs or result.files:
             log.info("content.blobs_collected", blobs=result.blobs, files=result.files)
+        return result
+
+    async def retire(self, now_s: int) -> Collected:
+        """Delete files in which nothing lies since the grace: what compaction moved elsewhere.
+
+        Not sooner: a copy of the database that was taken before still names them.
+        """
+        idle = await self._first_column(_IDLE_SOURCES)
+        self._idle_since = {name: self._idle_since.get(name, now_s) for name in idle}
+        before = now_s - self._grace_s
+        result = Collected()
+        for names in _batches([name for name, at in self._idle_since.items() if at < before]):
+            result.add(await self._delete_files(names))
         return result
 
     async def recount(self) -> int:

@@ -59,7 +59,7 @@ class Compactor:
         self._smallest = smallest
 
     async def compact(self) -> int:
-        """One round over all sources; bytes that the collector can take from now on."""
+        """One round over all sources; bytes that `Collector.retire` can take after the grace."""
         freed = 0
         for name, size, ranges in await in_worker(self._store.pool, self._candidates):
             freed += await self._move(name, size, ranges)
@@ -93,7 +93,7 @@ class Compactor:
             point("content.compact.committed")
         finally:
             hold.release()
-        self._store.strays.add([name, *(one.home.source for one in moved)])
+        self._store.strays.add([one.home.source for one in moved])
         if left:
             return 0
         freed = size - sum(length for _, length in ranges)
