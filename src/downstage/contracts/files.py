@@ -92,7 +92,7 @@ __all__ = [
 CAPABILITY = "downstage-content"
 """Header of every answer of `/v1/files`; its value is the version, 1."""
 
-MAX_PATH = 8192
+MAX_PATH = 4096
 """Characters of a path as text; the service itself allows 4 KiB of UTF-8."""
 
 

@@ -51,12 +51,13 @@ CHECKS = [
     described.content_type_conformance,
     described.response_schema_conformance,
 ]
-SERVICES = ("identity", "manager", "agent", "gateway")
+SERVICES = ("identity", "content", "manager", "agent", "gateway")
 WITH_CARE = {
     ("public", "DELETE", "/v1/users/{name}"): "as in identity, on the same rows",
     ("public", "POST", "/v1/users"): "as in identity; each takes 50 ms of hashing",
     ("public", "PATCH", "/v1/users/{name}"): "as in identity, on the same rows",
     ("public", "POST", "/v1/auth/login"): "as in identity; its limit is one for both",
+    ("content", "GET", "/v1/files-events"): "does not end; its own test reads it",
 }
 """Not called a second time, with the reason. Nothing here ends what others need: ids are random,
 and the operator's own token is no row that a caller can name."""
@@ -116,8 +117,18 @@ def operations(face: Face) -> Iterator[Operation]:
     schema: Any = schemathesis.openapi.from_dict(face.app.openapi())
     for found in schema.get_all_operations():
         operation: Operation = found.ok()
-        if (face.name, operation.method.upper(), operation.path) not in WITH_CARE:
-            yield operation
+        if (face.name, operation.method.upper(), operation.path) in WITH_CARE:
+            continue
+        tags = operation.definition.raw.get("tags", [])
+        if face.name == "public" and "files" in tags:
+            continue  # as in content, by the same handlers
+        yield operation
+
+
+@schemathesis.serializer("application/offset+octet-stream")
+def raw_bytes(_context: Any, value: Any) -> Any:
+    """What resumable uploads send."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
 
 
 def send(case: Any, url: str, token: str, client: httpx.Client) -> httpx.Response:
@@ -132,7 +143,10 @@ def try_out(face: Face, operation: Operation, token: str, client: httpx.Client) 
     wrong: list[str] = []
 
     def call(case: Any) -> None:
-        response = send(case, face.url, token, client)
+        try:
+            response = send(case, face.url, token, client)
+        except httpx.InvalidURL:
+            return  # so long that no client sends it
         if response.status_code == 503 and "retry-after" in response.headers:
             return  # a part of the platform that does not run here, told as it should be
         case.validate_response(response, checks=CHECKS)

@@ -29,7 +29,7 @@ from downstage.services.server import Server, open_port
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio, pytest.mark.timeout(120)]
 
-SERVICES = ("identity", "manager", "agent", "gateway")
+SERVICES = ("identity", "content", "manager", "agent", "gateway")
 Claims = dict[str, Any]
 
 
@@ -157,7 +157,8 @@ async def test_A10_no_route_of_any_service_takes_a_forged_token(data: Path) -> N
                 for kind in chosen:
                     status, text = await ask(urls[name], method, path, made[kind])
                     assert status == 401, (name, method, path, kind, text)
-                    answers.add(text)
+                    if method != "HEAD":  # whose answers have no body
+                        answers.add(text)
                     count += 1
         assert count > 300
         status, _ = await ask(urls["identity"], "GET", "/v1/auth/me", genuine)
