@@ -32,7 +32,8 @@ async def main():
             principal = await server.host.authenticator.principal(server.token(name))
             made = await server.identity.files_keys.make(principal, "tests", None, None)
             keys[name] = [made.access_key_id, made.secret_access_key]
-        people = {"url": server.url, "tokens": server.tokens, "keys": keys}
+        people = {"url": server.url, "origin": server.origin_url, "tokens": server.tokens}
+        people["keys"] = keys
         with open(int(sys.argv[2]), "w") as told:
             json.dump(people, told)
         await anyio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
@@ -48,6 +49,7 @@ class Served:
     """The service, as clients reach it."""
 
     url: str
+    origin: str
     tokens: dict[str, str]
     keys: dict[str, tuple[str, str]]
 
@@ -98,7 +100,7 @@ def served() -> Iterator[Served]:
         assert text, log.read_text()
         facts = json.loads(text)
         keys = {name: (pair[0], pair[1]) for name, pair in facts["keys"].items()}
-        served = Served(facts["url"], facts["tokens"], keys)
+        served = Served(facts["url"], facts["origin"], facts["tokens"], keys)
         _warm(served)
         yield served
     finally:
