@@ -37,9 +37,10 @@ class ServerChannel(Channel):
 
     async def __aiter__(self) -> AsyncIterator[tuple[ChannelEvent, str, Content]]:
         async for _, raw in self._stream:
-            kind, sender, data = msgspec.msgpack.decode(raw, type=tuple[str, Any, bytes | None])
+            kind, member, data, *more = msgspec.msgpack.decode(raw, type=list[Any])
             event = _CHANNEL_EVENTS.get(kind, ChannelEvent.ERROR)
-            yield event, str(sender), Content(data or b"")
+            sender = str(more[0] if more and more[0] else member)
+            yield event, sender, Content(data or b"")
 
     async def send(self, content: bytes | memoryview) -> None:
         """Say something to all others."""
