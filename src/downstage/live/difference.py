@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from downstage.live.document import TYPE, Document, Spec
+from downstage.live.document import TYPE, Document, Spec, guard_of
 from downstage.live.ops import Op, Order, Remove, Sample, Set
 from downstage.live.paths import ROOT, name_of
 
@@ -47,7 +47,7 @@ def spec_difference(path: str, old: Spec, new: Spec) -> Iterator[Op]:
     erased = [time for time in old.samples if time not in new.samples]
     for name, value in new.fields.items():
         if old.fields.get(name) != value:
-            yield Set(path, name, value, _guard(name, new))
+            yield Set(path, name, value, guard_of(new, name))
     for time, value in new.samples.items():
         if old.samples.get(time) != value:
             yield Sample(path, time, value, new.fields.get(TYPE))
@@ -60,10 +60,6 @@ def spec_difference(path: str, old: Spec, new: Spec) -> Iterator[Op]:
 def order_of(path: str, spec: Spec) -> Order:
     """The op that puts the prims of *path* in the order they have in *spec*."""
     return Order(path, [name_of(child) for child in spec.prims])
-
-
-def _guard(name: str, spec: Spec) -> bytes | None:
-    return spec.fields.get(TYPE) if name == "default" else None
 
 
 def _is_other(one: Spec, other: Spec) -> bool:

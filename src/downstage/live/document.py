@@ -9,11 +9,16 @@ from typing import TypeVar, assert_never
 from downstage.live.ops import Create, Kind, Op, Order, Remove, Sample, Set
 from downstage.live.paths import ROOT, name_of, parent_of, shape_of
 
-__all__ = ["TYPE", "Document", "Spec", "arranged"]
+__all__ = ["TYPE", "Document", "Spec", "arranged", "guard_of"]
 
 TYPE = "typeName"
 """The field that says what values an attribute can have; it changes by re-creation alone."""
 
+_GUARDED = {
+    "attribute": frozenset({"default", "spline", "connectionPaths"}),
+    "relationship": frozenset({"targetPaths"}),
+}
+"""Fields that make sense in a property of the same kind and type alone."""
 _HELD: dict[Kind, tuple[Kind, ...]] = {
     "layer": ("prim",),
     "prim": ("prim", "attribute", "relationship", "variants"),
@@ -191,8 +196,15 @@ def arranged(prims: Iterable[str], op: Order) -> dict[str, None]:
     return first | dict.fromkeys(known.values())
 
 
+def guard_of(spec: Spec, field: str) -> bytes | None:
+    """What `Set.guard` is for *field* of *spec*; of a relationship an empty type."""
+    if field not in _GUARDED.get(spec.kind, ()):
+        return None
+    return spec.fields.get(TYPE, b"")
+
+
 def _fits(spec: Spec, guard: bytes | None) -> bool:
-    return guard is None or spec.fields.get(TYPE) == guard
+    return guard is None or spec.fields.get(TYPE, b"") == guard
 
 
 def _is_shaped(op: Create) -> bool:

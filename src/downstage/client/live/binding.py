@@ -8,7 +8,7 @@ do not take each other's definition away.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from downstage.client.live import values
 from downstage.client.live.fields import FieldWriter, plain_fields
@@ -18,10 +18,14 @@ from downstage.live.difference import order_of
 from downstage.live.document import TYPE, Document, Spec
 from downstage.live.ops import Create, Kind, Op, Order, Remove, Sample, Set
 from downstage.live.paths import ROOT, name_of, parent_of
+from downstage.live.wire import MAX_BATCH
 
 __all__ = ["LayerBinding"]
 
 _log = get_logger(__name__)
+
+MAX_VALUE = MAX_BATCH - 64 * 1024
+"""Bytes of one value; what is larger stays here, and belongs into a file."""
 
 _UNREAD = frozenset(
     {"timeSamples", "primChildren", "properties", "variantChildren", "variantSetChildren"}
@@ -76,15 +80,23 @@ class LayerBinding:
         if name in _UNREAD:
             return None
         try:
-            return plain_fields(self.layer, spec, name)
+            value = plain_fields(self.layer, spec, name)
         except values.Unencodable as error:
             _log.warning("live.field_skipped", field=name, path=path, type=str(error))
             return None
+        if value is not None and len(value) > MAX_VALUE:
+            _log.warning("live.field_skipped", field=name, path=path, size=len(value))
+            return None
+        return value
 
     def read_samples(self, path: str) -> Iterator[tuple[float, bytes]]:
         """Times and values of an attribute."""
         for time in self.layer.ListTimeSamplesForPath(path):
-            yield time, values.encode(self.layer.QueryTimeSample(path, time))
+            value = values.encode(self.layer.QueryTimeSample(path, time))
+            if len(value) <= MAX_VALUE:
+                yield time, value
+            else:
+                _log.warning("live.field_skipped", field="timeSamples", path=path, size=len(value))
 
     def kind_at(self, path: str) -> Kind | None:
         """What lies at *path*."""
@@ -102,7 +114,7 @@ class LayerBinding:
         USD leaves them when the type changes; nobody else could be given them.
         """
         attribute, layer, dropped = self.layer.GetAttributeAtPath(path), self.layer, False
-        usual = type(attribute.typeName.defaultValue)
+        usual = cast("type[Any]", type(attribute.typeName.defaultValue))
         if attribute.HasDefaultValue() and type(attribute.default) is not usual:
             try:
                 attribute.default = attribute.default
@@ -133,17 +145,8 @@ class LayerBinding:
         spec = self.layer.GetObjectAtPath(path)
         if not spec:
             return None
-        match spec:
-            case Sdf.AttributeSpec():
-                return "attribute", spec
-            case Sdf.RelationshipSpec():
-                return "relationship", spec
-            case Sdf.VariantSetSpec():
-                return "variants", spec
-            case Sdf.VariantSpec():
-                return "variant", spec.primSpec
-            case _:
-                return "prim", spec
+        kind = _KINDS[type(spec).__name__]
+        return kind, spec.primSpec if kind == "variant" else spec
 
     def _holder(self, path: str) -> Any:
         found = self._find(path)
@@ -258,6 +261,13 @@ class LayerBinding:
             raise RuntimeError("the order was not taken")
 
 
+_KINDS: dict[str, Kind] = {
+    "PrimSpec": "prim",
+    "AttributeSpec": "attribute",
+    "RelationshipSpec": "relationship",
+    "VariantSetSpec": "variants",
+    "VariantSpec": "variant",
+}
 _TELL = 5
 """Refused steps that are logged; the rest are counted."""
 _AWAY = "__moved_by_live__"

@@ -14,7 +14,7 @@ from typing import Any
 from downstage.client.live.binding import LayerBinding
 from downstage.client.live.pxr import Sdf, Tf, Usd
 from downstage.live.difference import difference, order_of, spec_difference
-from downstage.live.document import TYPE, Document, Spec
+from downstage.live.document import TYPE, Document, Spec, guard_of
 from downstage.live.ops import Create, Op, Sample, Set
 from downstage.live.paths import ROOT, ancestors, parent_of
 
@@ -74,7 +74,7 @@ class Capture:
             return []
         resynced, changed = self._resynced, self._changed
         blind = self._told < self._blocks
-        self._resynced, self._changed = set(), {}
+        self._resynced, self._changed = set[str](), dict[str, set[str]]()
         self._blocks = self._told = 0
         self._is_deaf = True  # reading may write: dictionaries are made alike
         try:
@@ -218,7 +218,7 @@ class Capture:
             field = _TOGETHER.get(name, name)
             value = self._binding.read_field(path, field)
             if known.fields.get(field) != value:
-                guard = known.fields.get(TYPE) if field == "default" else None
+                guard = None if value is None else guard_of(known, field)
                 yield Set(path, field, value, guard)
 
     def _samples(self, path: str, known: Spec) -> Iterator[Op]:

@@ -89,7 +89,7 @@ class FieldWriter:
             else:
                 layer.ClearRelocates()
             return
-        rows = value or []
+        rows: list[tuple[str, float, float]] = value or []
         layer.subLayerPaths = [str(row[0]) for row in rows]
         for index, (_, offset, scale) in enumerate(rows):
             layer.subLayerOffsets[index] = Sdf.LayerOffset(offset, scale)

@@ -48,7 +48,7 @@ class Registry:
         self.is_default = False
         self._lock = threading.Lock()
         self._modes = dict[str, UsdLiveMode]()
-        self._live = dict[str, Processed]()
+        self._live = dict[str, list[Processed]]()
         self._switches = dict[str, Callable[[bool], None]]()
 
     def mode(self, url: str) -> UsdLiveMode:
@@ -84,21 +84,24 @@ class Registry:
     def add(self, url: str, layer: Processed) -> None:
         """A layer is live."""
         with self._lock:
-            self._live[key(url)] = layer
+            self._live.setdefault(key(url), []).append(layer)
 
-    def remove(self, url: str) -> None:
-        """It is no more."""
+    def remove(self, url: str, layer: Processed) -> None:
+        """It is no more; safe to repeat."""
         with self._lock:
-            self._live.pop(key(url), None)
+            layers = self._live.get(key(url), [])
+            if layer in layers:
+                layers.remove(layer)
 
-    def find(self, url: str) -> Processed | None:
-        """The live layer of a URL."""
-        return self._live.get(key(url))
+    def find(self, url: str) -> list[Processed]:
+        """The live layers of a URL: one for each stage that is open there."""
+        with self._lock:
+            return list(self._live.get(key(url), ()))
 
     def all(self) -> list[Processed]:
         """All live layers."""
         with self._lock:
-            return list(self._live.values())
+            return [layer for layers in self._live.values() for layer in layers]
 
     def _switch(self, keys: list[str]) -> None:
         for url in keys:
@@ -143,8 +146,7 @@ def usd_live_process() -> None:
 
 def usd_live_process_up_to(url: str, server_time: int) -> None:
     """The same of one layer, and nothing that the server took after *server_time*."""
-    layer = registry.find(url)
-    if layer is not None:
+    for layer in registry.find(url):
         layer.process(server_time)
 
 
@@ -156,5 +158,4 @@ def usd_live_wait_for_pending_updates() -> None:
 
 def usd_live_get_latest_server_time(url: str) -> int:
     """Server time of the last message applied, nanoseconds since the epoch; 0: none yet."""
-    layer = registry.find(url)
-    return layer.time if layer is not None else 0
+    return min((layer.time for layer in registry.find(url)), default=0)

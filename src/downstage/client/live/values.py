@@ -43,12 +43,17 @@ def decode(data: bytes) -> Any:
     """
     try:
         return _unpack(_decoder.decode(data), 0)
-    except (msgspec.DecodeError, TypeError, LookupError, OverflowError, RecursionError) as error:
+    except _MALFORMED as error:
         raise ValueError(f"no value of USD: {error}"[:200]) from error
     except Tf.ErrorException as error:
         raise ValueError("no value of USD") from error
 
 
+_MALFORMED = (
+    *(msgspec.DecodeError, RecursionError),
+    *(TypeError, LookupError, OverflowError, AttributeError, RuntimeError),
+)
+"""What USD's constructors and the walk below raise for arguments that were never packed here."""
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder()
 
@@ -82,7 +87,7 @@ def _arrays() -> tuple[dict[str, tuple[Any, str, tuple[int, ...]]], dict[str, An
             except TypeError:
                 plain[name] = kind
             else:
-                raw[name] = (kind, view.format, view.shape[1:])
+                raw[name] = (kind, view.format, cast("tuple[int, ...]", view.shape)[1:])
     return raw, plain
 
 
@@ -111,14 +116,18 @@ def _pack_nested(value: Any, name: str, depth: int) -> Packed:
         return ["dict", {str(key): _pack(item, depth) for key, item in items}]
     if isinstance(value, list | tuple):
         return ["list", [_pack(item, depth) for item in cast("Sequence[Any]", value)]]
+    return [name, *_pack_parts(value, name, depth)]
+
+
+def _pack_parts(value: Any, name: str, depth: int) -> Packed:
     if name in _LIST_OPS:
-        return [name, *_pack_list_op(value, depth)]
+        return _pack_list_op(value, depth)
     if name == "Reference":
         return [*_pack_arc(value), _pack(dict(value.customData), depth)]
     if name == "UnregisteredValue":
-        return [name, _pack(value.value, depth)]
+        return [_pack(value.value, depth)]
     if isinstance(value, Tf.Enum):
-        return ["enum", value.fullName]
+        return [value.fullName]
     raise Unencodable(name)
 
 
@@ -131,7 +140,7 @@ def _pack_list_op(value: Any, depth: int) -> Packed:
 def _pack_arc(value: Any) -> Packed:
     offset = value.layerOffset
     path = value.primPath.pathString
-    return [type(value).__name__, value.assetPath, path, offset.offset, offset.scale]
+    return [value.assetPath, path, offset.offset, offset.scale]
 
 
 _SCALARS = frozenset({bool, int, float, str, type(None)})
@@ -146,7 +155,7 @@ _PACKERS: dict[str, Callable[[Any], Sequence[Any]]] = {
     "PathExpression": lambda value: [value.GetText()],
     "ValueBlock": lambda _value: (),
     "AnimationBlock": lambda _value: (),
-    "Payload": lambda value: _pack_arc(value)[1:],
+    "Payload": _pack_arc,
     "Spline": lambda value: [_spline_text(value)],
     "LayerOffset": lambda value: [value.offset, value.scale],
 }
@@ -176,6 +185,10 @@ def _unpack_nested(name: str, rest: Packed, depth: int) -> Any:
         return {str(key): _unpack(item, depth) for key, item in rest[0].items()}
     if name == "list":
         return [_unpack(item, depth) for item in rest[0]]
+    return _unpack_parts(name, rest, depth)
+
+
+def _unpack_parts(name: str, rest: Packed, depth: int) -> Any:
     if name in _LIST_OPS:
         return _unpack_list_op(_LIST_OPS[name](), rest, depth)
     if name == "Reference":
@@ -183,7 +196,7 @@ def _unpack_nested(name: str, rest: Packed, depth: int) -> Any:
         return Sdf.Reference(rest[0], _path(rest[1]), Sdf.LayerOffset(*rest[2:4]), data)
     if name == "UnregisteredValue":
         return Sdf.UnregisteredValue(_unpack(rest[0], depth))
-    raise ValueError(f"unknown tag {name!r}"[:100])
+    return _unpack_enum(rest[0])
 
 
 def _unpack_list_op(value: Any, rest: Packed, depth: int) -> Any:
@@ -202,6 +215,10 @@ def _path(text: str) -> Any:
     if not Sdf.Path.IsValidPathString(text)[0]:
         raise ValueError("no path of USD")
     return Sdf.Path(text)
+
+
+def _payload(asset: str, path: str, offset: float, scale: float) -> Any:
+    return Sdf.Payload(asset, _path(path), Sdf.LayerOffset(offset, scale))
 
 
 def _spline_text(value: Any) -> str:
@@ -231,10 +248,7 @@ def _unpack_enum(name: str) -> Any:
 _UNPACKERS: dict[str, Callable[..., Any]] = {
     **_VECTORS,
     **_MATRICES,
-    **{
-        name: lambda real, *rest, kind=kind: kind(real, *rest)
-        for name, kind in _QUATERNIONS.items()
-    },
+    **_QUATERNIONS,
     **_DURATIONS,
     "TimeCode": Sdf.TimeCode,
     "AssetPath": Sdf.AssetPath,
@@ -243,9 +257,6 @@ _UNPACKERS: dict[str, Callable[..., Any]] = {
     "Spline": _spline,
     "ValueBlock": Sdf.ValueBlock,
     "AnimationBlock": getattr(Sdf, "AnimationBlock", Sdf.ValueBlock),
-    "Payload": lambda asset, path, offset, scale: Sdf.Payload(
-        asset, _path(path), Sdf.LayerOffset(offset, scale)
-    ),
+    "Payload": _payload,
     "LayerOffset": Sdf.LayerOffset,
-    "enum": _unpack_enum,
 }
