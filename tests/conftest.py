@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from downstage.kernel.logging import redact
 from downstage.testing.leaks import Snapshot, leaks_since
@@ -25,6 +26,11 @@ CLEAN_TIERS = frozenset({"real", "contract", "chaos"})
 
 HERE = Path(__file__).parent
 LOCAL_NAMES = frozenset({"localhost", "", None})
+
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -149,7 +149,7 @@ class TestNats(Buses):
                 server.start()
                 got = list[object]()
                 gaps = 0
-                with anyio.fail_after(15):
+                with anyio.fail_after(20):
                     while 3 not in got:
                         message = await anext(messages)
                         got += message.payload.values()
@@ -161,7 +161,7 @@ class TestNats(Buses):
             async with running(server) as bus, bus.subscribe("a") as messages:
                 server.kill()
                 server.start()
-                with anyio.fail_after(15):
+                with anyio.fail_after(20):
                     message = await anext(messages)
                 assert (message.subject, message.payload, message.gap) == ("", {}, True)
 
@@ -179,7 +179,7 @@ class TestNats(Buses):
                 shared = await connection(other)
                 assert shared._client is not None
                 shared._client._transport.close()
-                with anyio.fail_after(10):
+                with anyio.fail_after(20):
                     assert (await anext(messages)).gap
                 tasks.cancel_scope.cancel()
 
@@ -192,7 +192,7 @@ class TestNats(Buses):
                     bus.publish("b", {"n": number})
                 assert len(bus._outgoing) == OUTGOING
                 server.start()
-                with anyio.fail_after(15):
+                with anyio.fail_after(20):
                     assert (await anext(messages)).gap
                     bus.publish("a", {"n": "new"})
                     while (await anext(messages)).payload.get("n") != "new":
@@ -203,7 +203,7 @@ class TestNats(Buses):
             server.kill()
             async with running(server) as bus, bus.subscribe("a") as messages:
                 server.start()
-                with anyio.fail_after(15):
+                with anyio.fail_after(20):
                     while True:
                         bus.publish("a", {"n": 1})
                         with anyio.move_on_after(0.5):

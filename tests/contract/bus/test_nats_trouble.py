@@ -54,7 +54,7 @@ async def test_hints_in_the_moment_of_the_end_do_not_hold_the_loop() -> None:
             await anyio.sleep(0.1)
             client._status = Client.CONNECTED
             client._transport.close()
-            with anyio.fail_after(10):
+            with anyio.fail_after(20):
                 while not (await anext(messages)).payload:
                     pass
             tasks.cancel_scope.cancel()
@@ -88,7 +88,7 @@ async def test_what_is_no_nats_server_is_tried_again(greeting: bytes) -> None:
             NatsOptions((f"127.0.0.1:{listener.sockets[0].getsockname()[1]}",))
         )
         for _ in range(2):
-            with pytest.raises(NatsDown), anyio.fail_after(5):
+            with pytest.raises(NatsDown), anyio.fail_after(20):
                 await shared.ready()
         assert tries >= 2
         assert not shared.is_closed
@@ -112,7 +112,7 @@ async def test_an_identity_that_cannot_be_read_is_read_again(tmp_path: Path, kin
                 path.write_bytes(seed)
                 await shared.ready()
                 continue
-            with pytest.raises(NatsDown, match="cannot be reached"), anyio.fail_after(5):
+            with pytest.raises(NatsDown, match="cannot be reached"), anyio.fail_after(20):
                 await shared.ready()
         assert not shared.is_closed
 

@@ -33,7 +33,7 @@ from downstage.services.facilities.principal import Authenticator, require
 from downstage.services.registry import create_app
 from downstage.services.transports import Call, create
 
-from .transport_suite import Backend
+from .transport_suite import LIMITS_S, Backend
 
 
 class Order(BaseModel):
@@ -147,7 +147,7 @@ def build(seen: Seen) -> FastAPI:
     async def slow(request: Request) -> Any:
         seen.started.set()
         try:
-            await asyncio.wait_for(seen.never.wait(), 5)
+            await asyncio.wait_for(seen.never.wait(), 30)
         except asyncio.CancelledError:
             seen.cancelled.set()
             raise
@@ -183,7 +183,7 @@ class ClientSuite(Backend):
 
     @pytest.fixture
     def client(self, address: str) -> AsyncClient:
-        return AsyncClient(address, timeout_s=5)
+        return AsyncClient(address, timeout_s=20)
 
     async def test_values_go_there_and_back(self, client: AsyncClient) -> None:
         got = await client.v1.echo["a bä%?#"].get(x=["1", "ä&="], __headers__={"X-Mark": "m"})
@@ -303,8 +303,12 @@ class ClientSuite(Backend):
         assert uuid.UUID(await client.v1.request_id.get(__headers__=headers)).version == 4
 
     async def test_a_deadline_is_kept(self, address: str, seen: Seen) -> None:
-        with pytest.raises(ServiceUnavailableError, match="no answer within"), anyio.fail_after(3):
-            await AsyncClient(address, timeout_s=0.2).v1.slow.get()
+        for limit_s in LIMITS_S:
+            client = AsyncClient(address, timeout_s=limit_s)
+            with pytest.raises(ServiceUnavailableError, match="no answer within"):
+                await client.v1.slow.get()
+            if seen.started.is_set():
+                break
         assert seen.started.is_set()
         seen.never.set()
 
@@ -313,7 +317,7 @@ class ClientSuite(Backend):
     ) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(client.v1.slow.get)
-            with anyio.fail_after(5):
+            with anyio.fail_after(20):
                 await seen.started.wait()
             tasks.cancel_scope.cancel()
         assert tasks.cancel_scope.cancelled_caught
@@ -323,7 +327,6 @@ class ClientSuite(Backend):
     @given(st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8)), max_size=4))
     @settings(
         max_examples=30,
-        deadline=None,
         suppress_health_check=[
             HealthCheck.function_scoped_fixture,
             HealthCheck.differing_executors,

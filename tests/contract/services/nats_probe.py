@@ -13,8 +13,9 @@ import nats
 import pytest
 
 from downstage.bus.nats_pool import close_connections
+from downstage.services import nats_served
 from downstage.services.nats_service import serve_nats
-from downstage.services.transports import Call
+from downstage.services.transports import Call, nats_exchange
 from downstage.testing.nats import NatsServer
 
 
@@ -28,6 +29,13 @@ def nats_server() -> Iterator[NatsServer]:
 async def closed() -> AsyncIterator[None]:
     yield
     await close_connections()
+
+
+@pytest.fixture
+def endless_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is given up for their silence: what ends then was told, however late."""
+    for module in (nats_served, nats_exchange):
+        monkeypatch.setattr(module, "SILENT_TICKS", 10**9)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 
 from downstage.bus.nats_options import NatsOptions
 from downstage.bus.nats_pool import connection
+from downstage.services import nats_served
 from downstage.services.errors import (
     ServiceNotFoundError,
     ServiceTimeoutError,
@@ -30,9 +31,10 @@ from downstage.services.transports.nats_frames import (
 from downstage.services.transports.nats_names import SUBJECT
 from downstage.testing.nats import NatsServer
 
-from .nats_probe import Handlers, app, closed, get, nats_server, outside, pattern
+from .nats_probe import Handlers, app, closed, endless_patience, get, nats_server, outside, pattern
+from .transport_suite import LIMITS_S
 
-__all__ = ["app", "closed", "nats_server", "outside"]  # fixtures
+__all__ = ["app", "closed", "endless_patience", "nats_server", "outside"]  # fixtures
 
 pytestmark = [pytest.mark.contract, pytest.mark.anyio]
 
@@ -43,8 +45,9 @@ MIB = 1024 * 1024
 
 
 async def test_a_small_call_is_one_message_there_and_one_back(
-    nats_server: NatsServer, app: Handlers, outside: Any
+    nats_server: NatsServer, app: Handlers, outside: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(nats_served, "ACCEPT_TICKS", 10**9)  # where the answer is long in coming
     seen = list[str]()
 
     async def note(message: Any) -> None:
@@ -91,11 +94,17 @@ async def test_an_answer_that_breaks_off_is_an_error(
 
 
 async def test_work_after_the_answer_goes_on(nats_server: NatsServer, app: Handlers) -> None:
-    reply = await create(f"{nats_server.url}/svc").request(get("/after", timeout_s=0.2))
-    assert reply.body == b"done"
-    await anyio.sleep(0.5)
+    transport = create(f"{nats_server.url}/svc")
+    for limit_s in LIMITS_S:
+        app.cancelled = anyio.Event()
+        try:
+            assert (await transport.request(get("/after", timeout_s=limit_s))).body == b"done"
+        except ServiceTimeoutError:
+            continue
+        await anyio.sleep(2 * limit_s)
+        break
     app.release.set()
-    with anyio.fail_after(2):
+    with anyio.fail_after(20):
         await app.started.wait()
     assert not app.cancelled.is_set()
 
@@ -104,14 +113,15 @@ async def test_work_after_the_answer_goes_on(nats_server: NatsServer, app: Handl
 
 
 async def test_a_name_that_nobody_serves_is_not_found_at_once(nats_server: NatsServer) -> None:
+    """The server tells: no time-out ends it."""
     transport = create(f"{nats_server.url}/nobody-here")
-    await anyio.sleep(0)
-    began = anyio.current_time()
     for _ in range(2):
-        with pytest.raises(ServiceNotFoundError, match="nobody serves nobody-here") as caught:
-            await transport.request(get("/x"))
+        with (
+            pytest.raises(ServiceNotFoundError, match="nobody serves nobody-here") as caught,
+            anyio.fail_after(20),
+        ):
+            await transport.request(get("/x", timeout_s=None))
     assert caught.value.status is None
-    assert anyio.current_time() - began < 1
 
 
 async def test_a_server_that_is_away_is_unavailable_and_shows_no_secret() -> None:
@@ -167,6 +177,7 @@ async def test_a_streamed_body_arrives_in_order(nats_server: NatsServer, app: Ha
     assert reply.body.decode() == f"{len(body)} {hashlib.sha256(body).hexdigest()}"
 
 
+@pytest.mark.usefixtures("endless_patience")
 async def test_a_body_that_fails_is_the_callers_own_error(
     nats_server: NatsServer, app: Handlers
 ) -> None:
@@ -176,7 +187,7 @@ async def test_a_body_that_fails_is_the_callers_own_error(
 
     with pytest.raises(LookupError, match="the file is gone"):
         await create(f"{nats_server.url}/svc").request(Call("POST", "/digest", body=pieces()))
-    with anyio.fail_after(1):
+    with anyio.fail_after(20):
         await app.cancelled.wait()
 
 
@@ -205,6 +216,7 @@ async def test_memory_stays_flat_with_64_mib_both_ways(
     assert peak < 24 * MIB
 
 
+@pytest.mark.usefixtures("endless_patience")
 async def test_an_endless_answer_waits_for_its_reader(
     nats_server: NatsServer, app: Handlers
 ) -> None:
@@ -212,12 +224,12 @@ async def test_an_endless_answer_waits_for_its_reader(
         first = await anext(aiter(stream))
         await anyio.sleep(0.5)
         assert len(first) + app.sent < 2 * MIB
-    with anyio.fail_after(1):
+    with anyio.fail_after(20):
         await app.cancelled.wait()
 
 
 async def test_the_head_comes_before_the_body(nats_server: NatsServer, app: Handlers) -> None:
-    with anyio.fail_after(2):
+    with anyio.fail_after(20):
         async with create(f"{nats_server.url}/svc").stream(get("/silent")) as stream:
             assert stream.status == 200
             app.release.set()
@@ -232,8 +244,9 @@ async def test_a_silent_answer_is_given_up(nats_server: NatsServer, app: Handler
 # --- ends --------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("endless_patience")
 @pytest.mark.parametrize("after", [0.0, 0.1, 0.5])
-async def test_the_handler_sees_a_cancellation_within_a_second(
+async def test_the_handler_sees_a_cancellation(
     nats_server: NatsServer, app: Handlers, after: float
 ) -> None:
     async with anyio.create_task_group() as tasks:
@@ -241,24 +254,29 @@ async def test_the_handler_sees_a_cancellation_within_a_second(
         await app.started.wait()
         await anyio.sleep(after)
         tasks.cancel_scope.cancel()
-    with anyio.fail_after(1):
+    with anyio.fail_after(20):
         await app.cancelled.wait()
 
 
+@pytest.mark.usefixtures("endless_patience")
 async def test_a_deadline_ends_both_sides(nats_server: NatsServer, app: Handlers) -> None:
-    with pytest.raises(ServiceTimeoutError, match=r"no answer within 0\.2 s"):
-        await create(f"{nats_server.url}/svc").request(get("/never", timeout_s=0.2))
-    with anyio.fail_after(1):
+    for limit_s in LIMITS_S:
+        with pytest.raises(ServiceTimeoutError, match=f"no answer within {limit_s:g} s"):
+            await create(f"{nats_server.url}/svc").request(get("/never", timeout_s=limit_s))
+        if app.started.is_set():
+            break
+    with anyio.fail_after(20):
         await app.cancelled.wait()
 
 
+@pytest.mark.usefixtures("endless_patience")
 async def test_the_handler_is_ended_although_the_caller_does_not_say_so(
     nats_server: NatsServer, app: Handlers, outside: Any
 ) -> None:
     head = CallHead("GET", "/never", "", [], deadline_ms=300)
     await outside.subscribe("_INBOX.me.1")
     await outside.publish(f"{SUBJECT}svc", pack(Kind.CALL, head), "_INBOX.me.1")
-    with anyio.fail_after(1.5):
+    with anyio.fail_after(20):
         await app.cancelled.wait()
 
 
@@ -275,16 +293,17 @@ async def test_a_long_call_lives_as_long_as_both_do(nats_server: NatsServer, app
     assert reply.body == b"late"
 
 
+@pytest.mark.usefixtures("endless_patience")
 async def test_a_caller_that_vanishes_is_noticed(nats_server: NatsServer, app: Handlers) -> None:
     client = await nats.connect(nats_server.url)
     await client.subscribe("_INBOX.me.2")
     head = CallHead("GET", "/never", "", [])
     await client.publish(f"{SUBJECT}svc", pack(Kind.CALL, head), "_INBOX.me.2")
     await client.flush()
-    with anyio.fail_after(2):
+    with anyio.fail_after(20):
         await app.started.wait()
     await client.close()
-    with anyio.fail_after(3):
+    with anyio.fail_after(20):
         await app.cancelled.wait()
 
 
@@ -294,10 +313,11 @@ async def test_a_caller_that_falls_silent_is_noticed(
     await outside.subscribe("_INBOX.me.3")  # it listens, and says nothing
     head = CallHead("GET", "/never", "", [])
     await outside.publish(f"{SUBJECT}svc", pack(Kind.CALL, head), "_INBOX.me.3")
-    with anyio.fail_after(9):
+    with anyio.fail_after(20):
         await app.cancelled.wait()
 
 
+@pytest.mark.usefixtures("endless_patience")
 async def test_a_lost_connection_ends_calls_and_the_next_ones_work() -> None:
     with NatsServer() as server:
         handlers = Handlers()
@@ -312,12 +332,12 @@ async def test_a_lost_connection_ends_calls_and_the_next_ones_work() -> None:
                 tasks.start_soon(one)
                 await handlers.started.wait()
                 server.kill()
-            with anyio.fail_after(2):
+            with anyio.fail_after(20):
                 await handlers.cancelled.wait()
             with pytest.raises(ServiceUnavailableError, match="cannot be reached"):
                 await transport.request(get("/echo"))
             server.start()
-            with anyio.fail_after(10):
+            with anyio.fail_after(20):
                 while True:
                     try:
                         reply = await transport.request(get("/echo"))
@@ -338,7 +358,7 @@ async def test_the_end_of_a_service_lets_calls_finish(nats_server: NatsServer) -
 
     async with (
         anyio.create_task_group() as tasks,
-        serve_nats(handlers, f"{nats_server.url}/drained"),
+        serve_nats(handlers, f"{nats_server.url}/drained", drain_s=20),
     ):
         tasks.start_soon(one)
         await handlers.started.wait()

@@ -28,9 +28,9 @@ from downstage.services.transports.nats_frames import (
 from downstage.services.transports.nats_names import SUBJECT
 from downstage.testing.nats import NatsServer
 
-from .nats_probe import Handlers, app, closed, get, nats_server, outside
+from .nats_probe import Handlers, app, closed, endless_patience, get, nats_server, outside
 
-__all__ = ["app", "closed", "nats_server", "outside"]  # fixtures
+__all__ = ["app", "closed", "endless_patience", "nats_server", "outside"]  # fixtures
 
 pytestmark = [pytest.mark.contract, pytest.mark.anyio]
 
@@ -88,6 +88,7 @@ async def test_answers_go_to_inboxes_only(
     assert len(app.scopes) == 1
 
 
+@pytest.mark.usefixtures("endless_patience")
 @pytest.mark.parametrize(
     ("frames", "why"),
     [
@@ -116,11 +117,12 @@ async def test_a_caller_out_of_form_loses_its_call_alone(
     while kind_of(fail.data) is Kind.BEAT or kind_of(fail.data) is Kind.ACCEPT:
         fail = await inbox.next_msg(5)
     assert why in unpack(fail.data, FailHead)[0].why
-    with anyio.fail_after(1):
+    with anyio.fail_after(20):
         await app.cancelled.wait()
     assert (await create(f"{nats_server.url}/svc").request(get("/echo"))).status == 200
 
 
+@pytest.mark.usefixtures("endless_patience")
 async def test_credit_for_what_was_not_sent_is_refused(
     nats_server: NatsServer, app: Handlers, outside: Any
 ) -> None:
@@ -130,7 +132,7 @@ async def test_credit_for_what_was_not_sent_is_refused(
     answer = await inbox.next_msg(5)
     assert kind_of(answer.data) is Kind.ANSWER
     await outside.publish(answer.reply, pack(Kind.CREDIT, CreditHead(1 << 40)))
-    with anyio.fail_after(3):
+    with anyio.fail_after(20):
         await app.cancelled.wait()
         while kind_of((fail := await inbox.next_msg(5)).data) is not Kind.FAIL:
             pass

@@ -81,7 +81,7 @@ class Dev:
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         with self._news:
-            found = self._news.wait_for(lambda: re.search(pattern, self.said), timeout=20)
+            found = self._news.wait_for(lambda: re.search(pattern, self.said), timeout=30)
             assert found, f"{pattern!r} was not said in: {self.said}"
             end = found.end()
             self.said = self.said[end:]
@@ -147,8 +147,10 @@ def test_an_existing_folder_is_left_alone(made: Path) -> None:
 
 def test_it_is_served_edited_broken_and_mended(made: Path, data: Path) -> None:
     routes = made / "company/tools/hello_world/routes.py"
+    began = time.monotonic()
     with developing(made, "--port", "0", "--data", data / "d", "--/exts/x/y=1") as dev:
         dev.wait_for(rf"✓ {re.escape(NAME)}-0\.1\.0 runs in \d+ ms")
+        start_ms = (time.monotonic() - began) * 1000
         dev.wait_for(r'exts\."x" .*not here')
         url = dev.wait_for(r"Serving on (http://127\.0\.0\.1:\d+)")[1]
         port = dev.wait_for(r"on port (\d+)")[1]
@@ -160,7 +162,7 @@ def test_it_is_served_edited_broken_and_mended(made: Path, data: Path) -> None:
 
         routes.write_text(routes.read_text().replace("{word}, {name}", "{word} dear {name}"))
         took = dev.wait_for(r"runs in (\d+) ms after routes\.py")[1]
-        assert int(took) < 300
+        assert int(took) < start_ms / 2, "nearly as long as the program itself"
         assert get(url + PATH) == (200, '{"text":"Hello dear World!"}')
 
         whole = routes.read_text()

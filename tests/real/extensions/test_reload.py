@@ -41,7 +41,7 @@ class Reloads:
         host.watcher.listeners.append(self._send.send_nowait)
 
     async def next(self) -> Reloaded:
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             return await self._receive.receive()
 
     async def of(self, name: str) -> Reloaded:

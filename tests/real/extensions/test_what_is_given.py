@@ -154,7 +154,7 @@ async def test_a_module_that_hangs_while_it_is_imported(
         go.set()
     for thread in threading.enumerate():
         if thread.name == "extension-import":
-            thread.join(5)
+            thread.join(20)
 
 
 LEAVES = """

@@ -59,7 +59,7 @@ async def test_the_test_card_draws_and_a_killed_streamer_comes_back(card: Keeper
                 break
     assert after.pids["application"] == report.pids["application"]
     await card.stop("stopped")
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async for after in card.reports():
             if after.phase == "ended":
                 break

@@ -197,7 +197,7 @@ def test_an_interrupt_ends_the_call(client: Client) -> None:
     with pytest.raises(KeyboardInterrupt):
         client.v1.slow.get()
     timer.join()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20  # the handler would take thirty
     assert client.v1.echo_it["on"].get()["item"] == "on"
 
 
@@ -229,7 +229,7 @@ def test_a_forgotten_client_lets_go() -> None:
     thread = portal._portal._thread  # type: ignore[union-attr]
     del client
     gc.collect()
-    thread.join(5)
+    thread.join(20)
     assert not thread.is_alive()
 
 
@@ -247,7 +247,7 @@ def test_a_stream_outlives_the_name_of_its_client(data: Path) -> None:
     thread = portal._portal._thread  # type: ignore[union-attr]
     del stream, socket
     gc.collect()
-    thread.join(5)
+    thread.join(20)
     assert not thread.is_alive()
 
 
@@ -272,12 +272,12 @@ def test_a_call_that_comes_while_the_thread_ends_does_not_wait_for_ever() -> Non
 
     with ThreadPoolExecutor(3) as threads:
         first = threads.submit(swallow, slow_to_end)
-        assert is_running.wait(5)
+        assert is_running.wait(20)
         threads.submit(house.stop)
-        assert is_ending.wait(5)
+        assert is_ending.wait(20)
         second = threads.submit(swallow, anyio.sleep_forever)
         for call in (first, second):
-            assert call.result(5) == "the client was stopped meanwhile"
+            assert call.result(20) == "the client was stopped meanwhile"
 
 
 def test_what_was_interrupted_says_so_and_does_not_wait_for_ever() -> None:
@@ -302,7 +302,7 @@ def test_what_was_interrupted_says_so_and_does_not_wait_for_ever() -> None:
     with ThreadPoolExecutor(2) as threads:
         for _ in range(2):
             with pytest.raises(RuntimeError, match=r"broken off|stopped"):
-                threads.submit(session.run, at_once).result(5)
+                threads.submit(session.run, at_once).result(20)
     session.leave()
     house.stop()
 

@@ -220,7 +220,7 @@ async def test_leaving_early_ends_the_call_at_the_service(client: AsyncClient, s
         async for piece in stream:
             assert piece
             break
-    with anyio.fail_after(2):
+    with anyio.fail_after(20):
         await seen.left.wait()
 
 
@@ -299,9 +299,12 @@ async def test_redirects_stay_at_home(client: AsyncClient) -> None:
 
 
 async def test_a_time_out_is_an_error_of_its_own(client: AsyncClient, seen: Seen) -> None:
-    with pytest.raises(ServiceTimeoutError), anyio.fail_after(5):
-        await client.v1.slow.get(__timeout__=0.2)
-    assert 0 < int(seen.headers["x-request-timeout-ms"]) <= 200
+    for limit_s in (0.2, 1, 5):  # a busy machine may use up the first before the call arrives
+        with pytest.raises(ServiceTimeoutError), anyio.fail_after(20):
+            await client.v1.slow.get(__timeout__=limit_s)
+        if seen.headers:
+            break
+    assert 0 < int(seen.headers["x-request-timeout-ms"]) <= limit_s * 1000
 
 
 async def test_a_socket_on_a_path(client: AsyncClient) -> None:

@@ -363,8 +363,8 @@ def hostile() -> dict[str, Any]:
 
 def test_ten_thousand_paths() -> None:
     paths = {f"/v1/r{i}/{{id}}": {"get": {"summary": "Read it"}} for i in range(10_000)}
-    started = time.perf_counter()
+    started = time.process_time()
     text = write_stub({"paths": paths})
     classes = re.findall(r"^class (\w+)", text, re.MULTILINE)
     assert len(classes) == len(set(classes)) > 80_000
-    assert time.perf_counter() - started < 30  # 4 s by itself
+    assert time.process_time() - started < 30  # 4 s by itself

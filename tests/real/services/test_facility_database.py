@@ -146,19 +146,19 @@ async def test_a_database_may_lie_in_memory(data: Path) -> None:
 
 
 async def test_a_statement_has_a_deadline_and_the_database_goes_on(data: Path) -> None:
-    settings = {"connection_string": "sqlite:///orders.db", "timeout": 0.1}
+    settings = {"connection_string": "sqlite:///orders.db", "timeout": 0.5}
     async with opened(data, orders=settings) as facility, facility.get("orders") as db:
         await db.execute(THINGS)
         for _ in range(3):
-            with anyio.fail_after(5), pytest.raises(DeadlineExceeded, match=r"0\.1 s"):
+            with anyio.fail_after(20), pytest.raises(DeadlineExceeded, match=r"0\.5 s"):
                 await db.fetch_val("SELECT count(*) FROM (" + FOREVER + ")")
         assert await db.execute(ADD, {"name": "plum"}) == 1
 
 
 async def test_cancelling_leaves_no_connection_behind(data: Path) -> None:
-    settings = {"connection_string": "sqlite:///orders.db", "timeout": 0.2, "pool_size": 1}
+    settings = {"connection_string": "sqlite:///orders.db", "timeout": 0.5, "pool_size": 1}
     async with opened(data, orders=settings) as facility, facility.get("orders") as db:
-        for _ in range(5):
+        for _ in range(3):
             # The driver cannot stop in the middle: the deadline ends it, not the cancellation.
             with anyio.move_on_after(0.01), pytest.raises(DeadlineExceeded):
                 await db.fetch_val("SELECT * FROM (" + FOREVER + ")")

@@ -45,7 +45,7 @@ async def test_a_service_is_reached_by_its_name_on_nats(data: Path, server: Nats
         assert keys["keys"]
         async with host.bus.subscribe("a") as hints:
             host.bus.publish("a", {"n": 1})
-            with anyio.fail_after(5):
+            with anyio.fail_after(20):
                 assert (await anext(hints)).payload == {"n": 1}
     with pytest.raises(ServiceNotFoundError):
         await AsyncClient(f"{server.url}/identity").v1[".well-known"]["jwks.json"].get()

@@ -154,7 +154,6 @@ def try_out(face: Face, operation: Operation, token: str, client: httpx.Client) 
     for mode in schemathesis.GenerationMode:
         chosen = settings(
             max_examples=EXAMPLES,
-            deadline=None,
             database=None,
             derandomize=True,
             phases=[Phase.explicit, Phase.generate],

@@ -42,7 +42,7 @@ def make_spec(*arguments: str, **changes: Any) -> InstanceSpec:
     return InstanceSpec(**{**values, **changes})
 
 
-async def reports_until(handle: KeeperHandle, phase: str, seconds: float = 15) -> list[Report]:
+async def reports_until(handle: KeeperHandle, phase: str, seconds: float = 20) -> list[Report]:
     """All reports up to the first with *phase*."""
     found: list[Report] = []
     with anyio.fail_after(seconds):
@@ -71,7 +71,7 @@ def processes_of(instance_id: str) -> list[int]:
     return found
 
 
-async def gone(instance_id: str, seconds: float) -> None:
+async def gone(instance_id: str, seconds: float = 20) -> None:
     """Wait until nothing of the instance runs any more."""
     with anyio.fail_after(seconds):
         while processes_of(instance_id):
@@ -94,7 +94,7 @@ async def launch(data: Path) -> AsyncIterator[Launch]:
             async def end() -> None:
                 await handle.kill()
                 await handle.close()
-                await gone(spec.instance_id, 12)
+                await gone(spec.instance_id)
                 await own.forget(spec.instance_id)
 
             stack.push_async_callback(end)

@@ -51,7 +51,7 @@ async def test_an_instance_starts_and_stops(launch: Launch, data: Path, isolatio
     await handle.stop("stopped")
     last = (await reports_until(handle, "ended"))[-1]
     assert (last.reason, last.exit_code, list(last.pids)) == ("stopped", None, ["keeper"])
-    await gone(spec.instance_id, 2)
+    await gone(spec.instance_id)
     assert_returned(last)
     left = {path.name for path in (run_folder(data) / spec.instance_id).iterdir()}
     assert left == {"report.json", "keeper.log", "app.log", "streamer.log"}
@@ -76,7 +76,7 @@ async def test_S03_an_application_that_exits_at_once(
     assert "before it drew anything" in last.detail
     assert "the licence is missing" in last.detail
     assert "abc123secret" not in last.detail
-    await gone(spec.instance_id, 2)
+    await gone(spec.instance_id)
     assert_returned(last)
 
 
@@ -98,7 +98,7 @@ async def test_S03_an_application_that_never_draws(launch: Launch) -> None:
     handle, spec = await launch("hang", start_deadline_s=0.6)
     last = (await reports_until(handle, "ended"))[-1]
     assert last.reason == "never-drew"
-    await gone(spec.instance_id, 2)
+    await gone(spec.instance_id)
     assert_returned(last)
 
 
@@ -109,8 +109,8 @@ async def test_S03_one_that_ignores_sigterm_is_killed(
     handle, spec = await launch("stubborn", spawner=spawner_of(data, isolation))
     await reports_until(handle, "running")
     await handle.stop("stopped")
-    await reports_until(handle, "ended", 3)
-    await gone(spec.instance_id, 2)
+    await reports_until(handle, "ended")
+    await gone(spec.instance_id)
 
 
 @KINDS
@@ -121,9 +121,9 @@ async def test_S03_a_daemon_that_escapes_is_reaped(
     await reports_until(handle, "running")
     before = len(processes_of(spec.instance_id))
     await handle.stop("stopped")
-    await reports_until(handle, "ended", 3)
+    await reports_until(handle, "ended")
     assert before >= 4
-    await gone(spec.instance_id, 1)
+    await gone(spec.instance_id)
 
 
 async def test_a_streamer_that_exits_at_once(launch: Launch, data: Path) -> None:
@@ -137,7 +137,7 @@ async def test_a_killed_streamer_comes_back_on_x11(launch: Launch) -> None:
     handle, _ = await launch("draw")
     first = (await reports_until(handle, "running"))[-1]
     os.kill(first.pids["streamer"][0], signal.SIGKILL)
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async for report in handle.reports():
             if report.streamer_restarts == 1 and "streamer" in report.pids:
                 break
@@ -150,9 +150,9 @@ async def test_a_killed_streamer_is_the_end_on_wayland(launch: Launch) -> None:
     handle, spec = await launch("draw", display_kind="wayland")
     first = (await reports_until(handle, "running"))[-1]
     os.kill(first.pids["streamer"][0], signal.SIGKILL)
-    last = (await reports_until(handle, "ended", 5))[-1]
+    last = (await reports_until(handle, "ended"))[-1]
     assert (last.reason, last.streamer_restarts) == ("streamer-died", 0)
-    await gone(spec.instance_id, 2)
+    await gone(spec.instance_id)
 
 
 async def test_a_streamer_that_keeps_dying_is_given_up(launch: Launch) -> None:
@@ -170,7 +170,7 @@ async def test_a_killed_display_ends_it(launch: Launch) -> None:
     handle, _ = await launch("draw")
     first = (await reports_until(handle, "running"))[-1]
     os.kill(first.pids["display"][0], signal.SIGKILL)
-    last = (await reports_until(handle, "ended", 5))[-1]
+    last = (await reports_until(handle, "ended"))[-1]
     assert last.reason in ("display-died", "application-exited", "streamer-died")
     assert_returned(first)
 
@@ -188,7 +188,7 @@ async def test_a_killed_keeper_takes_everything_with_it(
     left = await spawner.clean(spec.instance_id)
     assert left is not None
     assert left.phase == "running"
-    await gone(spec.instance_id, 1)
+    await gone(spec.instance_id)
     assert_returned(first)
     assert not (run_folder(data) / spec.instance_id / "app").exists()
 
@@ -201,7 +201,7 @@ async def test_with_keeper_and_platform_gone_the_kernel_ends_all(
     handle, spec = await launch("daemon", spawner=spawner_of(data, isolation))
     first = (await reports_until(handle, "running"))[-1]
     os.kill(first.pids["keeper"][0], signal.SIGKILL)
-    await gone(spec.instance_id, 3)
+    await gone(spec.instance_id)
     assert not socket_of(first.display or "").exists()
 
 
@@ -210,7 +210,7 @@ async def test_nobody_attached_means_the_end(launch: Launch, data: Path) -> None
     handle, spec = await launch("draw", spawner=spawner)
     await reports_until(handle, "running")
     await handle.close()
-    await gone(spec.instance_id, 4)
+    await gone(spec.instance_id)
     report = await spawner.clean(spec.instance_id)
     assert report is not None
     assert (report.phase, report.reason) == ("ended", "abandoned")
@@ -251,7 +251,7 @@ async def test_a_platform_killed_by_force_leaves_nothing(data: Path) -> None:
         platform.kill()
         await platform.wait()
         assert processes_of(spec.instance_id)
-        await gone(spec.instance_id, 10)
+        await gone(spec.instance_id)
 
 
 async def test_a_start_that_fails_leaves_nothing(data: Path) -> None:

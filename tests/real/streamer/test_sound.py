@@ -98,7 +98,7 @@ async def test_a_tone_becomes_packets_and_silence_none(
                     if message.type is WSMsgType.BINARY and message.data[0] == AUDIO:
                         packets.append(MEDIA_HEADER.unpack_from(message.data)[3])
         assert packets == list(range(packets[0], packets[0] + 50))
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             while not await quiet(viewer):
                 pass
 

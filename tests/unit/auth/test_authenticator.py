@@ -223,6 +223,7 @@ async def test_routes_refuse_who_proves_nothing(
     assert await answer(client, "any", authorization) == 401
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_an_application_that_is_not_wired_yet_says_so(source: Source) -> None:
     app = FastAPI()
     install(app)

@@ -87,7 +87,7 @@ def cut(data: bytes, places: list[int]) -> Pieces:
     return Pieces([data[a:b] for a, b in pairwise(marks) if b > a], 200, False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]))),
     st.sampled_from(["\n", "\r\n", "\r"]),
@@ -136,7 +136,7 @@ EVENTS = (
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 200)), st.sampled_from([b"\n", b"\r\n", b"\r"]))
 async def test_events_survive_any_cut(places: list[int], end: bytes) -> None:
     data = EVENTS.replace(b"\n", end)

@@ -167,7 +167,7 @@ async def test_what_is_no_list_is_an_error(client: Any) -> None:
         await anext(client.strange.get.pages())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.integers(0, 40), st.integers(1, 9), st.sampled_from(["ours", "cursor", "offset", "plain"])
 )

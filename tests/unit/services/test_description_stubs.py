@@ -6,7 +6,7 @@ import ast
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from downstage.services.description.stubs import write_stub
@@ -138,7 +138,7 @@ def _is_type(node: ast.expr) -> None:
     assert all(isinstance(inner, (*allowed, *negative)) for inner in ast.walk(node)), ast.dump(node)
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=120)
 @given(DOCUMENTS)
 def test_A17_any_description_yields_declarations_alone(document: dict[str, Any]) -> None:
     text = write_stub(document)

@@ -98,6 +98,7 @@ async def test_it_may_be_cancelled(tasks: ProgressFacility) -> None:
     task.cancel()
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_whoever_runs_it_may_be_cancelled(tasks: ProgressFacility) -> None:
     with anyio.move_on_after(0.01):
         async with tasks.task("import") as task:
@@ -105,6 +106,7 @@ async def test_whoever_runs_it_may_be_cancelled(tasks: ProgressFacility) -> None
     assert (task.state, task.is_cancelled) == ("cancelled", False)
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_stopping_cancels_all(tasks: ProgressFacility) -> None:
     async def work() -> None:
         async with tasks.task("import"):

@@ -111,6 +111,7 @@ async def test_applications_are_found_by_name(app: FastAPI) -> None:
     assert find_app("") is get_app() is get_app()
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_facilities_are_found_when_the_request_comes(
     app: FastAPI, client: AsyncClient
 ) -> None:

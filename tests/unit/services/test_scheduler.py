@@ -39,7 +39,7 @@ class World:
 @asynccontextmanager
 async def running() -> AsyncGenerator[World]:
     world = World()
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(world.scheduler.run)
             await anyio.wait_all_tasks_blocked()
@@ -162,6 +162,7 @@ async def test_the_pause_has_an_end() -> None:
             assert job.runs == 4
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_a_run_may_have_a_deadline() -> None:
     with capture_logs() as logs:
         async with running() as world:
@@ -234,7 +235,7 @@ async def test_one_job_may_be_cancelled_and_its_name_used_again() -> None:
 async def test_stopping_before_the_start_is_fine() -> None:
     one = SchedulerFacility(clock=ManualClock())
     await one.stop()
-    with anyio.fail_after(1):
+    with anyio.fail_after(10):
         await one.run()
 
 
@@ -269,7 +270,7 @@ async def test_it_starts_with_the_first_job_and_tells_of_them() -> None:
         one.every(60, work, immediately=True)
         one.every(60, work, name="later")
         assert started == ["scheduler"]
-        with anyio.fail_after(2):
+        with anyio.fail_after(10):
             await ran.wait()
         await anyio.wait_all_tasks_blocked()
         told = hub.render()[0].decode()
@@ -321,19 +322,24 @@ async def test_a_plain_function_whose_run_was_given_up_is_not_begun_again() -> N
 
     def hang() -> None:
         begun.append(1)
-        held.wait(5)
+        held.wait(30)
+
+    async def over() -> None:
+        await world.pass_(job.due - world.clock.monotonic())
+        while job.is_running:
+            await anyio.lowlevel.checkpoint()
 
     async with running() as world:
         job = world.scheduler.every(10, hang, timeout=0.02)
         try:
-            await world.pass_(10)
-            while not job.failures:
-                await anyio.lowlevel.checkpoint()
-            await world.pass_(10)
+            while not begun:  # a thread that comes to its turn after the deadline does not run
+                await over()
+            await over()
             assert (job.skipped, len(begun)) == (1, 1)
         finally:
             held.set()
         while job.is_held:
             await anyio.lowlevel.checkpoint()
-        await world.pass_(10)
-        assert len(begun) == 2
+        while len(begun) < 2:
+            await over()
+        assert job.skipped == 1

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from downstage.services import supervisor
 from downstage.services.supervisor import Crew, supervise
 
-pytestmark = [pytest.mark.unit, pytest.mark.anyio]
+pytestmark = [pytest.mark.unit, pytest.mark.anyio, pytest.mark.usefixtures("leaping_clock")]
 
 
 @pytest.fixture(autouse=True)
