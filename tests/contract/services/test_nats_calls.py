@@ -59,7 +59,8 @@ async def test_a_small_call_is_one_message_there_and_one_back(
     mine = outside._resp_sub_prefix
     transport = create(f"{nats_server.url}/svc")
     reply = await transport.request(Call("POST", "/echo/a%20b", (("q", "ü"),), {"X-Y": "z"}, b"hi"))
-    await outside.flush()
+    await outside.flush()  # all has come, and waits for its subscription's task
+    await anyio.wait_all_tasks_blocked()
     assert reply.body == b"/echo/a b?q=%C3%BC:hi"
     assert reply.headers == {"x-pid": str(os.getpid())}
     assert len(seen) == 2, (seen, mine)
