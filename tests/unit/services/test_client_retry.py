@@ -211,6 +211,20 @@ async def test_a_form_of_call_that_is_known_has_no_more_time() -> None:
     assert len(Script.calls) == 2
 
 
+async def test_a_form_of_call_that_is_known_carries_on_the_same() -> None:
+    known = client(timeout_s=2)
+    await known.a.get()
+    await known.a.get()
+    with handling(request_id="r-1"):
+        await known.a.get()
+    with traced():
+        await known.a.get()
+    names = ("x-request-timeout-ms", "x-request-id", "traceparent")
+    carried = [[name for name in names if name in call.headers] for call in Script.calls[1:]]
+    assert carried == [[names[0]], [*names[:2]], [names[0], names[2]]]
+    assert Script.calls[2].headers["x-request-id"] == "r-1"
+
+
 async def test_a_deadline_bounds_every_call_inside() -> None:
     with deadline(3):
         with deadline(60):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 import pytest
 from pydantic import BaseModel, Field, SecretStr
+from rich.pretty import pretty_repr
 
 from downstage.services import ApiKey, AsyncClient, BaseServiceError, register
 from downstage.services.transports import Answer, Call
@@ -127,3 +128,9 @@ async def test_errors_hold_no_secret() -> None:
     assert "s3cret" not in str(caught.value)
     assert caught.value.url == "echo://h/a?access_token=***&q=x"
     assert "Forbidden" in str(caught.value)
+
+
+def test_a_call_shows_no_more_than_where_it_goes() -> None:
+    call = Call("PUT", "/a", (("q", "s3cret"),), {"authorization": "s3cret"}, b"s3cret", 5)
+    assert repr(call) == "Call(method='PUT', path='/a', timeout_s=5, read_timeout_s=60.0)"
+    assert "s3cret" not in pretty_repr(call)

@@ -93,7 +93,7 @@ def add_header(headers: dict[str, str], name: str, value: str) -> None:
 
 def encode_query(keywords: Mapping[str, object]) -> Pairs:
     """Pairs of a query: None is left out, a list repeats its key."""
-    pairs = list[tuple[str, str]]()
+    pairs: list[tuple[str, str]] = []
     for key, value in keywords.items():
         if type(value) is str:
             pairs.append((key, value))

@@ -24,7 +24,7 @@ from downstage.services.client.decoding import (
 from downstage.services.client.encoding import JSON, encode_json, encode_query, read_headers
 from downstage.services.client.hooks import Answered, Hook
 from downstage.services.client.outgoing import Outgoing
-from downstage.services.client.propagation import TIMEOUT, carry_on, is_bounded, remaining_s
+from downstage.services.client.propagation import TIMEOUT, carry_on, is_alone, remaining_s
 from downstage.services.client.redirects import MOST_HOPS, next_hop
 from downstage.services.client.retry import Retry
 from downstage.services.client.target import Target
@@ -97,14 +97,14 @@ class Engine:
             hook.header for hook in options.hooks if isinstance(hook, Authorization)
         )
         """Headers, in lower case, whose values say who is asking."""
-        given = read_headers(options.headers or {})
-        self._headers = {name.lower(): value for name, value in given.items()}
+        self._headers = {k.lower(): v for k, v in read_headers(options.headers or {}).items()}
         for hook in fixed:
             self._headers.update(hook.fields())
         self._is_keyed = options.retry.attempts > 1
         total = options.timeout_s
         # What everybody waits by default is worth no header.
         self._told = None if total is None or total == USUAL_S else str(int(total * 1000))
+        self._quick_headers = {**self._headers, **({TIMEOUT: self._told} if self._told else {})}
         self._may_be_quick = not self.hooks
         self._reversed = tuple(reversed(self.hooks))
         self.catalog = Catalog(self._transport, uri, app, description, self._fetch_headers)
@@ -166,7 +166,8 @@ class Engine:
     ) -> Call | None:
         """The request for a call of a form that was made before, without looking at it anew."""
         description = self.catalog.current
-        if target.known_to is not description or is_bounded():
+        alone = is_alone()
+        if target.known_to is not description or not (alone or remaining_s() is None):
             return None
         if arguments:
             # A model is a body, and what equals a word need not read like it: 1 and True.
@@ -180,10 +181,9 @@ class Engine:
             return None
         if (description is not None or keywords or target.is_doubtful) and self.catalog.is_due():
             return None
-        headers = self._headers.copy()
-        carry_on(headers)
-        if self._told is not None:
-            headers[TIMEOUT] = self._told
+        headers = self._quick_headers.copy()
+        if not alone:
+            carry_on(headers)
         if plan.is_keyed and self._is_keyed:
             headers[IDEMPOTENCY_KEY] = new_key()
         query, body = (), b""

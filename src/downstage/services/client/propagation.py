@@ -18,7 +18,7 @@ __all__ = [
     "deadline",
     "end_handling",
     "handling",
-    "is_bounded",
+    "is_alone",
     "remaining_s",
     "traced",
 ]
@@ -56,9 +56,9 @@ def remaining_s() -> float | None:
     return None if ends is None else ends - time.monotonic()
 
 
-def is_bounded() -> bool:
-    """Is there a `deadline` in this context?"""
-    return _deadline.get() is not None
+def is_alone() -> bool:
+    """Is there nothing in this context that its calls carry on: no deadline, request or trace?"""
+    return _handled.get() is None and _trace.get() is None and _deadline.get() is None
 
 
 def begin_handling(facts: Mapping[str, str]) -> Token[Mapping[str, str] | None]:

@@ -54,7 +54,7 @@ class Exchange:
         self._loop = loop
         self._address = address
         self._limit = limit
-        self._parts: deque[bytes] = deque()
+        self._parts: list[bytes] = []
         body = call.body
         if type(body) is bytes:
             self._whole = body
@@ -278,6 +278,7 @@ class StreamedExchange(Exchange):
 
     def __init__(self, call: Call, loop: AbstractEventLoop, address: str) -> None:
         super().__init__(call, loop, address, 0)
+        self._queue: deque[bytes] = deque()
         self._waiting = 0
         self.headers: dict[str, str] = {}
 
@@ -294,7 +295,7 @@ class StreamedExchange(Exchange):
     def _take(self, body: bytes) -> None:
         self._size += len(body)
         self._waiting += len(body)
-        self._parts.append(body)
+        self._queue.append(body)
         self._tell()
 
     def _tell(self) -> None:
@@ -331,7 +332,7 @@ class StreamedExchange(Exchange):
     def _say_crashed(self) -> None:
         self.status = 500
         self._fields = [(b"content-type", b"text/plain; charset=utf-8")]
-        self._parts.append(b"Internal Server Error")
+        self._queue.append(b"Internal Server Error")
         self.is_complete = True
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -348,8 +349,8 @@ class StreamedExchange(Exchange):
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         while True:
-            while self._parts:
-                piece = self._parts.popleft()
+            while self._queue:
+                piece = self._queue.popleft()
                 self._waiting -= len(piece)
                 if self._waiting < HIGH_WATER:
                     self._make_room()
@@ -369,6 +370,6 @@ class StreamedExchange(Exchange):
             async with asyncio.timeout(limit):
                 await self._wait()
             return
-        if not (self._parts or self.is_complete or self.has_ended):
+        if not (self._queue or self.is_complete or self.has_ended):
             why = f"nothing came for {limit:g} s"
             raise silence(self._call, self._address, why)

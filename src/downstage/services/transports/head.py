@@ -79,13 +79,12 @@ def _check_line(method: str, path: str) -> None:
 
 def query_text(query: Iterable[tuple[str, str]]) -> str:
     """The query as it stands in the request line: `urlencode`, quicker for plain words."""
-    return "&".join(
-        [
-            f"{k}={v}" if k.isascii() and v.isascii() and k.isalnum() and v.isalnum()
-            else f"{quote_plus(k)}={quote_plus(v)}"
-            for k, v in query
-        ]
-    )  # fmt: skip
+    pairs: list[str] = []
+    for key, value in query:
+        both = key + value
+        is_plain = both.isascii() and both.isalnum()
+        pairs.append(f"{key}={value}" if is_plain else f"{quote_plus(key)}={quote_plus(value)}")
+    return "&".join(pairs)
 
 
 def field_name(name: str) -> bytes:
@@ -107,13 +106,10 @@ def field_name(name: str) -> bytes:
 
 def fold(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Header fields by name in lower case; those that come twice are joined by commas."""
-    given = fields if isinstance(fields, list | tuple) else list(fields)
-    folded = {_texts.get(k) or _text(k): v.decode("latin-1") for k, v in given}
-    if len(folded) == len(given):
-        return folded
-    folded.clear()
-    for raw_name, raw_value in given:
-        name, value = _text(raw_name), raw_value.decode("latin-1")
+    folded: dict[str, str] = {}
+    for raw_name, raw_value in fields:
+        name = _texts.get(raw_name) or _text(raw_name)
+        value = raw_value.decode("latin-1")
         folded[name] = f"{folded[name]}, {value}" if name in folded else value
     return folded
 

@@ -209,6 +209,10 @@ class LocalTransport:
 
     def _scope(self, call: Call, state: dict[str, Any]) -> dict[str, Any]:
         path = self._base + call.path or "/"
+        if call.headers or call.body or call.method not in LENGTHLESS:
+            fields = self._fields(call)
+        else:
+            fields = [self._host, ACCEPT]
         return {
             "type": "http",
             "asgi": ASGI_HTTP.copy(),
@@ -219,7 +223,7 @@ class LocalTransport:
             "raw_path": path.encode(),
             "query_string": query_text(call.query).encode() if call.query else b"",
             "root_path": "",
-            "headers": self._fields(call),
+            "headers": fields,
             "client": CLIENT,
             "server": self._server,
             "state": state.copy() if state else {},
@@ -227,8 +231,6 @@ class LocalTransport:
         }
 
     def _fields(self, call: Call) -> list[tuple[bytes, bytes]]:
-        if not call.headers and not call.body and call.method in LENGTHLESS:
-            return [self._host, ACCEPT]
         fields = [(NAMES.get(k) or field_name(k), v.encode()) for k, v in call.headers.items()]
         names = {name for name, _ in fields} if fields else NO_NAMES
         if b"host" not in names:
