@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -187,6 +188,44 @@ async def test_a_full_disk_is_told_and_leaves_nothing(
 async def test_announced_size_that_cannot_fit_is_refused_at_once(store: DiskBlobs) -> None:
     with pytest.raises(OutOfSpace):
         await store.stage(pieces(noise(100_000)), size_hint=1 << 60)
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["whole", "differences"])
+async def test_memory_does_not_grow_with_the_body(store: DiskBlobs, earlier: bool) -> None:
+    piece = noise(64 * 1024)
+    previous = None
+    if earlier:
+        first = await keep(store, "a", noise(LARGE))
+        previous = BlobRef(first.hash, first.size)
+
+    async def long() -> AsyncIterator[bytes]:
+        for n in range(800):
+            yield n.to_bytes(8, "big") + piece[8:]
+
+    tracemalloc.start()
+    staged = await store.stage(long(), previous=previous)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert staged.size == 800 * 64 * 1024
+    staged.release()
+    assert peak < 20 * 1024 * 1024, "of 50 MiB"
+
+
+async def test_a_body_of_unknown_size_leaves_room_for_the_database(
+    store: DiskBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = list[int]()
+
+    def check_room(size: int) -> None:
+        sizes.append(size)
+        if sum(sizes) > 5_000_000:
+            raise OutOfSpace("full")
+
+    monkeypatch.setattr(store.layout, "check_room", check_room)
+    with pytest.raises(OutOfSpace):
+        await store.stage(pieces(bytes(50_000_000)))
+    assert sum(sizes) < 8_000_000
+    assert on_disk(store) == 0
 
 
 @pytest.mark.parametrize("place", ["start", "middle", "end"])

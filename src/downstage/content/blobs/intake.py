@@ -107,6 +107,7 @@ class Intake:
         budget: shared by all bodies.
         sink: for this one.
         max_size: bytes allowed; None: any.
+        room: raises where the disk has no room for so many bytes; asked in a worker.
         keep_partial: write also what came before the body failed.
     """
 
@@ -116,6 +117,7 @@ class Intake:
         budget: Budget,
         sink: Target,
         max_size: int | None,
+        room: Callable[[int], None],
         *,
         keep_partial: bool = False,
     ) -> None:
@@ -123,6 +125,7 @@ class Intake:
         self._budget = budget
         self._sink = sink
         self._max_size = max_size
+        self._room = room
         self._keep_partial = keep_partial
         self._writing: asyncio.Future[None] | None = None
         self._written = 0
@@ -178,6 +181,7 @@ class Intake:
 
     def _write(self, batch: bytearray) -> None:
         try:
+            self._room(len(batch))
             self._sink.write(batch)
         except BaseException:
             self._is_broken = True  # nothing may follow in its place

@@ -155,7 +155,14 @@ class DiskBlobs:
             idle_s: see `stage`.
             keep_partial: pass on also what came before a failure.
         """
-        intake = Intake(self.pool, self._budget, target, max_size, keep_partial=keep_partial)
+        intake = Intake(
+            self.pool,
+            self._budget,
+            target,
+            max_size,
+            self.layout.check_room,
+            keep_partial=keep_partial,
+        )
         await intake.pump(b"", Paced(body, self._idle_s if idle_s is None else idle_s))
         return intake.size
 
@@ -224,7 +231,7 @@ class DiskBlobs:
         try:
             sink = await self._sink(previous, size_hint, hold)
             try:
-                intake = Intake(self.pool, self._budget, sink, max_size)
+                intake = Intake(self.pool, self._budget, sink, max_size, self.layout.check_room)
                 await intake.pump(first, rest)
                 staging = await in_worker(self.pool, lambda: self._settle(sink, intake.size, hold))
                 kept = True
