@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -141,7 +142,26 @@ def test_C07_a_stale_writer_changes_nothing(folder: Any) -> None:
     for stale in ({"if-match": etag}, {"if": f"([{etag}])"}):
         assert client.put(f"{base}/f", content=b"3", headers=stale).status_code == 412
         assert client.request("DELETE", f"{base}/f", headers=stale).status_code == 412
+        for method in ("COPY", "MOVE"):
+            away = {**stale, "destination": f"{base}/g"}
+            assert client.request(method, f"{base}/f", headers=away).status_code == 412
+    assert client.get(f"{base}/g").status_code == 404
     assert client.get(f"{base}/f").content == b"2"
+
+
+@pytest.mark.parametrize("form", ["if-match", "if"])
+def test_C07_of_writers_who_know_the_same_etag_one_writes(folder: Any, form: str) -> None:
+    client, base = folder
+
+    def write(number: int) -> int:
+        body = b"%d" % number * 9
+        return client.put(f"{base}/f", content=body, headers={form: told}).status_code
+
+    for number in range(5):
+        etag = client.put(f"{base}/f", content=b"%d" % number).headers["etag"]
+        told = etag if form == "if-match" else f"([{etag}])"
+        with ThreadPoolExecutor(4) as pool:
+            assert sorted(pool.map(write, range(4))) == [204, 412, 412, 412]
 
 
 def lock(client: Any, path: str, scope: str = "exclusive", **headers: str) -> Any:

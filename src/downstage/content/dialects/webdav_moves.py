@@ -31,7 +31,7 @@ async def copy(visit: Visit) -> None:
     if depth == "1":
         raise InvalidInput("A folder is copied whole or alone: Depth is infinity or 0.")
     target, source, there = await _ends(visit)
-    caller = await visit.actor(target)
+    caller, condition = await visit.actor(target), visit.condition()
 
     async def run(*, overwrite: bool) -> None:
         if source.kind != "file" and depth == "0":
@@ -40,7 +40,9 @@ async def copy(visit: Visit) -> None:
             if properties:
                 await visit.content.patch_properties(caller, target, properties, ())
         else:
-            await visit.content.copy(caller, visit.path, target, overwrite=overwrite)
+            await visit.content.copy(
+                caller, visit.path, target, overwrite=overwrite, source_condition=condition
+            )
 
     makes_way = there is not None and (source.kind != "file" or there.kind != "file")
     await _replace(visit, caller, there, run, makes_way=makes_way)
@@ -52,10 +54,12 @@ async def move(visit: Visit) -> None:
     if visit.depth() != "infinity":
         raise InvalidInput("A folder is moved whole: Depth is infinity.")
     target, source, there = await _ends(visit)
-    caller = await visit.actor(visit.path, target)
+    caller, condition = await visit.actor(visit.path, target), visit.condition()
 
     async def run(*, overwrite: bool) -> None:
-        await visit.content.move(caller, visit.path, target, overwrite=overwrite)
+        await visit.content.move(
+            caller, visit.path, target, overwrite=overwrite, source_condition=condition
+        )
 
     makes_way = there is not None and source.kind != there.kind
     await _replace(visit, caller, there, run, makes_way=makes_way)

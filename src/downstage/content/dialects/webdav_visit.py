@@ -96,14 +96,30 @@ class Visit:
         return found
 
     def condition(self) -> Condition:
-        """What If-Match and If-None-Match ask."""
+        """What If-Match, If-None-Match and the etags of If ask of the path itself.
+
+        The tree holds a change against it in the same step in which it makes it.
+        """
         match, none = self.exchange.header("if-match"), self.exchange.header("if-none-match")
+        named = etags_of(match) if match and match.strip() != "*" else None
         return Condition(
-            if_match=etags_of(match) if match and match.strip() != "*" else None,
+            if_match=named if match else self._etags_of_if(),
             if_match_any=match.strip() == "*",
             if_none_match=etags_of(none) if none and none.strip() != "*" else None,
             if_none_match_any=none.strip() == "*",
         )
+
+    def _etags_of_if(self) -> tuple[str, ...] | None:
+        """Etags of which one must be present, where each list of the If header names one."""
+        alternatives = read_if(self.exchange.header("if"))
+        found: list[str] = []
+        for alternative in alternatives:
+            here = not alternative.resource or self._named(alternative.resource) == self.path
+            etags = [w.value for w in alternative.wanted if w.is_etag and not w.negated]
+            if not here or not etags:
+                return None
+            found += etags_of(etags[0])
+        return tuple(found) if alternatives else None
 
     def destination(self) -> str:
         """Where COPY and MOVE lead.
