@@ -73,12 +73,6 @@ class Held:
             return self.expires_mono <= now.mono
         return self.expires_at <= now.ns
 
-    def left_s(self, now: Moment) -> float:
-        """Seconds of its lease that are left; negative: over."""
-        if self.boot == now.boot:
-            return self.expires_mono - now.mono
-        return (self.expires_at - now.ns) / 1e9
-
     def told(self, path: str) -> Lock:
         """As everybody sees it, at its path."""
         return Lock(
