@@ -3,7 +3,7 @@
     python tools/run_tests.py              the viewer's own tests, then every tier
     python tools/run_tests.py unit -- -k lease
 
-Tiers that measure time run alone on the machine; those that do not share both cores. A tier that
+Tests that measure time run alone on the machine; those that do not share both cores. A tier that
 fails does not stop the following ones: the closing line tells all of it.
 """
 # ruff: noqa: T201 (a program that talks to a person on standard output)
@@ -31,14 +31,30 @@ class Tier:
     name: str
     workers: int
     deadline_s: int
+    alone: tuple[str, ...] = ()
+    """Folders in it whose tests draw or time pictures: they get the machine to themselves."""
+
+    def parts(self) -> list[tuple[list[str], int]]:
+        """What pytest is called with, one call after the other: paths, and workers for them."""
+        top = f"tests/{self.name}"
+        if not self.alone or self.workers == 1:
+            return [([top], self.workers)]
+        folders = sorted(path.name for path in (ROOT / top).iterdir() if path.is_dir())
+        shared = [f"{top}/{name}" for name in folders if name not in (*self.alone, "__pycache__")]
+        return [(shared, self.workers), ([f"{top}/{name}" for name in self.alone], 1)]
 
 
 TIERS = (
-    Tier("unit", workers=2, deadline_s=180),
-    Tier("contract", workers=2, deadline_s=180),
-    Tier("real", workers=1, deadline_s=900),
+    Tier("unit", workers=2, deadline_s=300),
+    Tier("contract", workers=2, deadline_s=300),
+    Tier(
+        "real",
+        workers=2,
+        deadline_s=900,
+        alone=("apps", "manager", "media", "platform", "spawners", "streamer"),
+    ),
     Tier("browser", workers=1, deadline_s=900),
-    Tier("chaos", workers=1, deadline_s=300),
+    Tier("chaos", workers=1, deadline_s=600),
 )
 
 
@@ -83,21 +99,29 @@ def stream(command: list[str], deadline_s: int) -> tuple[int, list[str]]:
 
 
 def run_tier(tier: Tier, extra: list[str]) -> Outcome:
-    """One pytest run over one tier."""
-    command = [sys.executable, "-m", "pytest", f"tests/{tier.name}", "--color=no", *extra]
-    if tier.workers > 1 and not extra:
-        command += ["-n", str(tier.workers)]
+    """The pytest runs over one tier; options of a person's own make it one run, one by one."""
+    parts = [([f"tests/{tier.name}"], 1)] if extra else tier.parts()
     print(f"\n→ {tier.name}", flush=True)
-    started = time.monotonic()
-    status, lines = stream(command, tier.deadline_s)
-    outcome = Outcome(tier.name, status, time.monotonic() - started)
+    outcome = Outcome(tier.name, 0, 0.0)
+    for paths, workers in parts:
+        command = [sys.executable, "-m", "pytest", *paths, "--color=no", *extra]
+        if workers > 1:
+            command += ["-n", str(workers), "--dist", "loadfile"]
+        started = time.monotonic()
+        status, lines = stream(command, tier.deadline_s)
+        outcome.status = outcome.status or status
+        outcome.took_s += time.monotonic() - started
+        add_counts(outcome, lines)
+    return outcome
+
+
+def add_counts(outcome: Outcome, lines: list[str]) -> None:
+    """Add what pytest's closing line says."""
     for line in lines:
         if found := CLOSING.match(line):
-            outcome.counts = {
-                kind.rstrip("s") if kind.startswith(("error", "warning")) else kind: int(number)
-                for number, kind in COUNT.findall(found["counts"])
-            }
-    return outcome
+            for number, kind in COUNT.findall(found["counts"]):
+                name = kind.rstrip("s") if kind.startswith(("error", "warning")) else kind
+                outcome.counts[name] = outcome.counts.get(name, 0) + int(number)
 
 
 def run_web() -> Outcome:
