@@ -17,7 +17,7 @@ from joserfc import jws, jwt
 from joserfc.jwk import ECKey
 
 from downstage.auth import tokens as module
-from downstage.auth.principal import Principal
+from downstage.auth.principal import Bound, Principal
 from downstage.auth.tokens import SKEW_S, Signer, UnknownKey, Verifier, new_key
 from downstage.kernel.clock import ManualClock
 from downstage.kernel.errors import InvalidToken, problem
@@ -246,3 +246,39 @@ def test_few_tokens_are_remembered(
         verifier.verify(token)
     assert len(verifier._cache) == 2
     assert all(verifier.verify(token) for token in made)
+
+
+def test_bounds_come_back_as_they_were_signed(clock: ManualClock, verifier: Verifier) -> None:
+    bounds = (Bound("/a"), Bound("/b/ü", writes=True))
+    for reach in (None, (), bounds):
+        instance = Principal("instance:i", "i", "instance", act="ada", reach=reach)
+        found = verifier.verify(Signer(KEY, clock).sign(instance, HOUR).token)
+        assert (found.reach, found.act) == (reach, "ada")
+
+
+@pytest.mark.parametrize(
+    "reach", ["/a", 1, {}, ["/a"], [["/a"]], [["/a", "all"]], [[1, "read"]], [["/a", "read", 1]]]
+)
+def test_bounds_out_of_form_are_no_bounds_at_all(
+    clock: ManualClock, verifier: Verifier, reach: Any
+) -> None:
+    """Refused, not passed over: a token whose bounds were lost would have none."""
+    header = {"alg": "ES256", "kid": KEY.kid}
+    token = jwt.encode(header, claims(clock, reach=reach), KEY, algorithms=["ES256"])
+    with pytest.raises(InvalidToken):
+        verifier.verify(token)
+
+
+def test_who_was_proven_once_counts_no_longer_than_the_token(
+    clock: ManualClock, verifier: Verifier
+) -> None:
+    ada = verifier.verify(Signer(KEY, clock).sign(ADA, HOUR, token_id="t-9").token)
+    assert verifier.counts(ada)
+    clock.advance(3600 + SKEW_S - 1)
+    assert verifier.counts(ada)
+    clock.advance(2)
+    assert not verifier.counts(ada)
+    again = verifier.verify(Signer(KEY, clock).sign(ADA, HOUR, token_id="t-10").token)
+    verifier.add_revoked(["t-10"])
+    assert not verifier.counts(again)
+    assert not verifier.counts(ADA)  # of no token

@@ -96,6 +96,11 @@ class Connection:
         """Who asks, with the groups of this moment."""
         return self._caller_of(self.client_id)
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait for the reader."""
+        return self._unsent
+
     async def serve(self) -> None:
         """Answer until the other side leaves, or must; nothing of it runs on after that.
 
@@ -226,9 +231,10 @@ class Connection:
         except PlatformError as error:
             self._refuse(call.id, error)
             return
-        self._running[call.id] = asyncio.create_task(
-            self._run(op, asked, cast("Coroutine[Any, Any, object]", work))
-        )
+        begun = cast("Coroutine[Any, Any, object]", work)
+        task = self._running[call.id] = asyncio.create_task(self._run(op, asked, begun))
+        # A task that is cancelled before its first step never comes to await its work.
+        task.add_done_callback(lambda _: begun.close())
 
     async def _run(self, op: Op, asked: Asked, work: Coroutine[Any, Any, object]) -> None:
         try:
