@@ -298,8 +298,11 @@ class Writer:
 
     def _deliver(self, group: list[_Job[Any]]) -> None:
         events = [event for job in group if job.change is not None for event in job.change.events]
-        if events:
-            self._publish(events)
+        try:
+            if events:
+                self._publish(events)
+        except Exception:  # at the edge of the loop: who waits is answered all the same
+            log.exception("content.events_lost", first=events[0].seq)
         for job in group:
             if job.future is None:
                 continue
