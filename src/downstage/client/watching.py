@@ -140,6 +140,8 @@ def join_channel_with_callback(
 
     def ended(value: Any) -> None:
         if isinstance(value, BaseException):
+            if not isinstance(value, PlatformError):
+                log_error("client.channel_failed", value)
             callback(result_of(value), ChannelEvent.ERROR, "", Content())
 
     return client.start(work, ended)

@@ -38,7 +38,7 @@ def served() -> Iterator[Served]:
     folder = tempfile.TemporaryDirectory(prefix="ds-", dir="/tmp")
 
     async def serve() -> None:
-        overrides = {"content.lock_grace": "PT1S", "content.lock_lease": "PT3S"}
+        overrides = {"content.lock_grace": "PT2S", "content.lock_lease": "PT6S"}
         async with content_server(Path(folder.name), overrides=overrides) as server:
             stop = asyncio.Event()
             found.extend([Served(server, asyncio.get_running_loop()), stop])

@@ -159,15 +159,15 @@ class Link:
 
     async def _keep(self) -> None:
         while self.locks:
+            lease_s = self.welcome.lock_lease_s or 60.0
+            with suppress(TimeoutError):
+                async with asyncio.timeout(lease_s / 3):
+                    await self._lost.wait()
             self._lost.clear()
             if self._connection is None or not self._connection.is_open:
                 await self._try_again()
             for path, token in list(self.locks.items()):
                 await self._renew(path, token)
-            lease_s = self.welcome.lock_lease_s or 60.0
-            with suppress(TimeoutError):
-                async with asyncio.timeout(lease_s / 3):
-                    await self._lost.wait()
 
     async def _try_again(self) -> None:
         while self.locks:
