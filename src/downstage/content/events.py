@@ -21,8 +21,8 @@ __all__ = ["MAX_BUFFER", "Calling", "Hub", "Subscription", "forget_old", "newest
 
 MAX_BUFFER = 4096
 """Events that wait for one subscriber."""
-KEPT = 100_000
-"""Events that are kept for who resumes."""
+MAX_SCAN = 100_000
+"""Events of everybody that are looked through for one subscriber who resumes; about 50 ms."""
 FORGET_AT_ONCE = 10_000
 
 GONE = frozenset({"deleted", "obliterated"})
@@ -215,22 +215,27 @@ class Hub:
         return _event(mine, entry)
 
 
-def read_since(db: sqlite3.Connection, since: int, upto: int) -> list[Recorded]:
-    """The events after *since*, up to *upto*.
+def read_since(db: sqlite3.Connection, watch: Watch, since: int, upto: int) -> list[Recorded]:
+    """The events after *since*, up to *upto*, that may concern a subscription.
 
     Raises:
-        Gone: they are not all kept any more, or never happened here.
+        Gone: they are not all kept any more, never happened here, or are too many.
     """
-    (oldest, newest) = db.execute(
+    (oldest, last) = db.execute(
         "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM event"
     ).fetchone()
-    if since > newest or since + 1 < oldest or upto - since > MAX_BUFFER:
+    if since > last or since + 1 < oldest or upto - since > MAX_SCAN:
         raise Gone("These events are not kept any more; list again.", since=since)
+    above = ",".join("?" * len(watch.chain))
     rows = db.execute(
-        "SELECT seq, kind, node, chain, path, old_chain, old_path, by, at FROM event"
-        " WHERE seq > ? AND seq <= ? ORDER BY seq",
-        (since, upto),
-    )
+        "SELECT seq, kind, node, chain, path, old_chain, old_path, by, at FROM event"  # noqa: S608 - question marks
+        " WHERE seq > ? AND seq <= ? AND (instr(' ' || chain || ' ', ?) > 0"
+        f" OR instr(' ' || old_chain || ' ', ?) > 0 OR node IN ({above}))"
+        " ORDER BY seq LIMIT ?",
+        (since, upto, f" {watch.target} ", f" {watch.target} ", *watch.chain, MAX_BUFFER + 1),
+    ).fetchall()
+    if len(rows) > MAX_BUFFER:
+        raise Gone("Too much happened meanwhile; list again.", since=since)
     return [_recorded(row) for row in rows]
 
 
@@ -239,7 +244,7 @@ def newest(db: sqlite3.Connection) -> int:
     return db.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0]
 
 
-def forget_old(db: sqlite3.Connection, kept: int = KEPT) -> None:
+def forget_old(db: sqlite3.Connection, kept: int) -> None:
     """Drop the oldest events beyond *kept*, some at a time; the newest always stays."""
     (newest, oldest) = db.execute("SELECT max(seq), min(seq) FROM event").fetchone()
     if newest is not None and newest - oldest >= kept + FORGET_AT_ONCE // 10:

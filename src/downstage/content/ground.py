@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from downstage.content import acl, guarding, locks, removal, versions
+from downstage.content import acl, guarding, locks, quota, removal, versions
 from downstage.content.blobs.store import DiskBlobs
 from downstage.content.care import Care
 from downstage.content.channels import Channels
@@ -34,12 +34,10 @@ from downstage.content.writer import Change, Recorded
 from downstage.kernel.clock import Clock
 from downstage.kernel.errors import Gone, NotFound, NotSupported, PlatformError
 
-__all__ = ["DELETED_KEPT_S", "Ground"]
+__all__ = ["Ground"]
 
 T = TypeVar("T")
 
-DELETED_KEPT_S = 30 * 24 * 3600
-"""Seconds after which what was deleted is removed for ever."""
 SWEPT_AT_ONCE = 100
 HOUSE = Caller(subject="", name="", may=Access.READ | Access.WRITE | Access.ADMIN)
 """Who ends leases and sweeps."""
@@ -56,6 +54,7 @@ class Ground:
 
     def __init__(self, folder: Path, *, clock: Clock, limits: Limits) -> None:
         self._clock = clock
+        self._limits = limits
         self._mirrors = Mirrors()
         self._hub = Hub(self._seen)
         self._tenants = set[str]()
@@ -157,7 +156,8 @@ class Ground:
         later = list[Recorded]()
         hub.tap(later.append)
         try:
-            past = await self.database.reading(lambda db: read_since(db, since, upto))
+            watch = subscription.watch
+            past = await self.database.reading(lambda db: read_since(db, watch, since, upto))
         except Gone:
             past = None
         finally:
@@ -180,8 +180,17 @@ class Ground:
         """Make sure that the caller's tenant has a root."""
         if caller.tenant in self._tenants:
             return
-        await self.database.change(lambda change: self._as(change, caller).root())
+        await self.database.change(lambda change: self._found(self._as(change, caller)))
         self._tenants.add(caller.tenant)
+
+    def _found(self, edit: Edit) -> None:
+        """Make the root of a tenant, and bound it as the operator set it."""
+        root, limits = edit.root(), self._limits
+        now = quota.usage(edit.db, root.id)
+        size = now.max_bytes if limits.quota_bytes is None else limits.quota_bytes
+        nodes = now.max_nodes if limits.quota_nodes is None else limits.quota_nodes
+        if (size, nodes) != (now.max_bytes, now.max_nodes):
+            quota.set_bounds(edit.db, root.id, size, nodes)
 
     async def edit(self, caller: Caller, job: Callable[[Edit], T]) -> T:
         """Run *job* as an operation of *caller*; back after it is durable.
@@ -228,7 +237,7 @@ class Ground:
 
     def _keep_house(self, change: Change) -> None:
         guarding.expire_locks(self._as(change, HOUSE))
-        forget_old(change.db)
-        before = change.at - DELETED_KEPT_S * 10**9
+        forget_old(change.db, self._limits.keep_events)
+        before = change.at - self._limits.keep_deleted_s * 10**9
         if removal.sweep_deleted(change.db, before, SWEPT_AT_ONCE):
             change.stale.add("lock")

@@ -33,6 +33,14 @@ class Limits:
     """That bytes are kept which nothing names."""
     scrub_interval_s: int = MONTH_S
     """In which everything is read once; 0: never."""
+    keep_deleted_s: int = MONTH_S
+    """That what was deleted can be brought back."""
+    keep_events: int = 100_000
+    """For subscribers who come back."""
+    quota_bytes: int | None = None
+    """That the files of a tenant may have together; None: as administrators set it."""
+    quota_nodes: int | None = None
+    """Files and folders that a tenant may have."""
     mounts: Rules = field(default_factory=Rules)
     """What administrators may mount; by default nothing."""
 
@@ -46,5 +54,9 @@ class Limits:
             upload_life_s=int(section.upload_expiry.total_seconds()),
             blob_grace_s=int(section.blob_grace.total_seconds()),
             scrub_interval_s=int(section.scrub_interval.total_seconds()),
+            keep_deleted_s=int(section.keep_deleted.total_seconds()),
+            keep_events=section.keep_events,
+            quota_bytes=section.quota_bytes,
+            quota_nodes=section.quota_nodes,
             mounts=Rules(folders, section.mount_hosts),
         )

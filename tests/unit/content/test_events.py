@@ -252,6 +252,24 @@ async def test_too_old_and_never_mean_list_again(
         assert [e.path for e in await told(watching, 2)] == ["/d/0", "/d/0"]
 
 
+async def test_who_resumes_passes_over_what_is_of_no_concern(
+    content: Content, uta: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await content.create_folder(uta, "/d")
+    since = await content.seq()
+    monkeypatch.setattr(events, "MAX_BUFFER", 3)
+    for n in range(5):
+        await content.write(uta, f"/other/{n}", b"1")
+    await content.write(uta, "/d/f", b"1")
+    async with content.subscribe(uta, "/d", "list", since=since) as watching:
+        assert [e.path for e in await told(watching, 1)] == ["/d/f"]
+    async with content.subscribe(uta, "/other", "list", since=since) as watching:
+        assert [e.kind for e in await told(watching, 1)] == ["relist"]
+    monkeypatch.setattr(events, "MAX_SCAN", 3)
+    async with content.subscribe(uta, "/d", "list", since=since) as watching:
+        assert [e.kind for e in await told(watching, 1)] == ["relist"]
+
+
 async def test_a_buffer_that_is_full_says_to_list_again(
     content: Content, uta: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,8 +6,9 @@ import blake3
 import pytest
 
 from downstage.content import quota
+from downstage.content.limits import Limits
 from downstage.content.model import Caller, Condition, Flags
-from downstage.content.service import Content
+from downstage.content.service import Content, open_content
 from downstage.kernel.errors import (
     AlreadyExists,
     BadUrl,
@@ -440,6 +441,24 @@ async def test_quotas(content: Content, uta: Caller, admin: Caller) -> None:
     await content.set_quota(admin, "/q")
     assert (await content.usage(uta, "/q")).max_bytes is None
     assert await counted_right(content, uta)
+
+
+async def test_the_operator_bounds_a_tenant(data, clock, uta: Caller) -> None:
+    limits = Limits(quota_bytes=100, keep_deleted_s=10)
+    content = await open_content(data, clock=clock, limits=limits)
+    try:
+        await content.write(uta, "/f", b"x" * 100)
+        with pytest.raises(QuotaReached):
+            await content.write(uta, "/g", b"1")
+        usage = await content.usage(uta, "/")
+        assert (usage.max_bytes, usage.max_nodes) == (100, None)
+        await content.delete(uta, "/f")
+        clock.advance(11)
+        await content.sweep()
+        with pytest.raises(NotFound):
+            await content.undelete(uta, "/f")
+    finally:
+        await content.close()
 
 
 async def test_rooms_are_not_copied(content: Content, uta: Caller) -> None:
