@@ -34,7 +34,7 @@ __all__ = [
     "store",
 ]
 
-DEFAULT_LEASE_S = 300.0
+DEFAULT_LEASE_S = 3600.0
 MAX_LEASE_S = 24 * 3600.0
 GRACE_S = 30.0
 """Seconds that the locks of a client outlive its connection."""
