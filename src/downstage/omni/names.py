@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from downstage import client
+
 __all__ = ["MODULES", "children", "is_package"]
 
 _FACILITIES = "downstage.services.facilities"
@@ -28,6 +30,7 @@ MODULES: Mapping[str, Mapping[str, str]] = {
         "get_tokens_interface": "downstage.omni.tokens",
     },
     "omni": {},
+    "omni.client": dict.fromkeys(client.__all__, "downstage.client"),
     "omni.ext": {
         "IExt": "downstage.services.extension",
         "get_extension_name": "downstage.omni.extensions",

@@ -91,7 +91,7 @@ def fresh(tmp_path: Path) -> Iterator[None]:
     main = default_client()
     options = main.options
     options.cache_folder = tmp_path / "cache"
-    options.keep_s = 0.5
+    options.keep_s = 0.1
     options.s3.clear()
     options.webdav.clear()
     options.headers.clear()
