@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
 from typing import Literal
@@ -17,6 +18,7 @@ __all__ = [
     "Entry",
     "Event",
     "EventKind",
+    "Family",
     "Flags",
     "Grant",
     "Kind",
@@ -119,6 +121,14 @@ class Condition:
 
 
 ANY = Condition()
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Properties that change together: *values* in place of all that begin so."""
+
+    beginnings: tuple[str, ...]
+    values: Mapping[str, str]
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):

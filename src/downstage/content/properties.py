@@ -6,10 +6,11 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 
 from downstage.content.edit import Edit, check
-from downstage.content.model import ANY, Access, Condition
+from downstage.content.model import ANY, Access, Condition, Family
+from downstage.content.tree import Trail
 from downstage.kernel.errors import InvalidField
 
-__all__ = ["MAX_BYTES", "MAX_PROPERTIES", "patch", "properties_of"]
+__all__ = ["MAX_BYTES", "MAX_PROPERTIES", "give_family", "patch", "properties_of"]
 
 MAX_PROPERTIES = 256
 """Of one thing."""
@@ -41,6 +42,24 @@ def patch(
     trail = edit.find(path, Access.WRITE)
     check(condition, trail.node)
     edit.refuse_locked(trail)
+    _change(edit, trail, put, remove)
+
+
+def give_family(edit: Edit, trail: Trail, family: Family) -> Trail:
+    """Let a thing that may be written have the properties of *family*; the way to it, as it is now.
+
+    Raises:
+        InvalidField: more, or larger ones, than are kept.
+    """
+    before = properties_of(edit.db, trail.node.id)
+    put = {name: value for name, value in family.values.items() if before.get(name) != value}
+    gone = [
+        name for name in before if name.startswith(family.beginnings) and name not in family.values
+    ]
+    return _change(edit, trail, put, gone) if put or gone else trail
+
+
+def _change(edit: Edit, trail: Trail, put: Mapping[str, str], remove: Sequence[str]) -> Trail:
     node = trail.node.id
     edit.db.executemany(
         "DELETE FROM property WHERE node = ? AND name = ?", [(node, name) for name in remove]
@@ -52,7 +71,9 @@ def patch(
     _refuse_too_much(properties_of(edit.db, node))
     seq = edit.change.next_seq()
     edit.db.execute("UPDATE node SET seq = ? WHERE id = ?", (seq, node))
-    edit.record("metadata", edit.refreshed(trail), seq)
+    after = edit.refreshed(trail)
+    edit.record("metadata", after, seq)
+    return after
 
 
 def _refuse_too_much(found: Mapping[str, str]) -> None:

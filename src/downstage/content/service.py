@@ -19,7 +19,7 @@ from downstage.content.blobs.protocol import INLINE_MAX, BlobRef
 from downstage.content.blobs.staging import Staging
 from downstage.content.events import Subscription
 from downstage.content.limits import Limits
-from downstage.content.model import ANY, Caller, Condition, Entry, Kind, Page
+from downstage.content.model import ANY, Caller, Condition, Entry, Family, Kind, Page
 from downstage.content.open_file import Reading
 from downstage.content.tree import Inside
 from downstage.content.upkeep import Upkeep
@@ -150,6 +150,7 @@ class Content(Upkeep):
         message: str = "",
         parents: bool = True,
         size_hint: int | None = None,
+        properties: Family | None = None,
     ) -> Entry:
         """Give a file a content; make it, and the folders above, where there is none.
 
@@ -161,6 +162,7 @@ class Content(Upkeep):
             message: makes the content a checkpoint with this comment.
             parents: make missing folders.
             size_hint: bytes that will come, to refuse early what does not fit.
+            properties: what changes with the content, in the same step; a mount keeps none.
 
         Raises:
             WrongType: a folder is there, or a file above.
@@ -183,6 +185,7 @@ class Content(Upkeep):
                     condition=condition,
                     message=message,
                     parents=parents,
+                    properties=properties,
                 ),
             )
         finally:

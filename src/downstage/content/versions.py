@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from downstage.content import quota
 from downstage.content.edit import Bytes, Edit, check
-from downstage.content.model import ANY, Access, Condition, Entry, Version
+from downstage.content.model import ANY, Access, Condition, Entry, Family, Version
+from downstage.content.properties import give_family
 from downstage.content.tree import Node, Trail
 from downstage.kernel.errors import InvalidField, NotFound, WrongType
 
@@ -34,6 +35,7 @@ def put(
     condition: Condition = ANY,
     message: str = "",
     parents: bool = True,
+    properties: Family | None = None,
 ) -> Entry:
     """Give a file a new content, make it where there is none.
 
@@ -45,6 +47,7 @@ def put(
         condition: of the file as it is now.
         message: makes the new content a checkpoint.
         parents: make the folders above too.
+        properties: what changes with it.
 
     Raises:
         WrongType: a folder is there, or a file above.
@@ -57,12 +60,19 @@ def put(
     trail = _writeable(edit, path, condition)
     if not trail.missing:
         adopt()
-        return edit.entry(replace(edit, trail, content, message))
+        return _entry(edit, replace(edit, trail, content, message), properties)
     if len(trail.missing) > 1 and not parents:
         raise NotFound("The folder above is missing.", path=path)
     folder = edit.make_folders(Trail(trail.nodes), trail.missing[:-1])
     adopt()
-    return edit.entry(create(edit, folder, trail.last_name, content, message))
+    return _entry(edit, create(edit, folder, trail.last_name, content, message), properties)
+
+
+def _entry(edit: Edit, trail: Trail, family: Family | None) -> Entry:
+    """What was put, with the properties that came with it."""
+    if family is not None:
+        trail = give_family(edit, trail, family)
+    return edit.entry(trail)
 
 
 def refuse_put(edit: Edit, path: str, size: int, condition: Condition) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from downstage.content.dialects.s3_visit import IMPLIED, path_of
+from downstage.content.dialects.webdav_props import known_properties
 from downstage.content.model import Caller, Entry
 from downstage.kernel.errors import BadUrl, NotFound, WrongType
 
@@ -114,10 +115,10 @@ class _Walk:
             return False
         try:
             page = await self.content.list(self.caller, entry.path, limit=1)
-            properties = await self.content.properties(self.caller, entry.path)
         except (NotFound, WrongType):
             return False
-        return not page.entries and IMPLIED not in properties
+        known = await known_properties(self.content, self.caller, entry.path)
+        return not page.entries and IMPLIED not in known
 
     def _start(self, base: str) -> str:
         """The first name that may be wanted in the folder of *base*."""

@@ -6,16 +6,17 @@ from collections.abc import Mapping
 
 from downstage.content.dialects.s3_errors import S3Error
 from downstage.content.dialects.s3_visit import Visit
-from downstage.content.dialects.webdav_props import CONTENT_TYPE
-from downstage.content.model import Entry
+from downstage.content.dialects.webdav_props import CONTENT_TYPE, known_properties
+from downstage.content.model import Entry, Family
 
-__all__ = ["metadata_of", "replace_metadata", "told_metadata"]
+__all__ = ["family_of", "metadata_of", "replace_metadata", "told_metadata"]
 
 META = "x-amz-meta-"
 KEPT = "s3:meta:"
 PLAIN = ("cache-control", "content-encoding", "content-language", "expires")
 """Kept and told again as they came; a disposition is not: what users store is never shown."""
 PLAIN_KEPT = "s3:header:"
+OURS = (CONTENT_TYPE, KEPT, PLAIN_KEPT)
 MAX_METADATA = 2048
 DEFAULT_TYPES = ("", "application/octet-stream", "binary/octet-stream")
 
@@ -47,12 +48,16 @@ def _without_chunks(coding: str) -> str:
     return ",".join(part for part in parts if part and part.lower() != "aws-chunked")
 
 
+def family_of(values: Mapping[str, str]) -> Family:
+    """What of *values* an object of S3 has, in place of what it had."""
+    return Family(OURS, {name: text for name, text in values.items() if name.startswith(OURS)})
+
+
 async def replace_metadata(visit: Visit, entry: Entry, wanted: Mapping[str, str]) -> None:
-    """Let *wanted* be what is told of an object, in place of what was."""
-    wanted = {name: value for name, value in wanted.items() if _is_ours(name)}
-    before = await visit.content.properties(visit.caller, entry.path)
-    gone = [name for name in before if _is_ours(name) and name not in wanted]
-    put = {name: value for name, value in wanted.items() if before.get(name) != value}
+    """Let *wanted* be what is told of an object that stays as it is."""
+    before = await known_properties(visit.content, visit.caller, entry.path)
+    gone = [name for name in before if name.startswith(OURS) and name not in wanted]
+    put = {name: text for name, text in wanted.items() if before.get(name) != text}
     if put or gone:
         await visit.content.patch_properties(visit.caller, entry.path, put, gone)
 
@@ -64,7 +69,3 @@ def told_metadata(properties: Mapping[str, str]) -> dict[str, str]:
         if PLAIN_KEPT + name in properties:
             found[name] = properties[PLAIN_KEPT + name]
     return found
-
-
-def _is_ours(name: str) -> bool:
-    return name == CONTENT_TYPE or name.startswith((KEPT, PLAIN_KEPT))

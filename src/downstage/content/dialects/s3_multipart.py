@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 from downstage.content.dialects.exchange import one_range
 from downstage.content.dialects.s3_chunks import body_of, length_of
 from downstage.content.dialects.s3_errors import S3Error
-from downstage.content.dialects.s3_metadata import metadata_of, replace_metadata
+from downstage.content.dialects.s3_metadata import metadata_of
 from downstage.content.dialects.s3_objects import read_body, source_of, told, write
 from downstage.content.dialects.s3_visit import Visit, path_of
 from downstage.content.dialects.s3_xml import XML_TYPE, document, node, read, stamp, texts
@@ -78,14 +78,14 @@ async def complete(visit: Visit) -> None:
     named = _parts(await read_body(visit))
     upload = await _upload(visit)
     _refuse_missing(upload, named)
+    metadata = cast("dict[str, str]", json.loads(upload.message))
     try:
         async with visit.uploads.finished(visit.caller, upload.id, parts=named) as staged:
-            entry = await write(visit, staged, None, condition)
+            entry = await write(visit, staged, None, condition, metadata)
     except InvalidField as error:
         raise S3Error("InvalidPart", 400, error.detail) from error
     except Conflict as error:
         raise S3Error("OperationAborted", 409, error.detail) from error
-    await replace_metadata(visit, entry, cast("dict[str, str]", json.loads(upload.message)))
     content = [
         node("Location", f"/{visit.bucket}/{visit.key}"),
         node("Bucket", visit.bucket),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from email.utils import formatdate
 from typing import NoReturn
@@ -13,7 +13,12 @@ from downstage.content.blobs.staging import Staging
 from downstage.content.dialects.exchange import USER_CONTENT, one_range
 from downstage.content.dialects.s3_chunks import body_of, length_of
 from downstage.content.dialects.s3_errors import S3Error, translated
-from downstage.content.dialects.s3_metadata import metadata_of, replace_metadata, told_metadata
+from downstage.content.dialects.s3_metadata import (
+    family_of,
+    metadata_of,
+    replace_metadata,
+    told_metadata,
+)
 from downstage.content.dialects.s3_visit import IMPLIED, Visit, path_of, plain_etags
 from downstage.content.dialects.s3_xml import (
     MAX_XML,
@@ -25,12 +30,13 @@ from downstage.content.dialects.s3_xml import (
     texts,
 )
 from downstage.content.dialects.webdav_files import newer_than
-from downstage.content.dialects.webdav_props import content_type
+from downstage.content.dialects.webdav_props import content_type, known_properties
 from downstage.content.model import ANY, Condition, Entry
 from downstage.kernel.errors import (
     AlreadyExists,
     FolderNotEmpty,
     NotFound,
+    NotSupported,
     PlatformError,
     VersionMismatch,
     WrongType,
@@ -68,13 +74,16 @@ async def put(visit: Visit) -> None:
     if size is None:
         raise S3Error("MissingContentLength", 411, "Content-Length is missing.")
     body = body_of(visit.exchange, visit.claim, visit.key_bytes)
-    entry = await write(visit, body, size, condition)
-    await replace_metadata(visit, entry, metadata)
+    entry = await write(visit, body, size, condition, metadata)
     await visit.exchange.answer(200, told(entry))
 
 
 async def write(
-    visit: Visit, body: AsyncIterator[bytes] | Staging, size: int | None, condition: Condition
+    visit: Visit,
+    body: bytes | AsyncIterator[bytes] | Staging,
+    size: int | None,
+    condition: Condition,
+    metadata: Mapping[str, str],
 ) -> Entry:
     """Write the object, with the folders that its key names."""
     await make_way(visit, visit.path)
@@ -86,6 +95,7 @@ async def write(
             condition=condition,
             parents=True,
             size_hint=size,
+            properties=family_of(metadata),
         )
     except (PlatformError, S3Error):
         await tidy(visit, visit.path)
@@ -106,7 +116,7 @@ async def _put_folder(visit: Visit) -> None:
     entry = await visit.content.stat(visit.caller, visit.path)
     if entry.kind == "file":
         raise S3Error("OperationAborted", 409, "A file has this name.")
-    if IMPLIED in await visit.content.properties(visit.caller, visit.path):
+    if IMPLIED in await known_properties(visit.content, visit.caller, visit.path):
         await visit.content.patch_properties(visit.caller, visit.path, {}, [IMPLIED])
     await visit.exchange.answer(200, {"etag": f'"{entry.etag}"'})
 
@@ -119,7 +129,7 @@ async def make_way(visit: Visit, path: str) -> None:
         missing.append(at)
         at = at.rpartition("/")[0]
     for folder in reversed(missing):
-        with suppress(AlreadyExists):
+        with suppress(AlreadyExists, NotSupported):  # a mount keeps no properties
             await visit.content.create_folder(visit.caller, folder)
             await visit.content.patch_properties(visit.caller, folder, {IMPLIED: "1"}, [])
 
@@ -129,7 +139,7 @@ async def tidy(visit: Visit, path: str) -> None:
     at = path.rpartition("/")[0]
     with suppress(PlatformError):
         while at.count("/") > 1:
-            if IMPLIED not in await visit.content.properties(visit.caller, at):
+            if IMPLIED not in await known_properties(visit.content, visit.caller, at):
                 break
             await visit.content.delete(visit.caller, at, recursive=False)
             at = at.rpartition("/")[0]
@@ -152,7 +162,7 @@ async def get(visit: Visit) -> None:
         raise
     async with reading:
         entry = reading.entry
-        properties = await visit.content.properties(visit.caller, visit.path)
+        properties = await known_properties(visit.content, visit.caller, visit.path)
         headers = {
             **told(entry),
             "accept-ranges": "bytes",
@@ -251,22 +261,19 @@ async def copy(visit: Visit) -> None:
 
 
 async def _copied(visit: Visit, source: str, version: int, condition: Condition) -> Entry:
+    if version:
+        async with await visit.content.read(visit.caller, source, version=version) as reading:
+            metadata = await known_properties(visit.content, visit.caller, source)
+            body = reading.pieces() if reading.data is None else reading.data
+            return await write(visit, body, reading.entry.size, condition, metadata)
     await make_way(visit, visit.path)
     try:
-        if not version:
-            return await visit.content.copy(
-                visit.caller, source, visit.path, overwrite=True, condition=condition
-            )
-        reading = await visit.content.read(visit.caller, source, version=version)
-        async with reading:
-            properties = await visit.content.properties(visit.caller, source)
-            body = reading.pieces() if reading.data is None else reading.data
-            entry = await visit.content.write(visit.caller, visit.path, body, condition=condition)
-        await replace_metadata(visit, entry, properties)
+        return await visit.content.copy(
+            visit.caller, source, visit.path, overwrite=True, condition=condition
+        )
     except PlatformError:
         await tidy(visit, visit.path)
         raise
-    return entry
 
 
 async def delete(visit: Visit) -> None:

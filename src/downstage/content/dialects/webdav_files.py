@@ -5,7 +5,7 @@ from __future__ import annotations
 from email.utils import formatdate, parsedate_to_datetime
 
 from downstage.content.dialects.exchange import USER_CONTENT, one_range
-from downstage.content.dialects.webdav_props import FOLDER_TYPE, content_type
+from downstage.content.dialects.webdav_props import FOLDER_TYPE, content_type, known_properties
 from downstage.content.dialects.webdav_visit import Refused, Visit, etags_of, no_parent
 from downstage.content.model import Entry
 from downstage.kernel.errors import (
@@ -31,7 +31,7 @@ async def get(visit: Visit) -> None:
         raise NotFound("This is a file; its address has no slash at the end.")
     async with await visit.content.read(visit.caller, visit.path) as reading:
         entry = reading.entry
-        properties = await visit.content.properties(visit.caller, visit.path)
+        properties = await known_properties(visit.content, visit.caller, visit.path)
         headers = {
             "accept-ranges": "bytes",
             "content-type": content_type(entry.name, properties),

@@ -12,6 +12,7 @@ from downstage.content.dialects.webdav_props import (
     QUOTA,
     Facts,
     dead_key,
+    known_properties,
     lock_discovery,
     needs_dead,
     propstat,
@@ -31,7 +32,6 @@ from downstage.content.dialects.webdav_xml import (
     read_propfind,
 )
 from downstage.content.model import Entry, Page
-from downstage.kernel.errors import NotFound
 
 __all__ = ["XML_TYPE", "find", "patch"]
 
@@ -52,10 +52,7 @@ class _Search:
         visit, ask = self.visit, self.ask
         dead = dict[str, str]()
         if needs_dead(ask):
-            try:
-                dead = dict(await visit.content.properties(visit.caller, entry.path))
-            except NotFound:  # it went away meanwhile
-                dead = {}
+            dead = await known_properties(visit.content, visit.caller, entry.path)
         usage = None
         if entry.kind == "folder" and QUOTA.intersection(ask.names):
             usage = await visit.content.usage(visit.caller, entry.path)

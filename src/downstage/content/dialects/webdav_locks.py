@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from downstage.content.model import Caller, Lock
-from downstage.kernel.errors import Locked, NotFound, WrongType
+from downstage.kernel.errors import Locked, NotFound, NotSupported, WrongType
 from downstage.kernel.ids import new_secret, new_uuid
 
 if TYPE_CHECKING:
@@ -79,14 +79,17 @@ class DavLocks:
         for place in _up(path):
             try:
                 ours = await self._content.locks(caller, place)
-            except (NotFound, WrongType):
+            except (NotFound, NotSupported, WrongType):
                 continue
             break
         return [held for lock in ours for held in self._told(lock) if held.covers(path)]
 
     async def below(self, caller: Caller, path: str) -> list[Held]:
         """Locks on *path* and on all below it."""
-        ours = await self._content.locks(caller, path, below=True)
+        try:
+            ours = await self._content.locks(caller, path, below=True)
+        except NotSupported:  # inside of a mount there are none
+            return []
         return [
             held
             for lock in ours

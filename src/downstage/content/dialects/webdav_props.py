@@ -6,12 +6,17 @@ import mimetypes
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import formatdate
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 from xml.etree.ElementTree import Element, fromstring
 
 from downstage.content.dialects.webdav_locks import Held
 from downstage.content.dialects.webdav_xml import DAV, Ask, element
-from downstage.content.model import Entry, Usage
+from downstage.content.model import Caller, Entry, Usage
+from downstage.kernel.errors import NotFound, NotSupported, WrongType
+
+if TYPE_CHECKING:
+    from downstage.content.service import Content
 
 __all__ = [
     "CONTENT_TYPE",
@@ -21,6 +26,7 @@ __all__ = [
     "dead_key",
     "dead_of",
     "href_of",
+    "known_properties",
     "lock_discovery",
     "needs_dead",
     "propstat",
@@ -77,6 +83,14 @@ def content_type(name: str, properties: Mapping[str, str]) -> str:
     """Media type of a file."""
     known = properties.get(CONTENT_TYPE)
     return known or mimetypes.guess_type(name, strict=False)[0] or "application/octet-stream"
+
+
+async def known_properties(content: Content, caller: Caller, path: str) -> dict[str, str]:
+    """Our properties of what is at *path*; none inside of a mount, or where it went away."""
+    try:
+        return await content.properties(caller, path)
+    except (NotFound, NotSupported, WrongType):
+        return {}
 
 
 def _text(name: str, value: str | None) -> Element | None:
