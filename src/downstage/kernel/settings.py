@@ -246,7 +246,7 @@ class Content(_Section):
     """Bytes that all files may have together; empty: what the disk holds."""
     quota_nodes: int | None = Field(default=None, ge=0)
     """Files and folders that there may be together."""
-    lock_lease: Span = timedelta(hours=1)
+    lock_lease: Span = timedelta(minutes=5)
     """How long a lock holds that is not renewed."""
     lock_grace: Span = timedelta(seconds=30)
     """How long locks outlive the connection that took them."""
