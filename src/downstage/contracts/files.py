@@ -41,8 +41,10 @@ GET         /v1/files-people             → `PeopleView`: users and groups, for
 GET         /v1/files-events             SSE; `path`, `scope`, `since` or Last-Event-ID; ids = seq
 POST        /v1/files-uploads            tus 1.0: Upload-Length, Upload-Metadata (`path`,
                                          `message`) → 201 Location
-HEAD PATCH  /v1/files-uploads/{id}       tus 1.0: Upload-Offset; DELETE terminates. The answer to
-DELETE                                   the last PATCH has the file's ETag
+HEAD        /v1/files-uploads/{id}       tus 1.0: → Upload-Offset
+PATCH       /v1/files-uploads/{id}       tus 1.0: Upload-Offset, bytes → 204; the answer to the last
+                                         of them has the file's ETag
+DELETE      /v1/files-uploads/{id}       tus 1.0: drops it
 WS          /v1/files-socket             see below
 ==========  ===========================  ====================================================
 """
