@@ -40,7 +40,10 @@ def lock(edit: Edit, path: str, *, lease_s: float, etag: str, shared_note: str) 
     _check_lease(lease_s)
     if len(shared_note) > MAX_NOTE:
         raise InvalidField("note", f"at most {MAX_NOTE} characters")
+    # The lock of the root stops everybody; it is not for who may merely write there.
     trail = edit.find(path, Access.WRITE)
+    if len(trail.nodes) == 1:
+        edit.require(trail, Access.ADMIN)
     edit.refuse_locked(trail, below=True)
     own = edit.held((trail.node.id,))
     held = locks.Held(

@@ -18,7 +18,7 @@ from downstage.content.mirrors import Mirrors
 from downstage.content.model import Access, Caller, Entry, Page
 from downstage.content.tree import Trail
 from downstage.content.writer import Change, Recorded
-from downstage.kernel.errors import NotFound, WrongType
+from downstage.kernel.errors import InvalidField, NotFound, WrongType
 
 __all__ = ["MAX_PAGE", "Views"]
 
@@ -162,6 +162,7 @@ class Views:
             WrongType: not a folder.
             BadUrl: *after* of a recursive listing is no path below.
         """
+        _check_text("after", after)
         seq = newest(db)
         now = self._now()
         edit = Edit(Change(db, now.ns, seq, set()), caller, now)
@@ -246,6 +247,13 @@ class Views:
         if row is None:
             return None
         return self.with_lock(tree.entry_of(row, path, access))
+
+
+def _check_text(field: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidField(field, "it holds half a character, which is no UTF-8") from None
 
 
 def _with_access(entry: Entry, access: Access) -> Entry:

@@ -18,7 +18,13 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from downstage.content.model import EventKind
 from downstage.kernel.chaos import point
-from downstage.kernel.errors import DeadlineExceeded, OutOfSpace, PlatformError, Unavailable
+from downstage.kernel.errors import (
+    DeadlineExceeded,
+    InvalidField,
+    OutOfSpace,
+    PlatformError,
+    Unavailable,
+)
 from downstage.kernel.logging import get_logger
 
 __all__ = ["Change", "Recorded", "Writer"]
@@ -250,6 +256,8 @@ class Writer:
             if _is_full(error) or not self._db.in_transaction:
                 raise
             job.error = error
+        except UnicodeEncodeError:
+            job.error = InvalidField("text", "it holds half a character, which is no UTF-8")
         except Exception as error:  # noqa: BLE001 - each operation's error is its asker's
             job.error = error
         if job.error is not None:

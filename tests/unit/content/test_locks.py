@@ -196,3 +196,13 @@ async def test_who_only_reads_takes_no_lock(content: Content, uta: Caller) -> No
     await content.write(uta, "/f", b"1")
     with pytest.raises(Forbidden):
         await content.lock(Caller("r", "R", may=Access.READ), "/f")
+
+
+async def test_the_root_is_locked_by_administrators_alone(
+    content: Content, uta: Caller, admin: Caller
+) -> None:
+    with pytest.raises(Forbidden):
+        await content.lock(uta, "/")
+    await content.lock(admin, "/")
+    with pytest.raises(Locked):
+        await content.write(uta, "/f", b"1")

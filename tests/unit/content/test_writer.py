@@ -11,12 +11,13 @@ import pytest
 
 from downstage.content import writer
 from downstage.content.database import NAME
-from downstage.content.model import Caller, Condition
+from downstage.content.model import Access, AclEntry, Caller, Condition
 from downstage.content.service import Content, open_content
 from downstage.content.writer import Change
 from downstage.kernel.errors import (
     AlreadyExists,
     DeadlineExceeded,
+    InvalidField,
     OutOfSpace,
     SetupError,
     Unavailable,
@@ -132,6 +133,28 @@ async def test_too_much_waiting_is_refused(
             tasks.start_soon(write, n)
     assert refused
     assert (await content.usage(uta, "/d")).nodes == 32 - refused
+
+
+async def test_half_a_character_is_refused_anywhere(
+    content: Content, uta: Caller, admin: Caller
+) -> None:
+    half = "\ud800"
+    await content.write(uta, "/f", b"1")
+    for refused in (
+        content.write(uta, "/f", b"2", message=half),
+        content.checkpoint(uta, "/f", half),
+        content.patch_properties(uta, "/f", {half: "1"}, ()),
+        content.patch_properties(uta, "/f", {"a": half}, ()),
+        content.patch_properties(uta, "/f", {}, (half,)),
+        content.lock(uta, "/f", shared_note=half),
+        content.set_acl(admin, "/f", [AclEntry("user:" + half, Access.READ)]),
+        content.list(uta, "/", after=half),
+        content.list(uta, "/", after="/" + half, recursive=True),
+        content.write(Caller("u", half), "/f", b"2"),
+    ):
+        with pytest.raises(InvalidField):
+            await refused
+    assert (await content.stat(uta, "/f")).version == 1
 
 
 async def test_who_stops_waiting_has_it_done_anyway(content: Content, uta: Caller) -> None:
