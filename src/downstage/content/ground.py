@@ -38,6 +38,7 @@ __all__ = ["Ground"]
 
 T = TypeVar("T")
 
+ANY_MOUNT = "SELECT 1 FROM node WHERE kind = 'mount' LIMIT 1"
 SWEPT_AT_ONCE = 100
 HOUSE = Caller(subject="", name="", may=Access.READ | Access.WRITE | Access.ADMIN)
 """Who ends leases and sweeps."""
@@ -212,6 +213,18 @@ class Ground:
                 return job(edit)
         except Inside as inside:
             raise self._refused(caller, inside) from None
+
+    async def mount_of(self, caller: Caller, path: str) -> Inside | None:
+        """The mount that *path* leads through, if any."""
+        await self.know(caller)
+        if self.database.near.execute(ANY_MOUNT).fetchone() is None:
+            return None
+        with self._views.edit(caller) as edit:
+            try:
+                edit.walk(path)
+            except Inside as inside:
+                return inside
+        return None
 
     def _refused(self, caller: Caller, inside: Inside) -> PlatformError:
         """What is said of an operation that mounts do not know, to who may see the mount."""

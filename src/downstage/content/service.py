@@ -13,7 +13,7 @@ from pathlib import Path
 
 import blake3
 
-from downstage.content import placing, removal, versions
+from downstage.content import crossing, placing, removal, versions
 from downstage.content.blobs.ledger import adopt
 from downstage.content.blobs.protocol import INLINE_MAX, BlobRef
 from downstage.content.blobs.staging import Staging
@@ -27,8 +27,6 @@ from downstage.kernel.clock import Clock
 from downstage.kernel.errors import NotSupported, PlatformError
 
 __all__ = ["Content", "Reading", "Subscription", "open_content"]
-
-ANY_MOUNT = "SELECT 1 FROM node WHERE kind = 'mount' LIMIT 1"
 
 
 class Content(Upkeep):
@@ -170,7 +168,7 @@ class Content(Upkeep):
             QuotaReached: more than a folder above may hold.
         """
         await self.know(caller)
-        inside = await self._mount_of(caller, path)
+        inside = await self.mount_of(caller, path)
         if inside is not None:
             return await self._write_inside(caller, inside, body, condition)
         staged = await self._staged(caller, path, body, condition, size_hint)
@@ -227,7 +225,7 @@ class Content(Upkeep):
             AlreadyExists: something is there.
             NotFound: the folder above is missing, without *parents*.
         """
-        inside = await self._mount_of(caller, path)
+        inside = await self.mount_of(caller, path)
         if inside is not None:
             return await self.mounts.create_folder(caller, inside)
         return await self.edit(
@@ -247,10 +245,22 @@ class Content(Upkeep):
         source_condition: Condition = ANY,
         message: str = "",
     ) -> Entry:
-        """Copy a file, or a folder with all below; see `placing.copy`.
+        """Copy a file, or a folder with all below; see `placing.copy`, of mounts `crossing.copy`.
 
         *condition* is of the target as it is now, *source_condition* of the source.
         """
+        if await self.mount_of(caller, source) or await self.mount_of(caller, target):
+            return await crossing.copy(
+                self,
+                caller,
+                source,
+                target,
+                checkpoint=checkpoint,
+                overwrite=overwrite,
+                condition=condition,
+                source_condition=source_condition,
+                message=message,
+            )
         return await self.edit(
             caller,
             lambda edit: placing.copy(
@@ -303,7 +313,7 @@ class Content(Upkeep):
 
         Inside of a mount it is removed for good. Of a mount itself only the mount goes.
         """
-        inside = await self._mount_of(caller, path)
+        inside = await self.mount_of(caller, path)
         if inside is not None:
             await self.mounts.delete(caller, inside, recursive=recursive, condition=condition)
             return
@@ -321,18 +331,6 @@ class Content(Upkeep):
         await self.edit(
             caller, lambda edit: removal.obliterate(edit, path, checkpoints=checkpoints)
         )
-
-    async def _mount_of(self, caller: Caller, path: str) -> Inside | None:
-        """The mount that *path* leads through, if any."""
-        await self.know(caller)
-        if self.database.near.execute(ANY_MOUNT).fetchone() is None:
-            return None
-        with self._views.edit(caller) as edit:
-            try:
-                edit.walk(path)
-            except Inside as inside:
-                return inside
-        return None
 
     async def _write_inside(
         self,

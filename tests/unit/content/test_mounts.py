@@ -200,10 +200,12 @@ async def test_what_mounts_do_not_know_is_said(
     content: Content, shown: Path, admin: Caller
 ) -> None:
     await content.mounts.mount(admin, "/m", shown.as_uri())
+    await content.write(admin, "/b", b"b")
     for attempt in (
         lambda: content.checkpoint(admin, "/m/a.usd", "x"),
         lambda: content.lock(admin, "/m/a.usd"),
         lambda: content.move(admin, "/m/a.usd", "/b"),
+        lambda: content.move(admin, "/b", "/m/b"),
         lambda: content.set_acl(admin, "/m/a.usd", []),
     ):
         with pytest.raises(NotSupported):
@@ -211,6 +213,29 @@ async def test_what_mounts_do_not_know_is_said(
     answers = content.stat_many(admin, [("/m", 0), ("/m/a.usd", 0)])
     assert isinstance(answers[1], NotSupported)
     assert not isinstance(answers[0], PlatformError)
+
+
+async def test_files_are_copied_over_the_edge(
+    content: Content, shown: Path, admin: Caller, uta: Caller
+) -> None:
+    await content.mounts.mount(admin, "/m", shown.as_uri(), writable=True)
+    entry = await content.copy(uta, "/m/a.usd", "/out.usd", message="from elsewhere")
+    assert (entry.size, entry.checkpoint or entry.version) == (4, 1)
+    await content.write(uta, "/in.usd", b"x" * 100_000)
+    await content.copy(uta, "/in.usd", "/m/in.usd")
+    await content.copy(uta, "/m/in.usd", "/m/sub/again.usd")
+    assert (shown / "sub" / "again.usd").read_bytes() == b"x" * 100_000
+    for target in ("/out.usd", "/m/in.usd"):
+        with pytest.raises(AlreadyExists):
+            await content.copy(uta, "/m/a.usd", target)
+    await content.copy(uta, "/m/a.usd", "/m/in.usd", overwrite=True)
+    assert (shown / "in.usd").read_bytes() == b"aaaa"
+    with pytest.raises(VersionMismatch):
+        await content.copy(uta, "/m/a.usd", "/new", source_condition=Condition(if_match=("stale",)))
+    with pytest.raises(NotSupported):
+        await content.copy(uta, "/m/sub", "/sub")
+    with pytest.raises(NotFound):
+        await content.copy(uta, "/m/none", "/new")
 
 
 async def test_only_administrators_mount_only_what_the_operator_names(

@@ -27,7 +27,7 @@ from downstage.kernel.errors import (
 )
 from downstage.kernel.logging import get_logger
 
-__all__ = ["Mounts"]
+__all__ = ["Mounts", "refuse_stale"]
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -195,15 +195,23 @@ class Mounts:
             found = await self._ask(lambda: place.stat(rest))
         except NotFound:
             found = None
-        etag = None if found is None else found.etag
-        holds = (
-            (condition.if_match is None or etag in condition.if_match)
-            and (not condition.if_match_any or found is not None)
-            and (condition.if_none_match is None or etag not in condition.if_none_match)
-            and (not condition.if_none_match_any or found is None)
-        )
-        if not holds:
-            raise VersionMismatch("It changed meanwhile; nothing was written.", etag=etag)
+        refuse_stale(condition, None if found is None else found.etag)
+
+
+def refuse_stale(condition: Condition, etag: str | None) -> None:
+    """Let pass what *condition* allows of a thing with that etag; None: there is nothing.
+
+    Raises:
+        VersionMismatch: it does not hold.
+    """
+    holds = (
+        (condition.if_match is None or etag in condition.if_match)
+        and (not condition.if_match_any or etag is not None)
+        and (condition.if_none_match is None or etag not in condition.if_none_match)
+        and (not condition.if_none_match_any or etag is None)
+    )
+    if not holds:
+        raise VersionMismatch("It changed meanwhile; nothing was written.", etag=etag)
 
 
 def _path(inside: Inside) -> str:
