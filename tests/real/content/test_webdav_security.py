@@ -179,3 +179,18 @@ def test_guessing_passwords_is_slow_here_too(served: Any, fresh: str) -> None:
             answer = client.request("OPTIONS", "/dav/", auth=(f"{fresh}@x", f"guess{number}"))
             found.add(answer.status_code)
     assert found == {401, 429}
+
+
+def test_a_password_opens_until_it_is_changed(served: Any, fresh: str) -> None:
+    admin = {"authorization": f"Bearer {served.tokens['admin']}"}
+    name = (f"u{fresh}", "correct horse battery")
+    with served.http() as client:
+        body = {"name": name[0], "password": name[1], "groups": []}
+        assert client.post("/v1/users", json=body, headers=admin, auth=None).status_code == 201
+        for _ in range(2):  # the second time from memory
+            assert client.request("OPTIONS", "/dav/", auth=name).status_code == 200
+        assert client.request("OPTIONS", "/dav/", auth=(name[0], "wrong")).status_code == 401
+        changed = {"password": "another horse battery"}
+        user = f"/v1/users/{name[0]}"
+        assert client.patch(user, json=changed, headers=admin, auth=None).status_code == 200
+        assert client.request("OPTIONS", "/dav/", auth=name).status_code == 401

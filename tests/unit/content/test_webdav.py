@@ -80,6 +80,42 @@ async def test_an_error_within_an_answer_is_no_whole_answer(
         await client.request("PROPFIND", "/d", headers={"depth": "1"})
 
 
+async def test_a_quota_is_507(client: httpx.AsyncClient, content: Content, admin: Caller) -> None:
+    await content.create_folder(admin, "/small")
+    await content.set_quota(admin, "/small", bytes=10, nodes=None)
+    assert (await client.put("/small/f", content=b"x" * 11)).status_code == 507
+    assert (await client.put("/small/f", content=b"x" * 10)).status_code == 201
+    asked = (
+        "<propfind xmlns='DAV:'><prop><quota-available-bytes/><quota-used-bytes/></prop></propfind>"
+    )
+    told = await client.request("PROPFIND", "/small", content=asked, headers={"depth": "0"})
+    assert "<D:quota-available-bytes>0<" in told.text
+    assert "<D:quota-used-bytes>10<" in told.text
+
+
+async def test_T03_a_body_that_stands_still_is_cut_off(content: Content, ben: Caller) -> None:
+    app: Any = WebDav(content, Everybody(ben), idle_s=0.05)  # pyright: ignore[reportArgumentType]
+    told: list[Any] = []
+
+    async def receive() -> Any:
+        if told_once.is_set():
+            await anyio.sleep_forever()
+        told_once.set()
+        return {"type": "http.request", "body": b"x" * 100_000, "more_body": True}
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    told_once = anyio.Event()
+    headers = [(b"host", b"here"), (b"content-length", b"500000")]
+    scope = {"type": "http", "method": "PUT", "path": "/dav/f", "raw_path": b"/dav/f"}
+    with anyio.fail_after(10):
+        await app({**scope, "query_string": b"", "headers": headers}, receive, send)
+    assert told[0]["status"] == 504
+    assert (b"connection", b"close") in told[0]["headers"]
+    assert (await content.list(ben, "/")).entries == []
+
+
 @pytest.mark.parametrize(
     ("header", "size", "expected"),
     [

@@ -77,6 +77,7 @@ class Exchange:
         self.always: dict[str, str] = {}
         """Headers of every answer."""
         self._unread = True
+        self._stalled = False
 
     def header(self, name: str, default: str = "") -> str:
         """The header *name* (lower case); several of it are joined by commas."""
@@ -123,6 +124,7 @@ class Exchange:
             with anyio.fail_after(self._idle_s):
                 return await self._receive()
         except TimeoutError as error:
+            self._stalled = True
             raise DeadlineExceeded(f"No byte of the body came for {self._idle_s:.0f} s.") from error
 
     async def read(self, limit: int) -> bytes:
@@ -170,9 +172,9 @@ class Exchange:
 
     async def _begin(self, status: int, headers: Mapping[str, str]) -> None:
         self.started = True
-        if self._unread and "expect" in self._headers:
-            # It waits to be asked for its body, and never sends it now: whatever came next on
-            # this connection would be taken for that body.
+        if self._unread and (self._stalled or "expect" in self._headers):
+            # Who waits to be asked for a body never sends it now: whatever came next on this
+            # connection would be taken for that body. And nobody waits for who stands still.
             headers = {**headers, "connection": "close"}
         told = {**headers, **self.always}
         pairs = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in told.items()]
