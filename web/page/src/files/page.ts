@@ -219,7 +219,7 @@ export class FilesPage {
       }} @dragover=${(event: DragEvent) => {
         event.preventDefault();
       }} @drop=${(event: DragEvent) => {
-        void this.#drop(event, mayWrite);
+        void this.#drop(event);
       }}>
       <header><a class="word" href="/">${mark}Downstage</a>
         <nav><a href="/">Sessions</a><a href="/files" aria-current="page">Files</a></nav>
@@ -327,10 +327,12 @@ export class FilesPage {
     this.#drawSoon();
   }
 
-  async #drop(event: DragEvent, mayWrite: boolean): Promise<void> {
+  async #drop(event: DragEvent): Promise<void> {
     event.preventDefault();
     this.#drags = 0;
     const folder = this.#folder;
+    // While the folder is still being read nobody knows yet; the server says no where it must.
+    const mayWrite = this.#here === null || (this.#here.access & WRITE) !== 0;
     if (event.dataTransfer && mayWrite) {
       for (const { file, relative } of await filesOf(event.dataTransfer)) {
         this.#uploads.add(folder, file, relative);
