@@ -58,7 +58,8 @@ def copy(
     """Copy a file, or a folder with all that the caller may read below it.
 
     The copy begins with the present content (or that of *checkpoint*) as its version 1; rights,
-    locks and earlier versions stay behind, properties come along. A folder over a folder merges.
+    locks and earlier versions stay behind, properties come along. A file over a file becomes its
+    next content, with the properties of the source; a folder over a folder merges.
 
     Raises:
         SourceIsTarget: onto itself, or into itself.
@@ -159,6 +160,8 @@ def _refuse_around(here: Trail, there: Trail) -> None:
 
 def _copy_over(edit: Edit, here: Trail, node: Node, there: Trail, message: str) -> Trail:
     if node.kind == "file":
+        edit.db.execute("DELETE FROM property WHERE node = ?", (there.node.id,))
+        _copy_properties(edit, node.id, there.node.id)
         return versions.replace(edit, there, node, message)
     _refuse_around(here, there)
     hidden = set(edit.restricted_below(here, Access.READ))
@@ -184,10 +187,7 @@ def _copy_into(edit: Edit, here: Trail, node: Node, place: Trail, message: str) 
     folder, name = Trail(place.nodes), place.last_name
     if node.kind == "file":
         made = versions.create(edit, folder, name, node, message)
-        edit.db.execute(
-            "INSERT INTO property SELECT ?, name, value FROM property WHERE node = ?",
-            (made.node.id, node.id),
-        )
+        _copy_properties(edit, node.id, made.node.id)
         return made
     hidden = edit.restricted_below(here, Access.READ)
     _refuse_too_deep(edit, here, folder)
@@ -200,6 +200,13 @@ def _copy_into(edit: Edit, here: Trail, node: Node, place: Trail, message: str) 
     made = Trail((*folder.nodes, edit.node(copied)))
     edit.record("created", made, seq)
     return made
+
+
+def _copy_properties(edit: Edit, source: int, target: int) -> None:
+    edit.db.execute(
+        "INSERT INTO property SELECT ?, name, value FROM property WHERE node = ?",
+        (target, source),
+    )
 
 
 def _copy_rows(edit: Edit, top: Node, place: Trail, hidden: Sequence[int], seq: int) -> int:

@@ -206,7 +206,9 @@ async def test_a_copy_of_a_file(content: Content, uta: Caller, ben: Caller) -> N
     assert [v.comment for v in await content.checkpoints(ben, past.path)] == ["from the first"]
     with pytest.raises(AlreadyExists):
         await content.copy(uta, "/f", "/new/g")
+    await content.patch_properties(ben, "/new/h", {"shape": "round"}, ())
     over = await content.copy(uta, "/f", "/new/h", overwrite=True)
+    assert await content.properties(ben, "/new/h") == {"colour": "red"}
     assert (over.id, over.version) == (past.id, 2)
 
 
