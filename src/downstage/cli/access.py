@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from downstage.cli.platform import RunningPlatform
-from downstage.identity.extension import Extension as IdentityExtension
+from downstage.cli.facts import Facts, find_platform
 from downstage.kernel.errors import SetupError
 from downstage.kernel.settings import Settings
 from downstage.services import AsyncClient
-from downstage.services.context import PlatformUrls
-from downstage.services.host import ServiceHost
-from downstage.services.transports.http import close_pool
+
+if TYPE_CHECKING:
+    from downstage.cli.platform import RunningPlatform
 
 __all__ = [
     "Facts",
@@ -24,29 +22,6 @@ __all__ = [
     "leave_operator_token",
     "platform_client",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """A platform that runs: its process, addresses and the operator's token."""
-
-    pid: int
-    url: str
-    operator_url: str
-    token: str
-
-
-def find_platform(data: Path) -> Facts | None:
-    """The platform that runs on *data*; None where none does."""
-    folder = data.absolute() / "run"
-    try:
-        found = json.loads((folder / "platform.json").read_text(encoding="utf-8"))
-        token = (folder / "operator.token").read_text(encoding="ascii").strip()
-        alive = Path(f"/proc/{int(found['pid'])}").exists()
-        facts = Facts(int(found["pid"]), found["url"], found["operator_url"], token)
-    except (OSError, ValueError, KeyError):
-        return None
-    return facts if alive else None
 
 
 def _write_operator_token(data: Path, token: str) -> None:
@@ -61,6 +36,8 @@ async def leave_operator_token(platform: RunningPlatform, settings: Settings) ->
     """Where identity runs here: its operator's token, left for this user's commands."""
     if "identity" not in dict(platform.host.running()):
         return None
+    from downstage.identity.extension import Extension as IdentityExtension
+
     identity = platform.host.extension("identity")
     assert isinstance(identity, IdentityExtension)  # noqa: S101 - by its name
     token = await identity.operator_token()
@@ -75,6 +52,8 @@ async def platform_client(settings: Settings) -> AsyncGenerator[tuple[AsyncClien
     Raises:
         SetupError: none runs on this data folder.
     """
+    from downstage.services.transports.http import close_pool
+
     facts = find_platform(settings.platform.data)
     if facts is None:
         raise SetupError(
@@ -94,6 +73,10 @@ async def identity_client(settings: Settings) -> AsyncGenerator[AsyncClient]:
         async with platform_client(settings) as (client, _):
             yield client
         return
+    from downstage.identity.extension import Extension as IdentityExtension
+    from downstage.services.context import PlatformUrls
+    from downstage.services.host import ServiceHost
+
     urls = PlatformUrls("http://localhost", "unix:///nowhere")
     host = ServiceHost(settings, urls, services=("identity",))
     async with host.run():

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from downstage.cli.access import find_platform
+from downstage.cli.facts import find_platform
 from downstage.kernel.errors import SetupError
 from downstage.kernel.settings import Settings
 from downstage.services import AsyncClient

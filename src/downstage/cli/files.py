@@ -13,7 +13,7 @@ import anyio
 from rich.console import Console
 from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
 
-from downstage.cli.access import find_platform
+from downstage.cli.facts import find_platform
 from downstage.kernel.errors import SetupError
 from downstage.kernel.settings import Settings
 from downstage.services.facilities.sqlite import copy_database

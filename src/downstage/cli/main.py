@@ -6,20 +6,19 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from cyclopts import App, Parameter
-from rich.console import Console
 
 import downstage
-from downstage.cli.ext import ext
 from downstage.cli.options import Common, Serving, serving_settings
 from downstage.cli.running import quiet as _quiet
 from downstage.cli.running import run as _run
-from downstage.kernel import logging
 from downstage.kernel.errors import PlatformError
-from downstage.kernel.settings import Log, Settings
 from downstage.services.errors import BaseServiceError
+
+if TYPE_CHECKING:
+    from downstage.kernel.settings import Settings
 
 __all__ = ["main"]
 
@@ -32,7 +31,20 @@ user = App(name="user", help="People who may sign in.")
 session = App(name="session", help="Applications on stage.")
 app.command(user)
 app.command(session)
-app.command(ext)
+# By their names alone: what a command needs loads when it is run.
+app.command(
+    "downstage.cli.ext:ext", name="ext", help="Extensions: routes and services of your own."
+)
+app.command(
+    "downstage.cli.content.app:files",
+    name="files",
+    help="Files anywhere: list, copy, sync, lock, watch, keep and bring back.",
+)
+app.command(
+    "downstage.cli.content.app:live",
+    name="live",
+    help="Live layers: files that several people edit together.",
+)
 
 BAD_SETUP = 2
 REFUSED = 1
@@ -67,7 +79,12 @@ def _with_slashes(words: list[str]) -> list[str]:
 
 
 def _fail(text: str, code: int) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]downstage:[/] {text}", highlight=False)
+    from rich.console import Console
+    from rich.text import Text
+
+    # No markup: a name in the text may look like some.
+    line = Text("downstage: ", "bold red").append(text, "default")
+    Console(stderr=True, soft_wrap=True).print(line, highlight=False)
     sys.exit(code)
 
 
@@ -90,6 +107,9 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 def _start_logging(settings: Settings, *, to_file: bool) -> None:
     """While serving, the log goes to a file that `downstage logs` shows; else to the terminal."""
+    from downstage.kernel import logging
+    from downstage.kernel.settings import Log
+
     if not to_file:
         logging.configure(settings.log)
         return

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from downstage.kernel import settings as settings_module
 from downstage.kernel.errors import SetupError
-from downstage.kernel.settings import Settings
+
+if TYPE_CHECKING:
+    from downstage.kernel.settings import Settings
 
 __all__ = ["Common", "Serving", "common_settings", "serving_settings"]
 
@@ -63,6 +64,8 @@ class Serving(Common):
 
 def common_settings(common: Common | None) -> Settings:
     """Settings for a command that starts nothing."""
+    from downstage.kernel import settings as settings_module
+
     common = common or Common()
     return settings_module.load(file=common.config, overrides={"platform.data": common.data})
 
@@ -73,6 +76,8 @@ def serving_settings(serving: Serving | None, **more: object) -> Settings:
     Raises:
         SetupError: an option or key is not acceptable.
     """
+    from downstage.kernel import settings as settings_module
+
     serving = serving or Serving()
     overrides: dict[str, object] = {
         "platform.data": serving.data,

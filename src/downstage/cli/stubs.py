@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from downstage.cli.access import find_platform
+from downstage.cli.facts import find_platform
 from downstage.kernel.errors import SetupError
 from downstage.kernel.settings import Settings
 from downstage.services.description.document import BadDocument, fetch_document, parse

@@ -1,0 +1,1 @@
+"""``downstage files …`` and ``downstage live …``: the client on the command line."""
