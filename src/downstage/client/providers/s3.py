@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
 import obstore
@@ -64,8 +65,15 @@ class S3Files(Provider):
         found = options.s3.get(place.authority) or options.s3.get("*") or S3Options()
         self._bucket = found.bucket or place.authority
         self._breaker = Breaker(options.closed_s)
-        self._store = _store_of(self._bucket, found, options)
+        self._make = partial(_store_of, self._bucket, found, options)
+        self._made: S3Store | None = None
         self._markers = Markers(self._bucket, found, options)
+
+    @property
+    def _store(self) -> S3Store:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
 
     async def stat(
         self, place: Place, include: ListIncludeOption = ListIncludeOption.NO_DELETED_FILES
@@ -249,7 +257,8 @@ class S3Files(Provider):
         self._breaker.reset()
 
     async def disconnect(self) -> None:
-        """Close what was opened for markers; obstore's own connections close by themselves."""
+        """Close every connection; obstore closes its own with the store."""
+        self._made = None
         await self._markers.close()
 
     @contextmanager
