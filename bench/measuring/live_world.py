@@ -187,9 +187,11 @@ class Desk:
         self.session.outbox.clear()
 
     def hear(self) -> None:
-        """Take one message off the wire."""
-        if self.wire is not None and self.wire.down:
-            self.session.hear(unpack(self.wire.down.popleft()))
+        """Take some messages off the wire."""
+        for _ in range(self.world.draw.randrange(1, 4)):
+            if self.wire is not None and self.wire.down:
+                self.session.hear(unpack(self.wire.down.popleft()))
+        self.session.settle()
 
     def close(self) -> None:
         """Leave."""

@@ -1,8 +1,8 @@
 """A client's view of a live document: what the server has, and its own ops laid over it.
 
-``shadow`` is always ``base`` with ``pending`` applied, and the layer is always the shadow. A
-remote batch goes to the base; where it meets nothing pending it goes to the shadow as it is,
-else just the specs and orders that both touch are made anew from the base.
+After `settle`, ``shadow`` is ``base`` with ``pending`` applied, and the layer is the shadow. A
+remote batch goes to the base; where it meets nothing pending it goes to the shadow as it is, else
+the specs and orders that both touch are made anew from the base, once for all batches that came.
 """
 
 from __future__ import annotations
@@ -48,10 +48,14 @@ class Replica:
         self.unsure: deque[Batch] = deque()
         """Own batches in their place, which the server may still forget if it is killed."""
         self.rebases = 0
-        """Remote batches that met pending ops."""
+        """How often remote ops met pending ones."""
         self._n = n
         self._undo: deque[list[Inverse]] = deque(maxlen=UNDO_DEPTH)
         self._touch = _Touched()
+        self._deep = set[str]()
+        """Paths to make anew, with all below."""
+        self._lists = set[str]()
+        """Paths whose order of prims is to be made anew."""
 
     @property
     def last(self) -> int:
@@ -121,17 +125,27 @@ class Replica:
     # Others' -----------------------------------------------------------------------------------
 
     def remote(self, ops: Iterable[Op]) -> list[Op]:
-        """Ops of somebody else, in the server's order; the steps that the layer has to do."""
+        """Ops of somebody else, in the server's order; steps that the layer has to do.
+
+        It has to do those of `settle` as well, before anything is edited.
+        """
         steps = list[Op]()
-        deep, lists = set[str](), set[str]()
         for op in ops:
             self.base.apply(op)
-            if not self.pending or not self._meets(op, deep, lists):
+            if self._deep and not self._deep.isdisjoint(ancestors(op.path)):
+                continue
+            if not self.pending or not self._meets(op, self._deep, self._lists):
                 steps += self.shadow.apply(op)
-        if deep or lists:
-            self.rebases += 1
-            steps += self._rebase(deep, lists)
         return steps
+
+    def settle(self) -> list[Op]:
+        """Make anew what remote and own ops both touched; the steps that the layer has to do."""
+        if not (self._deep or self._lists):
+            return []
+        deep, lists = self._deep, self._lists
+        self._deep, self._lists = set[str](), set[str]()
+        self.rebases += 1
+        return self._rebase(deep, lists)
 
     def restart(self, ops: Iterable[Op], known: int, *, fresh: bool = False) -> list[Op]:
         """Begin again from a snapshot; own batches after *known* stay pending.
@@ -150,6 +164,8 @@ class Replica:
         if fresh:
             waiting = [Batch(batch.n, grounded(batch.ops, self.shadow)) for batch in waiting]
             self._undo.clear()
+        self._deep.clear()
+        self._lists.clear()
         self.base = Document.of(ops)
         self.unsure = deque(batch for batch in own if batch.n <= known)
         self.pending = deque(waiting)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from typing import cast
 
 import pytest
 
 from downstage.live.document import Document
-from downstage.live.ops import Create, Op, Order, Remove, Sample, Set
+from downstage.live.ops import Create, Kind, Op, Order, Remove, Sample, Set
 from downstage.live.paths import parent_of, shape_of
 from downstage.live.replica import Batch, Replica
 from downstage.live.wire import decode, encode
@@ -17,10 +18,10 @@ pytestmark = pytest.mark.unit
 NAMES = ("A", "B", "C")
 PRIMS = ["/" + a for a in NAMES] + [f"/{a}/{b}" for a in NAMES for b in NAMES]
 VARIANTS = [p + tail for p in PRIMS[:3] for tail in ("{v=}", "{v=a}", "{v=b}", "{v=a}X")]
-PROPERTIES = [p + tail for p in PRIMS + ["/A{v=a}", "/A{v=a}X"] for tail in (".x", ".y:z")]
+PROPERTIES = [p + tail for p in [*PRIMS, "/A{v=a}", "/A{v=a}X"] for tail in (".x", ".y:z")]
 
 
-def some_op(draw: random.Random) -> Op:
+def some_op(draw: random.Random) -> Op:  # noqa: PLR0911 one for each kind
     path = draw.choice(PRIMS + VARIANTS + PROPERTIES)
     kind = shape_of(path)
     match draw.randrange(8):
@@ -28,8 +29,10 @@ def some_op(draw: random.Random) -> Op:
             if draw.random() < 0.2:
                 return Create(path, "relationship")
             return Create(path, "attribute", {"typeName": draw.choice([b"f", b"d"])})
-        case 0 | 1 | 2:
-            return Create(path, kind, {} if draw.random() < 0.5 else {"specifier": b"def"})
+        case 0 | 1 | 2 if kind in ("prim", "variants", "variant"):
+            return Create(
+                path, cast("Kind", kind), {} if draw.random() < 0.5 else {"specifier": b"def"}
+            )
         case 3:
             return Remove(path)
         case 4:
@@ -72,6 +75,10 @@ class Desk:
             return
         for step in self.replica.remote(batch.ops):
             self.layer.apply(step)
+
+    def settle(self) -> None:
+        for step in self.replica.settle():
+            self.layer.apply(step)
         assert self.layer == self.replica.shadow
 
     def _send(self, batch: Batch | None) -> None:
@@ -100,14 +107,17 @@ def play(seed: int, turns: int = 120) -> list[Document]:
         if sender.up and draw.random() < 0.7:
             serve(desks, log, sender)
         hearer = draw.choice(desks)
-        if hearer.down:
-            hearer.hear()
+        for _ in range(draw.randrange(1, 5)):
+            if hearer.down:
+                hearer.hear()
+        hearer.settle()
     for desk in desks:
         while desk.up:
             serve(desks, log, desk)
     for desk in desks:
         while desk.down:
             desk.hear()
+        desk.settle()
         assert desk.replica.base == desk.replica.shadow
     return [Document.of(log), *(desk.layer for desk in desks)]
 

@@ -27,6 +27,7 @@ class LiveEditor:
         self.replica = Replica()
         self.binding = LayerBinding(layer)
         self.capture = Capture(self.binding, on_change)
+        self._steps = list[Op]()
         if not layer.empty:
             self.capture.look_everywhere()
 
@@ -34,8 +35,15 @@ class LiveEditor:
         """Notice nothing more; the layer stays as it is."""
         self.capture.close()
 
+    @property
+    def is_behind(self) -> bool:
+        """What others did is known but not in the layer yet: nothing may be edited."""
+        return self._is_behind
+
+    _is_behind = False
+
     def flush(self) -> list[Batch]:
-        """What was done to the layer since the last call, as batches to send."""
+        """What was done to the layer since the last call, as batches to send. Not when behind."""
         if not self.capture.has_changes:
             return []
         ops = self.capture.collect(self.replica.shadow)
@@ -43,11 +51,22 @@ class LiveEditor:
         return [batch for batch in batches if batch is not None]
 
     def remote(self, ops: Iterable[Op]) -> None:
-        """Do what somebody else did. `flush` first: own edits must be known before."""
-        self._apply(self.replica.remote(ops))
+        """Take in what somebody else did; `settle` puts it into the layer.
+
+        `flush` before the first: own edits must be known.
+        """
+        self._is_behind = True
+        self._steps += self.replica.remote(ops)
+
+    def settle(self) -> None:
+        """Put all that others did into the layer, in one change block."""
+        if self._is_behind:
+            self._is_behind = False
+            steps, self._steps = self._steps, []
+            self._apply(steps + self.replica.settle())
 
     def restart(self, ops: Iterable[Op], known: int, *, fresh: bool = False) -> None:
-        """Begin again from a snapshot (see `Replica.restart`). `flush` first."""
+        """Begin again from a snapshot (see `Replica.restart`). `flush` and `settle` first."""
         self._apply(self.replica.restart(ops, known, fresh=fresh))
 
     def undo(self) -> Batch | None:

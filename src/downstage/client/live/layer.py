@@ -91,6 +91,7 @@ class LiveLayer:
             self.wire.take()
             self._hear(upcoming)
             count += 1
+        self.session.settle()
         self._send()
         return count
 

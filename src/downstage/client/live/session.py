@@ -91,11 +91,13 @@ class LiveSession:
         return batch is not None
 
     def hear(self, message: Message) -> None:
-        """One message of the server, in the order they came.
+        """One message of the server, in the order they came; `settle` after the last.
 
         Raises:
             BadMessage: it does not follow from those before; join again.
         """
+        if not self.editor.is_behind:
+            self.flush()
         match message:
             case Ordered():
                 self._take(message)
@@ -116,6 +118,10 @@ class LiveSession:
                 self.ended = message
                 self.is_joined = False
 
+    def settle(self) -> None:
+        """Put what was heard into the layer, before anybody edits it."""
+        self.editor.settle()
+
     def _post(self, batch: Batch) -> None:
         if self.is_joined and not self.is_held:
             self.outbox.append(Submit(self.epoch, batch.n, encode(batch.ops)))
@@ -129,16 +135,15 @@ class LiveSession:
         if batch.client == self.client:
             self.editor.replica.confirm(batch.n)
         else:
-            self.flush()
             self.editor.remote(decode_trusted(batch.ops))
         self.seq, self.time = batch.seq, batch.time
 
     def _welcome(self, welcome: Welcome) -> None:
-        self.flush()
         if welcome.snapshot is None:
             for batch in welcome.batches:
                 self._take(batch)
         else:
+            self.settle()
             ops = decode_trusted(welcome.snapshot)
             for batch in welcome.batches:
                 ops += decode_trusted(batch.ops)
@@ -153,7 +158,7 @@ class LiveSession:
         self._post_pending()
 
     def _merged(self, merged: Merged) -> None:
-        self.flush()
+        self.settle()
         replica = self.editor.replica
         known = replica.pending[0].n - 1 if replica.pending else replica.last
         self.editor.restart((), known, fresh=True)

@@ -15,8 +15,23 @@ pytestmark = pytest.mark.unit
 
 SEEDS = int(os.environ.get("LIVE_SEEDS", "20"))
 DONE = frozenset(
-    "compacted connection-lost merged other_type payload reference relocate rename reorder retype"
-    " server-killed sublayers undo variant variant_alone".split()
+    [
+        "compacted",
+        "connection-lost",
+        "merged",
+        "other_type",
+        "payload",
+        "reference",
+        "relocate",
+        "rename",
+        "reorder",
+        "retype",
+        "server-killed",
+        "sublayers",
+        "undo",
+        "variant",
+        "variant_alone",
+    ]
 )
 """What the seeds must contain to be worth their time."""
 
