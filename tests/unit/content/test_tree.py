@@ -292,6 +292,7 @@ async def test_a_move_over_something_deletes_that(content: Content, uta: Caller)
 
 async def test_deleted_is_hidden_and_comes_back(content: Content, uta: Caller) -> None:
     made = await content.write(uta, "/a/b/f", b"1", message="first")
+    assert (await content.stat(uta, "/a/b/f")).id == made.id  # the way is remembered
     await content.delete(uta, "/a")
     for path in ("/a", "/a/b", "/a/b/f"):
         with pytest.raises(NotFound):
@@ -366,7 +367,11 @@ async def test_obliterate_is_for_ever_and_for_administrators(
     await content.undelete(uta, "/a")
     assert await paths(content, uta) == ["/a"]
     assert await counted_right(content, uta)
+    await content.write(uta, "/a/h", b"3")
+    await content.stat(uta, "/a/h")
     await content.obliterate(admin, "/a")
+    with pytest.raises(NotFound):
+        await content.stat(uta, "/a/h")
     with content.database.read() as db:
         for table in ("version", "property", "lock"):
             assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
