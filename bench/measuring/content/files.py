@@ -32,10 +32,14 @@ async def measure_small(places: Places, rounds: int) -> list[dict[str, Any]]:
                 prefix = "" if server is places.url else "n"
                 run = f"{at_once}-{number}"
                 found[f"{prefix}put"].append(
-                    await _many(places, server, key, "PUT", run, body, at_once)
+                    await _many(
+                        places, server, key, method="PUT", run=run, body=body, at_once=at_once
+                    )
                 )
                 found[f"{prefix}get"].append(
-                    await _many(places, server, key, "GET", run, body, at_once)
+                    await _many(
+                        places, server, key, method="GET", run=run, body=body, at_once=at_once
+                    )
                 )
         title = f"{at_once} in flight"
         rows.append(
@@ -97,7 +101,7 @@ def _headers(places: Places, server: str) -> dict[str, str]:
 
 
 async def _many(
-    places: Places, server: str, key: str, method: str, run: str, body: bytes, at_once: int
+    places: Places, server: str, key: str, *, method: str, run: str, body: bytes, at_once: int
 ) -> float:
     """Requests a second."""
     headers = _headers(places, server)

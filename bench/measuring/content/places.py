@@ -1,4 +1,4 @@
-"""Where files are put: our service as a process, nginx's WebDAV, and a plain folder, on one disk."""
+"""Where files are put: our service as a process, nginx's WebDAV, a plain folder: on one disk."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def _nginx(stack: AsyncExitStack, folder: Path) -> str:
     modules = "".join(path.read_text() for path in sorted(MODULES.glob("*dav*.conf")))
     text = NGINX.format(folder=folder, root=root, port=port, modules="user root;\n" + modules)
     (folder / "nginx.conf").write_text(text)
-    process = subprocess.Popen([program, "-c", folder / "nginx.conf"], stderr=subprocess.PIPE)  # noqa: ASYNC220
+    process = subprocess.Popen([program, "-c", folder / "nginx.conf"], stderr=subprocess.PIPE)
     stack.callback(process.wait)
     stack.callback(process.terminate)
     deadline = time.monotonic() + 10
