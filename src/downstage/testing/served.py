@@ -63,6 +63,7 @@ class ServedPlatform(PlatformProcess):
             secret.write_text(self._secret(name), encoding="ascii")
             url = self._serve(name, {**shared, "DOWNSTAGE_SERVICES__SECRET_FILE": str(secret)})
             shared.setdefault(_variable(name), url)
+            self.facts[name] = url
             self.facts["url"] = url  # the last one's: the gateway's
         token = self.data / "identity" / "run" / "operator.token"
         self.facts["token"] = token.read_text(encoding="ascii").strip()
