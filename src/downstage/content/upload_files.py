@@ -32,7 +32,7 @@ class _PartSink:
         self._sink = RangeSink(descriptor, 0)
         self.hash = blake3.blake3()
 
-    def write(self, data: bytearray, /) -> None:
+    def write(self, data: bytes | bytearray, /) -> None:
         self._sink.write(data)
         self.hash.update(data)
 
@@ -160,7 +160,7 @@ class RangeFile:
         if self._sink is not None:
             self.durable = self._sink.at
 
-    def write(self, data: bytearray, /) -> None:
+    def write(self, data: bytes | bytearray, /) -> None:
         """Take the next bytes; in a worker."""
         if self._sink is not None:
             self._sink.write(data)

@@ -49,37 +49,40 @@ class Cutter:
 
     def __init__(self, target: int) -> None:
         self._cdc = FastCDC(avg_size=target)
-        self._most = max(BUFFER, 16 * target)
-        self._buffer = bytearray()
+        # One buffer for all, filled and cut again and again: fresh memory costs more than cutting.
+        self._buffer = bytearray(max(BUFFER, 16 * target))
+        self._filled = 0
         self._at = 0
 
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Chunk]:
         """The chunks that *data* completes; use each before asking for the next."""
         view = memoryview(data)
-        for start in range(0, len(view), self._most):
-            self._buffer += view[start : start + self._most]
-            if len(self._buffer) >= self._most:
-                yield from self._cut(last=False)
+        while view:
+            part = view[: len(self._buffer) - self._filled]
+            self._buffer[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            view = view[len(part) :]
+            if self._filled == len(self._buffer):
+                yield from self._cut(self._buffer, last=False)
 
     def finish(self) -> Iterator[Chunk]:
         """The rest."""
-        yield from self._cut(last=True)
+        yield from self._cut(bytes(memoryview(self._buffer)[: self._filled]), last=True)
 
-    def _cut(self, *, last: bool) -> Iterator[Chunk]:
-        # The cutter takes bytes only; chunks are views of this copy, which nobody changes.
-        whole = bytes(self._buffer)
+    def _cut(self, whole: bytes | bytearray, *, last: bool) -> Iterator[Chunk]:
+        # The cutter takes no views; what it gives are ranges, and chunks are views of those.
         done = 0
         with memoryview(whole) as view:
             for found in self._cdc.cut_buf(whole):
                 end = found.offset + found.length
                 if end == len(whole) and not last:
                     break  # this cut may be none: the buffer ends here, the stream does not
-                data = view[found.offset : end]
-                yield Chunk(blake3.blake3(data).digest(), self._at + found.offset, data)
-                data.release()
+                with view[found.offset : end] as data:
+                    yield Chunk(blake3.blake3(data).digest(), self._at + found.offset, data)
                 done = end
-        self._at += done
-        self._buffer = bytearray(whole[done:])
+            self._at += done
+            self._filled = len(whole) - done
+            self._buffer[: self._filled] = view[done:]
 
 
 class Recent:

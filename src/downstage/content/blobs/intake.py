@@ -71,7 +71,7 @@ class Paced:
 class Target(Protocol):
     """Takes the bytes, in a worker's thread, one call at a time."""
 
-    def write(self, data: bytearray, /) -> None:
+    def write(self, data: bytes | bytearray, /) -> None:
         """Take the next bytes."""
         ...
 
@@ -128,6 +128,8 @@ class Intake:
         self._room = room
         self._keep_partial = keep_partial
         self._writing: asyncio.Future[None] | None = None
+        self._batch: list[bytes | bytearray] = []
+        self._gathered = 0
         self._written = 0
         self._is_broken = False
         self.size = 0
@@ -139,29 +141,23 @@ class Intake:
             TooLarge: more than allowed.
             OutOfSpace: the disk is full.
         """
-        batch = bytearray()
         try:
             self._count(first)
-            batch += first
             async for piece in rest:
                 self._count(piece)
-                batch += piece
-                if len(batch) >= BATCH or self._budget.spent:
-                    await self._hand_over(batch)
-                    batch = bytearray()
-            await self._hand_over(batch)
-            batch = bytearray()
+                if self._gathered >= BATCH or self._budget.spent:
+                    await self._hand_over()
+            await self._hand_over()
             await self._rest()
         except BaseException:
             if self._keep_partial:
                 with anyio.CancelScope(shield=True):
                     await self._leave()
                     if not self._is_broken:
-                        await self._hand_over(batch)
-                        batch = bytearray()
+                        await self._hand_over()
             raise
         finally:
-            self._budget.give(len(batch))
+            self._budget.give(self._gathered)
             await self._leave()
 
     def _count(self, piece: bytes | bytearray) -> None:
@@ -170,19 +166,24 @@ class Intake:
             raise TooLarge("The body is larger than allowed.", max_bytes=self._max_size)
         self.size = size
         self._budget.take(len(piece))
+        if piece:
+            self._batch.append(piece)
+            self._gathered += len(piece)
 
-    async def _hand_over(self, batch: bytearray) -> None:
+    async def _hand_over(self) -> None:
         await self._rest()
-        if batch:
-            self._written = len(batch)
+        if self._batch:
+            batch, self._batch = self._batch, []
+            self._written, self._gathered = self._gathered, 0
             self._writing = asyncio.get_running_loop().run_in_executor(
                 self._pool, self._write, batch
             )
 
-    def _write(self, batch: bytearray) -> None:
+    def _write(self, batch: list[bytes | bytearray]) -> None:
         try:
-            self._room(len(batch))
-            self._sink.write(batch)
+            data = batch[0] if len(batch) == 1 else b"".join(batch)
+            self._room(len(data))
+            self._sink.write(data)
         except BaseException:
             self._is_broken = True  # nothing may follow in its place
             raise

@@ -24,6 +24,10 @@ __all__ = ["RESERVE", "Layout", "disk_errors", "sync_folder", "write_all"]
 RESERVE = 32 * 1024 * 1024
 """Bytes that bodies leave free on the disk, so that the database can still commit."""
 
+AT_ONCE = 256 * 1024
+"""Bytes of one call: for larger ones the kernel looks for larger pages, which at times takes it
+longer than the copying (three times the processor time for 1 MiB, on Linux 6.18 with ext4)."""
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -52,7 +56,7 @@ def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     with memoryview(data) as view:
         done = 0
         while done < len(view):
-            done += os.write(descriptor, view[done:])
+            done += os.write(descriptor, view[done : done + AT_ONCE])
 
 
 class Layout:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import blake3
 
-from downstage.content.blobs.layout import Layout, disk_errors, write_all
+from downstage.content.blobs.layout import AT_ONCE, Layout, disk_errors, write_all
 from downstage.content.blobs.protocol import Extent
 from downstage.kernel.chaos import point
 
@@ -80,8 +80,9 @@ class RangeSink:
         with disk_errors(), memoryview(data) as view:
             done = 0
             while done < len(view):
-                done += os.pwrite(self._descriptor, view[done:], self.at + done)
-        self.at += len(data)
+                written = os.pwrite(self._descriptor, view[done : done + AT_ONCE], self.at)
+                done += written
+                self.at += written
 
 
 class FileSink:
