@@ -202,7 +202,10 @@ def _with_port(settings: Settings) -> Settings:
         return settings
     with open_port(platform.host, 0) as probe:
         free = probe.getsockname()[1]
-    return settings.model_copy(update={"platform": platform.model_copy(update={"port": free})})
+    changed: dict[str, object] = {"platform": platform.model_copy(update={"port": free})}
+    if settings.content.origin_port is None:  # who wants any port wants any for that, too
+        changed["content"] = settings.content.model_copy(update={"origin_port": 0})
+    return settings.model_copy(update=changed)
 
 
 def _open_public(settings: Settings) -> socket.socket:
