@@ -119,7 +119,7 @@ class Extension(IExt):
             sockets=context.urls.content_folder,
             errands=Errands(bare),
         )
-        context.public(PictureRoutes(thumbnails, callers).router())
+        context.public(PictureRoutes(thumbnails, content.live, callers).router())
 
     def _wire_nucleus(self, context: ServiceContext, content: Content, callers: Callers) -> None:
         """``omniverse://``, below ``/omni``."""

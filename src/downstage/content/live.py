@@ -138,6 +138,20 @@ class Live:
             finally:
                 room.leave(member)
 
+    async def present(self, caller: Caller, path: str) -> list[tuple[str, int]]:
+        """Who is in the live layer of a file: names, and since when in nanoseconds; once each.
+
+        Raises:
+            NotFound: there is no file, or none that may be read.
+        """
+        node = await self._tree.look(caller, lambda edit: edit.find(path, Access.READ).node.id)
+        room = self._rooms.get(node)
+        first = dict[str, int]()
+        for member in () if room is None else room.members.values():
+            name = member.caller.name
+            first[name] = min(member.since, first.get(name, member.since))
+        return sorted(first.items(), key=lambda item: item[1])
+
     def members(self, node: int) -> int:
         """How many are in the live layer of a node."""
         room = self._rooms.get(node)

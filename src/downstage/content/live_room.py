@@ -49,8 +49,11 @@ HOLD_S = 60.0
 class LiveMember:
     """One client in one layer: iterate to hear, as packed messages; the last one says why."""
 
-    def __init__(self, room: LiveRoom, caller: Caller, client: str, *, may_write: bool) -> None:
+    def __init__(
+        self, room: LiveRoom, caller: Caller, client: str, since: int, *, may_write: bool
+    ) -> None:
         self.caller = caller
+        self.since = since
         self.client = client
         self.may_write = may_write
         self._room = room
@@ -189,7 +192,7 @@ class LiveRoom:
             earlier.end(Conflict("The client came back by another connection."))
         if len(self.members) >= MAX_MEMBERS:
             raise TooMany("Too many are in this layer.", most=MAX_MEMBERS)
-        member = LiveMember(self, caller, join.client, may_write=may_write)
+        member = LiveMember(self, caller, join.client, self._now_ns(), may_write=may_write)
         self.members[join.client] = member
         people = self._people()
         member.hear(pack(self.sequencer.welcome(join, people, may_write=may_write)))

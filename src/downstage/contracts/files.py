@@ -33,6 +33,7 @@ GET         /v1/files-acl/explain        `path`, `principal` → `GrantList`
 GET PUT     /v1/files-usage              `path` → `UsageView` / `QuotaRequest` → `UsageView`
 POST        /v1/files-mounts             `MountRequest` → `FileEntry` 201; DELETE of the file itself
                                          takes it away
+GET         /v1/files-live               `path` → `PresenceList`: who edits it live
 GET         /v1/files-thumbnails         `path`, `checkpoint` → PNG, a small picture of a stage
 POST        /v1/files-links              `LinkRequest` → `FileLink`: a signed URL on the content
                                          origin, for browsers
@@ -83,6 +84,8 @@ __all__ = [
     "PathRequest",
     "PeopleView",
     "PersonView",
+    "PresenceList",
+    "PresenceView",
     "PropertyMap",
     "PropertyPatch",
     "QuotaRequest",
@@ -332,6 +335,19 @@ class FilesTicket(Answer):
     ticket: str
     protocol: str
     url: str
+
+
+class PresenceView(Answer):
+    """Somebody who has a file open live, since when (nanoseconds)."""
+
+    name: str
+    since: int
+
+
+class PresenceList(Answer):
+    """Whoever came first before all others."""
+
+    items: list[PresenceView]
 
 
 class PersonView(Answer):

@@ -1,4 +1,4 @@
-"""``/v1/files-thumbnails``: small pictures of stages."""
+"""What a page shows beside files: small pictures of stages, and who edits them live."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from fastapi import APIRouter, Header, Query, Response
 
 from downstage.content.dialects.routes import Path, Reader
 from downstage.content.directory import Callers
+from downstage.content.live import Live
 from downstage.content.thumbnails import Thumbnails
+from downstage.contracts.files import PresenceList, PresenceView
 from downstage.services.openapi import refusals
 from downstage.services.routers import ServiceAPIRouter
 
@@ -24,15 +26,17 @@ class Picture(Response):
 
 
 class PictureRoutes:
-    """The route.
+    """The routes.
 
     Args:
         thumbnails: draws.
+        live: who is in which layer.
         callers: makes callers of principals.
     """
 
-    def __init__(self, thumbnails: Thumbnails, callers: Callers) -> None:
+    def __init__(self, thumbnails: Thumbnails, live: Live, callers: Callers) -> None:
         self._thumbnails = thumbnails
+        self._live = live
         self._callers = callers
 
     def router(self) -> APIRouter:
@@ -43,7 +47,13 @@ class PictureRoutes:
             response_class=Picture,
             responses=refusals(400, 404, 429, 501, 503),
         )(self.get)
+        router.get("/v1/files-live", responses=refusals(400, 404))(self.present)
         return router
+
+    async def present(self, who: Reader, path: Path) -> PresenceList:
+        """Who has a file open live, whoever came first before all others."""
+        found = await self._live.present(await self._callers.of(who), path)
+        return PresenceList(items=[PresenceView(name=name, since=since) for name, since in found])
 
     async def get(
         self,
