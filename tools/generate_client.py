@@ -114,7 +114,12 @@ def empty(kind: str) -> str:
 
 
 def written(module: str) -> str:
-    """The module of flavours of one module of operations."""
+    """The module of flavours of one module of operations, formatted."""
+    return formatted(drafted(module))
+
+
+def drafted(module: str) -> str:
+    """The same before it is formatted."""
     tree = ast.parse((CLIENT / "operations" / f"{module}.py").read_text(encoding="utf-8"))
     operations = [
         Operation(node)
@@ -144,7 +149,7 @@ def written(module: str) -> str:
         types=", ".join(kinds),
         names="\n".join(f'    "{name}",' for name in names),
     )
-    return formatted(f"{head}\n\n{body}")
+    return f"{head}\n\n{body}"
 
 
 TYPES = (
