@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
@@ -23,6 +24,7 @@ __all__ = ["CutShort", "Idle", "body_of", "send_file", "send_pieces", "send_read
 
 PIECE = 256 * 1024
 """Bytes handed to the server at once."""
+NEVER = math.inf
 AT_ONCE = os.RWF_NOWAIT
 """Read only what needs no disk: then the loop is held for microseconds."""
 
@@ -34,28 +36,34 @@ class CutShort(InvalidInput):
 
 
 class Idle:
-    """A deadline for standing still: each `touch` begins it anew, at the cost of one assignment.
+    """A deadline for waiting on the other side: `waits` begins it anew, `moved` ends the waiting.
+
+    Both cost one assignment. What we ourselves take long for (a disk, a commit) is not counted.
 
     Args:
-        seconds: without a touch; then what runs inside is cancelled.
+        seconds: of waiting; then what runs inside is cancelled.
 
     Raises:
         DeadlineExceeded: at exit, when that happened.
     """
 
-    __slots__ = ("_expired", "_handle", "_loop", "_seconds", "_task", "_touched")
+    __slots__ = ("_expired", "_handle", "_loop", "_seconds", "_since", "_task")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
-        self._touched = self._loop.time()
+        self._since = NEVER
         self._task: asyncio.Task[object] | None = None
         self._handle: asyncio.TimerHandle | None = None
         self._expired = False
 
-    def touch(self) -> None:
-        """Something moved."""
-        self._touched = self._loop.time()
+    def waits(self) -> None:
+        """From now on the other side must move."""
+        self._since = self._loop.time()
+
+    def moved(self) -> None:
+        """It did."""
+        self._since = NEVER
 
     def __enter__(self) -> Self:
         self._task = asyncio.current_task()
@@ -77,7 +85,7 @@ class Idle:
             raise DeadlineExceeded(f"Nothing moved for {self._seconds:g} s.") from error
 
     def _check(self) -> None:
-        left = self._touched + self._seconds - self._loop.time()
+        left = min(self._since + self._seconds - self._loop.time(), self._seconds)
         if left > 0:
             self._handle = self._loop.call_later(left, self._check)
         elif self._task is not None:
@@ -93,10 +101,11 @@ async def body_of(receive: Receive, idle: Idle) -> AsyncGenerator[bytes]:
     """
     more = True
     while more:
+        idle.waits()
         message = await receive()
+        idle.moved()
         if message["type"] != "http.request":
             raise CutShort("The body ended early.")
-        idle.touch()
         piece: bytes = message.get("body", b"")
         more = message.get("more_body", False)
         if piece:
@@ -106,8 +115,10 @@ async def body_of(receive: Receive, idle: Idle) -> AsyncGenerator[bytes]:
 async def send_reading(send: Send, reading: Reading, start: int, stop: int, idle: Idle) -> None:
     """Send bytes *start* to *stop* of *reading*, and end the answer."""
     if reading.data is not None:
+        idle.waits()
         body = reading.data[start:stop]
         await send({"type": "http.response.body", "body": body, "more_body": False})
+        idle.moved()
     elif reading.file is not None:
         await send_file(send, reading.file, start, stop, idle)
     else:
@@ -117,8 +128,9 @@ async def send_reading(send: Send, reading: Reading, start: int, stop: int, idle
 async def send_pieces(send: Send, pieces: AsyncIterator[bytes], idle: Idle) -> None:
     """Send *pieces*, and end the answer."""
     async for piece in pieces:
+        idle.waits()
         await send({"type": "http.response.body", "body": piece, "more_body": True})
-        idle.touch()
+        idle.moved()
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -137,8 +149,9 @@ async def send_file(send: Send, path: Path, start: int, stop: int, idle: Idle) -
         while at < stop:
             piece = await _piece(descriptor, at, min(PIECE, stop - at))
             at += len(piece)
+            idle.waits()
             await send({"type": "http.response.body", "body": piece, "more_body": at < stop})
-            idle.touch()
+            idle.moved()
         if start >= stop:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
     finally:
