@@ -1,7 +1,11 @@
 """Small pictures of USD stages, drawn by the viewer's own code inside the walls of an application.
 
 The service itself reads no USD: it starts the program that does, gives it a token bound to the
-stage's folder, and keeps what it drew by the hash of the stage.
+stage's folder, and keeps what it drew.
+
+A picture shows what the stage refers to, too, as far as whoever had it drawn may read that. So it
+is kept by the stage's place and content, and shown to those alone who may read all of its folder;
+everybody else has pictures of their own.
 """
 
 from __future__ import annotations
@@ -19,9 +23,12 @@ from urllib.parse import quote, urlsplit
 
 import anyio
 import anyio.to_thread
+import blake3
 
-from downstage.content.model import Caller, Entry
+from downstage.content.edit import Edit
+from downstage.content.model import Access, Caller, Entry
 from downstage.content.service import Content
+from downstage.content.tree import Inside
 from downstage.contracts.identity import FileBound, InstanceTokenRequest
 from downstage.kernel.errors import (
     DeadlineExceeded,
@@ -46,6 +53,10 @@ DEADLINE_S = 45.0
 PASS_S = 120
 WAITING = 64
 """Pictures asked for at once; more are told to come back."""
+MOST_OF_ONE = 16
+"""The same of one person: a stage may take the whole deadline."""
+WAIT_S = 180.0
+"""How long one waits for its turn."""
 FAILURES = 1024
 RETRY_S = 600.0
 """A stage that could not be drawn is not tried again before this."""
@@ -67,6 +78,7 @@ PassOffice = Callable[[str, Caller, str], Awaitable[Pass]]
 
 @dataclass(slots=True)
 class _Drawing:
+    who: tuple[str, str]
     done: anyio.Event = field(default_factory=anyio.Event)
     error: NotFound | None = None
 
@@ -108,8 +120,8 @@ class Thumbnails:
         self._drawings: dict[str, _Drawing] = {}
         self._failed: OrderedDict[str, tuple[float, str]] = OrderedDict()
 
-    async def get(self, caller: Caller, path: str, checkpoint: int = 0) -> tuple[Entry, bytes]:
-        """The picture of a stage, PNG, and the stage's entry.
+    async def get(self, caller: Caller, path: str, checkpoint: int = 0) -> tuple[str, bytes]:
+        """The picture of a stage, PNG, and a tag that changes with it.
 
         Raises:
             NotFound: no such stage, or it cannot be drawn; `detail` says why.
@@ -120,47 +132,68 @@ class Thumbnails:
         entry = await self._content.stat(caller, path, checkpoint=checkpoint)
         if entry.kind != "file" or not is_stage(path):
             raise NotSupported("Only USD stages have pictures.")
-        kept = await anyio.to_thread.run_sync(_read, self._file(entry.hash))
+        key = await self._key(caller, entry)
+        kept = await anyio.to_thread.run_sync(_read, self._file(key))
         if kept is not None:
-            return entry, kept
+            return key, kept
         if not can_draw():
             raise NotSupported("This machine draws no stages: pip install 'downstage[demo]'.")
-        await self._draw_once(caller, entry)
-        kept = await anyio.to_thread.run_sync(_read, self._file(entry.hash))
+        await self._draw_once(caller, entry, key)
+        kept = await anyio.to_thread.run_sync(_read, self._file(key))
         if kept is None:
             raise NotFound("There is no picture of this stage.")
-        return entry, kept
+        return key, kept
 
-    async def _draw_once(self, caller: Caller, entry: Entry) -> None:
+    async def _key(self, caller: Caller, entry: Entry) -> str:
+        """What a picture is kept by: see the module."""
+        folder = _folder_of(entry)
+        sees_all = await self._content.look(caller, lambda edit: _sees_all(edit, folder))
+        who = "" if sees_all else caller.subject
+        text = "\0".join((caller.tenant, who, str(entry.id), entry.path, entry.etag))
+        return blake3.blake3(text.encode()).hexdigest()
+
+    async def _draw_once(self, caller: Caller, entry: Entry, key: str) -> None:
         """Draw it, or wait for whoever draws it already."""
-        self._refuse_failed(entry)
-        drawing = self._drawings.get(entry.hash)
+        self._refuse_failed(key)
+        drawing = self._drawings.get(key)
         if drawing is not None:
             await drawing.done.wait()
             if drawing.error is not None:
                 raise drawing.error
             return
-        if len(self._drawings) >= WAITING:
+        who = (caller.tenant, caller.subject)
+        theirs = sum(one.who == who for one in self._drawings.values())
+        if len(self._drawings) >= WAITING or theirs >= MOST_OF_ONE:
             raise TooMany("Many pictures are being drawn. Ask again in a moment.")
-        drawing = self._drawings[entry.hash] = _Drawing()
+        drawing = self._drawings[key] = _Drawing(who)
         try:
-            async with self._one:
-                await self._draw(caller, entry)
+            await self._draw_in_turn(caller, entry, key)
         except (ErrandFailed, DeadlineExceeded) as error:
             drawing.error = NotFound(f"This stage cannot be drawn: {error.detail}")
-            self._note_failure(entry, error.detail)
+            self._note_failure(key, error.detail)
             raise drawing.error from error
         finally:
-            del self._drawings[entry.hash]
+            del self._drawings[key]
             drawing.done.set()
 
-    async def _draw(self, caller: Caller, entry: Entry) -> None:
+    async def _draw_in_turn(self, caller: Caller, entry: Entry, key: str) -> None:
+        try:
+            with anyio.fail_after(WAIT_S):
+                await self._one.acquire()
+        except TimeoutError as error:
+            raise TooMany("Many pictures are being drawn. Ask again in a moment.") from error
+        try:
+            await self._draw(caller, entry, key)
+        finally:
+            self._one.release()
+
+    async def _draw(self, caller: Caller, entry: Entry, key: str) -> None:
         if entry.size > LARGEST_STAGE:
             raise ErrandFailed("it is too large")
         query = f"?&{entry.checkpoint}" if entry.checkpoint else ""
         address = f"omniverse://{self._host}{quote(entry.path)}{query}"
         name = new_id("i")
-        given = await self._office(name, caller, entry.path.rpartition("/")[0] or "/")
+        given = await self._office(name, caller, _folder_of(entry))
         try:
             picture = await self._errands.run(
                 Errand(
@@ -179,19 +212,19 @@ class Thumbnails:
                 await given.end()
         if not picture.startswith(b"\x89PNG\r\n\x1a\n"):
             raise ErrandFailed("the result is no picture")
-        await anyio.to_thread.run_sync(_keep, self._file(entry.hash), picture)
+        await anyio.to_thread.run_sync(_keep, self._file(key), picture)
         log.info("thumbnail.drawn", size=entry.size)
 
-    def _file(self, digest: str) -> Path:
-        return self._folder / digest[:2] / f"{digest}.png"
+    def _file(self, key: str) -> Path:
+        return self._folder / key[:2] / f"{key}.png"
 
-    def _refuse_failed(self, entry: Entry) -> None:
-        at, detail = self._failed.get(entry.hash, (0.0, ""))
+    def _refuse_failed(self, key: str) -> None:
+        at, detail = self._failed.get(key, (0.0, ""))
         if detail and time.monotonic() - at < RETRY_S:
             raise NotFound(f"This stage cannot be drawn: {detail}")
 
-    def _note_failure(self, entry: Entry, detail: str) -> None:
-        self._failed[entry.hash] = (time.monotonic(), detail)
+    def _note_failure(self, key: str, detail: str) -> None:
+        self._failed[key] = (time.monotonic(), detail)
         while len(self._failed) > FAILURES:
             self._failed.popitem(last=False)
 
@@ -220,6 +253,21 @@ def identity_office(identity: AsyncClient) -> PassOffice:
         return Pass(str(answer["token"]), end)
 
     return give
+
+
+def _folder_of(entry: Entry) -> str:
+    return entry.path.rpartition("/")[0] or "/"
+
+
+def _sees_all(edit: Edit, folder: str) -> bool:
+    """Whether the caller may read *folder* and everything in it."""
+    try:
+        trail = edit.find(folder, Access.READ)
+    except NotFound:
+        return False
+    except Inside:  # what lies in a mount has no rights of its own
+        return True
+    return not edit.restricted_below(trail, Access.READ)
 
 
 def can_draw() -> bool:

@@ -64,9 +64,9 @@ class PictureRoutes:
     ) -> Response:
         """A picture of a USD stage, 480 × 270, as it looks when it is opened."""
         caller = await self._callers.of(who)
-        entry, picture = await self._thumbnails.get(caller, path, checkpoint)
+        tag, picture = await self._thumbnails.get(caller, path, checkpoint)
         headers = {
-            "etag": f'"{entry.hash}"',
+            "etag": f'"{tag}"',
             "cache-control": "private, no-cache",
             "x-content-type-options": "nosniff",
         }
