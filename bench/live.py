@@ -30,6 +30,8 @@ SAMPLES = 480
 FIELDS = 10_000
 BLOCK = 100
 SUSTAINED_S = 5.0
+QUIET_S = 2.0
+"""Nothing came for so long: it was all."""
 BOX = "/World/box"
 
 
@@ -38,100 +40,121 @@ def now() -> float:
     return time.monotonic_ns() / 1e9
 
 
-def editor(url: str) -> None:
+class Editor:
     """A: what is asked for on standard input, one word a line."""
-    from downstage.client import usd
-    from downstage.client.live.pxr import Sdf
 
-    with usd.open_live(url) as live:
-        layer = live.layer
-        box = Sdf.CreatePrimInLayer(layer, BOX)
-        attribute = Sdf.AttributeSpec(box, "x", Sdf.ValueTypeNames.Double)
-        fields = list[Any]()
-        for word in map(str.strip, sys.stdin):
-            if word == "transform":
-                due = now()
-                for _ in range(SAMPLES):
-                    due += 1 / RATE
-                    while now() < due:
-                        live.wait(max(0.0, due - now()))
-                        live.process()
-                    attribute.default = now()
-                    live.process()
-                say(done=SAMPLES)
-            elif word == "prepare":
-                with Sdf.ChangeBlock():
-                    for n in range(FIELDS // 10):
-                        prim = Sdf.CreatePrimInLayer(layer, f"/Many/p{n}")
-                        for k in range(10):
-                            fields.append(
-                                Sdf.AttributeSpec(prim, f"f{k}", Sdf.ValueTypeNames.Double)
-                            )
-                live.settle()
-                say(done=len(fields))
-            elif word == "block":
-                begun = now()
-                with Sdf.ChangeBlock():
-                    for field in fields:
-                        field.default = begun
-                authored = now()
-                live.process()
-                say(begun=begun, set_ms=(authored - begun) * 1e3, send_ms=(now() - authored) * 1e3)
-                live.settle()
-            elif word == "sustained":
-                begun, count = now(), 0
-                while now() - begun < SUSTAINED_S:
-                    with Sdf.ChangeBlock():
-                        for field in fields[:BLOCK]:
-                            field.default = float(count)
-                            count += 1
-                    live.process()
-                live.settle()
-                say(rate=count / (now() - begun))
-            elif word == "text":
-                live.settle()
-                say(text=layer.ExportToString(), seq=live.live.session.seq)
-            else:
-                return
+    def __init__(self, live: Any) -> None:
+        from downstage.client.live.pxr import Sdf
+
+        self.live, self.layer, self.sdf = live, live.layer, Sdf
+        self.fields = list[Any]()
+
+    def transform(self) -> None:
+        """Set one value at a rate; the value is the time."""
+        box = self.sdf.CreatePrimInLayer(self.layer, BOX)
+        attribute = self.sdf.AttributeSpec(box, "x", self.sdf.ValueTypeNames.Double)
+        due = now()
+        for _ in range(SAMPLES):
+            due += 1 / RATE
+            while (left := due - now()) > 0:
+                self.live.wait(left)
+                self.live.process()
+            attribute.default = now()
+            self.live.process()
+        say(done=SAMPLES)
+
+    def prepare(self) -> None:
+        """Make what the next ones set."""
+        with self.sdf.ChangeBlock():
+            for n in range(FIELDS // 10):
+                prim = self.sdf.CreatePrimInLayer(self.layer, f"/Many/p{n}")
+                for k in range(10):
+                    kind = self.sdf.ValueTypeNames.Double
+                    self.fields.append(self.sdf.AttributeSpec(prim, f"f{k}", kind))
+        self.live.settle()
+        say(done=len(self.fields))
+
+    def block(self) -> None:
+        """Set all of it in one block."""
+        begun = now()
+        with self.sdf.ChangeBlock():
+            for field in self.fields:
+                field.default = begun
+        authored = now()
+        self.live.process()
+        say(begun=begun, set_ms=(authored - begun) * 1e3, send_ms=(now() - authored) * 1e3)
+        self.live.settle()
+
+    def sustained(self) -> None:
+        """Block after block."""
+        begun, count = now(), 0
+        while now() - begun < SUSTAINED_S:
+            with self.sdf.ChangeBlock():
+                for field in self.fields[:BLOCK]:
+                    field.default = float(count)
+                    count += 1
+            self.live.process()
+        self.live.settle()
+        say(rate=count / (now() - begun))
+
+    def text(self) -> None:
+        """The layer."""
+        self.live.settle()
+        say(text=self.layer.ExportToString(), seq=self.live.live.session.seq)
 
 
-def follower(url: str) -> None:
-    """B: tells when each value arrived."""
-    from downstage.client import usd
+class Follower:
+    """B and C: tell when values arrived."""
 
-    with usd.open_live(url) as live:
-        layer, word = live.layer, sys.stdin.readline().strip()
-        while word:
-            if word == "transform":
-                late, last = list[float](), 0.0
-                while len(late) < SAMPLES * 0.98:
-                    live.wait(1.0)
-                    live.process()
-                    found = layer.GetAttributeAtPath(f"{BOX}.x")
-                    value = found.default if found else None
-                    if value and value != last:
-                        late.append((now() - value) * 1e3)
-                        last = value
-                say(late=late)
-            elif word == "block":
-                path, value = f"/Many/p{FIELDS // 10 - 1}.f9", None
-                while value is None:
-                    live.wait(1.0)
-                    begun = now()
-                    live.process()
-                    found = layer.GetAttributeAtPath(path)
-                    value = found.default if found else None
-                say(applied=now(), apply_ms=(now() - begun) * 1e3)
-            elif word == "follow":
-                say(ready=True)
-            elif word == "text":
+    def __init__(self, live: Any) -> None:
+        self.live, self.layer = live, live.layer
+
+    def value(self, path: str) -> float | None:
+        """Of an attribute, if it has come."""
+        found = self.layer.GetAttributeAtPath(path)
+        return found.default if found else None
+
+    def transform(self) -> None:
+        """How late each value was; those that came together count once, by the last."""
+        late, last, quiet = list[float](), 0.0, now()
+        while not late or now() - quiet < QUIET_S:
+            self.live.wait(0.2)
+            self.live.process()
+            value = self.value(f"{BOX}.x")
+            if value and value != last:
+                late.append((now() - value) * 1e3)
+                last, quiet = value, now()
+        say(late=late)
+
+    def block(self) -> None:
+        """When the last of the block was there."""
+        value, begun = None, now()
+        while value is None:
+            self.live.wait(1.0)
+            begun = now()
+            self.live.process()
+            value = self.value(f"/Many/p{FIELDS // 10 - 1}.f9")
+        say(applied=now(), apply_ms=(now() - begun) * 1e3)
+
+    def text(self) -> None:
+        """The layer, once nothing more comes."""
+        quiet = now()
+        while now() - quiet < QUIET_S:
+            self.live.wait(0.1)
+            if self.live.process():
                 quiet = now()
-                while now() - quiet < 1.5:
-                    live.wait(0.1)
-                    if live.process():
-                        quiet = now()
-                say(text=layer.ExportToString(), seq=live.live.session.seq)
-            word = sys.stdin.readline().strip()
+        say(text=self.layer.ExportToString(), seq=self.live.live.session.seq)
+
+
+def play(role: str, url: str) -> None:
+    """Do what standard input says."""
+    from downstage.client import usd
+
+    with usd.open_live(url) as live:
+        part = Editor(live) if role == "editor" else Follower(live)
+        say(ready=True)
+        while word := sys.stdin.readline().strip():
+            getattr(part, word)()
 
 
 def say(**facts: object) -> None:
@@ -187,7 +210,7 @@ def measure(server: PlatformProcess, folder: Path) -> None:
     url = f"omniverse://{authority}/bench.usda"
     a, b = (Program(role, url, environment) for role in ("editor", "follower"))
     table = Table("what", "figure", title="Live layers, three processes, one server, loopback")
-    b.ask("follow")
+    a.answer()
     b.answer()
     b.ask("transform")
     a.ask("transform")
@@ -219,6 +242,7 @@ def measure(server: PlatformProcess, folder: Path) -> None:
     b.ask("text")
     a.ask("text")
     c = Program("follower", url, environment)
+    c.answer()
     c.ask("text")
     texts = [program.answer() for program in (a, b, c)]
     equal = len({item["text"] for item in texts}) == 1
@@ -236,7 +260,7 @@ def main() -> None:
     parser.add_argument("--url")
     asked = parser.parse_args()
     if asked.role:
-        {"editor": editor, "follower": follower}[asked.role](asked.url)
+        play(asked.role, asked.url)
         return
     with tempfile.TemporaryDirectory(prefix="ds-", dir="/tmp") as name:
         server = PlatformProcess(Path(name) / "platform")

@@ -28,9 +28,9 @@ from downstage.client.live.layers import key, registry
 from downstage.client.places import Place
 from downstage.client.stages.fetching import Fetched, Fetcher, Problem
 from downstage.client.stages.places import Mirror
-from downstage.kernel.errors import NotSupported, SetupError
+from downstage.kernel.errors import NotSupported, PlatformError, SetupError
 
-__all__ = ["Fetched", "Problem", "localize", "open", "open_live"]
+__all__ = ["Fetched", "PlatformError", "Problem", "localize", "open", "open_live"]
 
 FOLDER = "stages"
 

@@ -87,7 +87,7 @@ async def test_it_follows_the_display(desk, cube: Path) -> None:
     ("argument", "words"),
     [
         ("/no/such/stage.usda", "no such file"),
-        ("omniverse://content/stage.usd", "content server"),
+        ("omniverse://127.0.0.1:9/stage.usd", "cannot be had"),
         ("broken", "cannot be opened"),
     ],
 )

@@ -32,10 +32,16 @@ def test_web_addresses_keep_their_name() -> None:
     assert (source.name, source.path) == ("My stage.usdz", None)
 
 
+def test_stages_on_content_servers_are_followed() -> None:
+    source = parse_source("omniverse://content.invalid/a/My%20stage.usd")
+    assert (source.name, source.path, source.is_live) == ("My stage.usd", None, True)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("omniverse://host/a.usd", "content server"),
+        ("omniverse:///a.usd", "not known"),
+        ("omniverse://host/a.exe", "not a USD stage"),
         ("ftp://host/a.usd", "not known"),
         ("https:///a.usd", "not known"),
         ("/no/such/file.usda", "no such file"),

@@ -10,16 +10,19 @@ from pathlib import Path
 
 import pygame
 
+from downstage.apps.usd_viewer.following import Arrival, Followed, Follower
 from downstage.apps.usd_viewer.problem import StageProblem
 from downstage.apps.usd_viewer.scene.reader import Scene, open_scene
-from downstage.apps.usd_viewer.source import fetch_stage, parse_source
+from downstage.apps.usd_viewer.source import StageSource, fetch_stage, parse_source
 
-__all__ = ["LOADED", "LOADING", "Loaded", "load_in_background"]
+__all__ = ["ARRIVED", "LOADED", "LOADING", "Loaded", "load_in_background"]
 
 LOADED = pygame.event.custom_type()
 """Posted once, with ``result``: a `Loaded`."""
 LOADING = pygame.event.custom_type()
 """Posted now and then, with ``count``: bytes that have been downloaded."""
+ARRIVED = pygame.event.custom_type()
+"""Posted when somebody edited a live stage."""
 _TELL_EVERY = 4 * 1024 * 1024
 
 
@@ -29,6 +32,8 @@ class Loaded:
 
     scene: Scene | None = None
     problem: StageProblem | None = None
+    follower: Follower | None = None
+    """Of a stage that others may edit."""
 
 
 def load_in_background(stage: str) -> None:
@@ -38,7 +43,8 @@ def load_in_background(stage: str) -> None:
 
 def _run(stage: str) -> None:
     try:
-        result = Loaded(scene=_load(stage))
+        source = parse_source(stage)
+        result = _load_live(source) if source.is_live else Loaded(scene=_load(source))
     except StageProblem as problem:
         result = Loaded(problem=problem)
     except Exception as error:  # noqa: BLE001 the edge: whatever a file does, it is told on the picture
@@ -48,8 +54,27 @@ def _run(stage: str) -> None:
     pygame.event.post(pygame.event.Event(LOADED, result=result))
 
 
-def _load(stage: str) -> Scene:
-    source = parse_source(stage)
+def _wake() -> None:
+    pygame.event.post(pygame.event.Event(ARRIVED))
+
+
+def _load_live(source: StageSource) -> Loaded:
+    from downstage.client import usd
+
+    arrival = Arrival(_wake)
+    try:
+        live: Followed = usd.open_live(source.url, on_arrival=arrival)
+    except usd.PlatformError as error:
+        raise StageProblem(
+            "This stage cannot be had",
+            error.detail[:300],
+            "Check the address, and that you may read it.",
+        ) from error
+    scene = Scene(live.stage, source.name)
+    return Loaded(scene, follower=Follower(live, scene, arrival))
+
+
+def _load(source: StageSource) -> Scene:
     folder = Path(tempfile.mkdtemp(prefix="downstage-stage-"))
     told = 0
 

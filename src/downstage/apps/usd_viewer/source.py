@@ -31,6 +31,8 @@ class StageSource:
     name: str
     path: Path | None = None
     url: str = ""
+    is_live: bool = False
+    """On a content server, where others may edit it at the same time."""
 
 
 def parse_source(text: str) -> StageSource:
@@ -51,12 +53,10 @@ def parse_source(text: str) -> StageSource:
             name = PurePosixPath(unquote(parts.path)).name or parts.hostname
             _check_suffix(name)
             return StageSource(name[:120], url=text)
-        case "omniverse":
-            raise StageProblem(
-                "This stage lives on a content server",
-                "omniverse:// addresses are not served here yet.",
-                "Give an https:// address or a path on this machine.",
-            )
+        case "omniverse" | "omni" if parts.hostname:
+            name = PurePosixPath(unquote(parts.path)).name or parts.hostname
+            _check_suffix(name)
+            return StageSource(name[:120], url=text, is_live=True)
         case scheme:
             raise StageProblem(
                 "This kind of address is not known",

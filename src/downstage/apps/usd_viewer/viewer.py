@@ -9,8 +9,9 @@ from dataclasses import replace
 import pygame
 
 from downstage.apps.screen import Screen, wait_for_events
+from downstage.apps.usd_viewer.following import Follower
 from downstage.apps.usd_viewer.hud import Hud, Status
-from downstage.apps.usd_viewer.loading import LOADED, LOADING, Loaded
+from downstage.apps.usd_viewer.loading import ARRIVED, LOADED, LOADING, Loaded
 from downstage.apps.usd_viewer.navigation import Drag, Grip
 from downstage.apps.usd_viewer.orbit import Orbit
 from downstage.apps.usd_viewer.picture import Painter
@@ -36,6 +37,7 @@ class Viewer:
         self._painter: Painter | None = None
         self._scene: Scene | None = None
         self._problem: StageProblem | None = None
+        self._follower: Follower | None = None
         self._playback = Playback(0, 0, 24)
         self._orbit = self._home = Orbit((0, 0, 0), 1, 0, 0, (0, 1, 0))
         self._selected: int | None = None
@@ -57,6 +59,8 @@ class Viewer:
                 self._draw()
                 due = max(due + self._interval, now)
             if not self._take_events(due):
+                if self._follower is not None:
+                    self._follower.close()
                 return
 
     def _take_events(self, due: float) -> bool:
@@ -144,6 +148,8 @@ class Viewer:
             self._take_stage(event.result)
         elif event.type == LOADING:
             self._note(f"{event.count >> 20} MiB")
+        elif event.type == ARRIVED:
+            self._follow()
         elif self._screen.handle(event):
             self._dirty = True
         elif self._scene is not None:
@@ -258,9 +264,23 @@ class Viewer:
         path = "" if part is None else self._scene.parts[part].path
         self._status = replace(self._status, selected=path)
 
+    def _follow(self) -> None:
+        """Somebody edited the stage: show it, from where it was looked at."""
+        if self._follower is None or self._painter is None:
+            return
+        update = self._follower.process(self._playback.code)
+        if update.scene is not None:
+            self._scene = update.scene
+            self._painter.renderer.show(update.scene)
+            self._select(None)
+        for change in update.changes:
+            self._painter.renderer.apply(change)
+        self._dirty = True
+
     def _take_stage(self, result: Loaded) -> None:
         self._dirty = True
         self._problem = result.problem
+        self._follower = result.follower
         scene = result.scene
         told = result.problem.title if result.problem else scene.info.name if scene else ""
         pygame.display.set_caption(f"{told} - Downstage USD viewer")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,15 @@ class Scene:
                 continue
             shape = part.shape_at(code) if part.shape_at else None
             yield Change(index, matrix=matrix, geometry=shape)
+
+    def moved(self, paths: Collection[str], code: float) -> Iterator[Change]:
+        """The places of what lies at or below *paths*, after its transforms were edited."""
+        self._cache.Clear()
+        self._cache.SetTime(code if self.info.is_animated else self._first)
+        for index, part in enumerate(self.parts):
+            if any(part.path == path or part.path.startswith(f"{path}/") for path in paths):
+                part.matrix = self._matrix(self._stage.GetPrimAtPath(part.path))
+                yield Change(index, matrix=part.matrix)
 
     def shot(self, number: int, code: float) -> Shot:
         """Camera *number* at time *code*."""
