@@ -38,6 +38,7 @@ _REFERENCE = re.compile(
 _PORT = re.compile(r":([0-9]*)$")
 _DRIVE = re.compile(r"[A-Za-z]:(?:/(?!/)|\\|$)")  # not ``x://host``
 _ESCAPE = re.compile(r"(%[0-9A-Fa-f]{2})")
+_PLAIN = re.compile(r"[A-Za-z0-9._~-]*")
 _LOWER = str.maketrans({chr(code): chr(code + 32) for code in range(65, 91)})
 
 
@@ -126,6 +127,8 @@ def _to_bytes(text: str) -> bytes:
 
 def encode(text: str, safe: str) -> str:
     """*text* with everything escaped but unreserved characters and those of *safe*."""
+    if _PLAIN.fullmatch(text):
+        return text
     return quote_from_bytes(_to_bytes(text), safe=safe)
 
 

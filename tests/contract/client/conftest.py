@@ -35,7 +35,7 @@ class Served:
 @pytest.fixture(scope="session")
 def served() -> Iterator[Served]:
     ready, found = threading.Event(), list[Any]()
-    folder = tempfile.TemporaryDirectory(prefix="ds-", dir="/tmp")
+    folder = tempfile.TemporaryDirectory(prefix="client-", dir="/tmp")
 
     async def serve() -> None:
         overrides = {"content.lock_grace": "PT2S", "content.lock_lease": "PT6S"}

@@ -104,6 +104,23 @@ def test_watching_what_is_not_there_yet(place: Kind) -> None:
             heard.calls.clear()
 
 
+def test_watching_goes_on_after_a_broken_connection(place: Kind, bob: Client) -> None:
+    """What happened while there was none is told too."""
+    first, heard = Heard(), Heard()
+    with client.list_subscribe_with_callback(place.folder, first, heard):
+        first.wait(lambda v: True)
+
+        async def cut(the_client: Client) -> None:
+            provider: Any = await the_client.provider(the_client.place(place.folder))
+            await (await provider.connection()).close()
+
+        default_client().run(cut)
+        bob.run(writing.write_file, place.at("meanwhile"), b"1")
+        heard.event(ListEvent.CREATED, "meanwhile")
+        bob.run(writing.write_file, place.at("later"), b"1")
+        heard.event(ListEvent.CREATED, "later")
+
+
 def test_watching_what_may_no_longer_be_seen(place: Kind, bob: Client) -> None:
     del bob
     assert client.create_folder(place.at("d")) is Result.OK

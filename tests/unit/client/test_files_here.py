@@ -13,6 +13,8 @@ import pytest
 from downstage import client
 from downstage.client import ListEvent, Result
 from downstage.client.client import default_client
+from downstage.client.providers import disk
+from downstage.kernel import errors
 
 pytestmark = pytest.mark.unit
 
@@ -100,6 +102,21 @@ def test_a_write_is_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.iterdir()] == ["x"]
     assert client.write_file(str(path), b"new") is Result.OK
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_target_that_comes_meanwhile_is_not_written_over(tmp_path: Path) -> None:
+    """The race: it was not there when somebody looked, and is when the copy is put in place."""
+    path = tmp_path / "x"
+
+    def write() -> None:
+        with disk.os_errors(), disk.replaced(str(path), overwrite=False) as handle:
+            os.write(handle, b"ours")
+            path.write_bytes(b"theirs")
+
+    with pytest.raises(errors.AlreadyExists):
+        write()
+    assert path.read_bytes() == b"theirs"
+    assert [found.name for found in tmp_path.iterdir()] == ["x"]
 
 
 def test_the_root_stays() -> None:

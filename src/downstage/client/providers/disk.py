@@ -8,12 +8,14 @@ import shutil
 import stat as modes
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
 
 from downstage.client.places import Place
 from downstage.client.providers.provider import Copying, Progress
 from downstage.client.types import AccessFlags, Content, ItemFlags, ListEntry
+from downstage.client.url_parts import SAFE_SEGMENT, encode
 from downstage.kernel import errors
 
 __all__ = [
@@ -30,6 +32,9 @@ __all__ = [
     "replaced",
 ]
 
+FILE = ItemFlags.READABLE_FILE | ItemFlags.WRITEABLE_FILE | ItemFlags.DOES_NOT_HAVE_CHILDREN
+FOLDER = ItemFlags.CAN_HAVE_CHILDREN
+OTHER = ItemFlags(0)
 PIECE = 4 * 1024 * 1024
 PART = ".downstage-part"
 _ERRORS: dict[int, tuple[type[errors.PlatformError], str]] = {
@@ -64,34 +69,39 @@ def os_errors() -> Generator[None]:
 
 def entry_of(place: Place, relative_path: str, found: os.stat_result) -> ListEntry:
     """How a thing of the disk is shown."""
-    mode = found.st_mode
-    flags = ItemFlags(0)
-    if modes.S_ISDIR(mode):
-        flags = ItemFlags.CAN_HAVE_CHILDREN
-    elif modes.S_ISREG(mode):
-        flags = ItemFlags.READABLE_FILE | ItemFlags.WRITEABLE_FILE
-        flags |= ItemFlags.DOES_NOT_HAVE_CHILDREN
+    return _entry(place.url, relative_path, found, _access(found))
+
+
+def _entry(url: str, name: str, found: os.stat_result, access: AccessFlags) -> ListEntry:
+    is_file = modes.S_ISREG(found.st_mode)
+    flags = FILE if is_file else FOLDER if modes.S_ISDIR(found.st_mode) else OTHER
+    size, modified = found.st_size, found.st_mtime_ns
     return ListEntry(
-        relative_path=relative_path,
-        access=_access(found),
-        flags=flags,
-        size=found.st_size if modes.S_ISREG(mode) else 0,
-        modified_time=found.st_mtime_ns,
-        created_time=found.st_ctime_ns,
-        version=f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}",
-        url=place.url,
+        name,
+        access,
+        flags,
+        size if is_file else 0,
+        modified,
+        found.st_ctime_ns,
+        version=f"{modified:x}-{size:x}-{found.st_ino:x}",
+        url=url,
     )
 
 
 def _access(found: os.stat_result) -> AccessFlags:
-    if os.geteuid() == 0:
+    return _access_of(found.st_mode, found.st_uid, found.st_gid, os.geteuid())
+
+
+@lru_cache(maxsize=256)
+def _access_of(mode: int, owner: int, group: int, user: int) -> AccessFlags:
+    if user == 0:
         return AccessFlags.READ | AccessFlags.WRITE
-    if found.st_uid == os.geteuid():
-        bits = found.st_mode >> 6
-    elif found.st_gid in {os.getegid(), *os.getgroups()}:
-        bits = found.st_mode >> 3
+    if owner == user:
+        bits = mode >> 6
+    elif group in {os.getegid(), *os.getgroups()}:
+        bits = mode >> 3
     else:
-        bits = found.st_mode
+        bits = mode
     access = AccessFlags(0)
     if bits & 4:
         access |= AccessFlags.READ
@@ -112,6 +122,7 @@ def listed_with_links(place: Place) -> tuple[tuple[ListEntry, bool], ...]:
     except NotADirectoryError as error:
         raise errors.WrongType("That is a file.") from error
     entries = list[tuple[ListEntry, bool]]()
+    base = place.url.rstrip("/") + "/"
     with found:
         for item in found:
             if item.name.endswith(PART) and item.name.startswith("."):
@@ -123,7 +134,8 @@ def listed_with_links(place: Place) -> tuple[tuple[ListEntry, bool], ...]:
                     seen = item.stat(follow_symlinks=False)
                 except OSError:
                     continue  # gone between the listing and the look
-            entry = entry_of(place.child(item.name), item.name, seen)
+            url = base + encode(item.name, SAFE_SEGMENT)
+            entry = _entry(url, item.name, seen, _access(seen))
             entries.append((entry, item.is_symlink()))
     return tuple(sorted(entries, key=lambda shown: shown[0].relative_path))
 
