@@ -1,5 +1,7 @@
 """Works on a tree until it is killed; says on standard output what it begins and what was answered.
 
+One process that has imported everything forks a child for each death: see `serve`.
+
 Each hand works in a folder of its own, one step after the other, so that at most one step of each
 is in doubt when the process dies: ``> hand step`` begins one, ``< hand step`` says that it was
 acknowledged. What a step does follows from its number alone: see `Plan`.
@@ -7,6 +9,7 @@ acknowledged. What a step does follows from its number alone: see `Plan`.
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import time
@@ -19,6 +22,7 @@ from downstage.content import removal
 from downstage.content.blobs.collect import Collector
 from downstage.content.model import Caller
 from downstage.content.service import Content, open_content
+from downstage.kernel import chaos
 from downstage.kernel.clock import SystemClock
 
 HANDS = 3
@@ -27,6 +31,11 @@ LARGE = 200_000
 
 State = dict[str, tuple[bytes, int]]
 """Contents by path below the hand's folder, with the number of checkpoints."""
+
+
+def say(line: str) -> None:
+    """One write, so that death leaves no half of a line."""
+    os.write(1, f"{line}\n".encode())
 
 
 def caller(hand: int) -> Caller:
@@ -123,9 +132,9 @@ async def work(content: Content, hand: int, rounds: int, steps: int) -> None:
     state = await observe(content, hand)
     for step in range(steps):
         plan = Plan(hand, step, rounds, state)
-        print(f"> {hand} {step}", flush=True)
+        say(f"> {hand} {step}")
         await plan.do(content)
-        print(f"< {hand} {step}", flush=True)
+        say(f"< {hand} {step}")
         state = plan.after()
 
 
@@ -147,8 +156,22 @@ async def main(folder: str, rounds: int, steps: int) -> None:
                 hands.start_soon(work, content, hand, rounds, steps)
         all_of_it.cancel_scope.cancel()
     await content.close()
-    print("done", flush=True)
+    say("done")
+
+
+def serve(folder: str, steps: int) -> None:
+    """For each line ``round point`` on standard input a child that works until it dies there."""
+    for line in sys.stdin:
+        rounds, point = line.split()
+        child = os.fork()
+        if child == 0:
+            name, _, count = point.partition(":")
+            chaos._plan = {name: int(count)}
+            anyio.run(main, folder, int(rounds), steps)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        say(f"= {status}")
 
 
 if __name__ == "__main__":
-    anyio.run(main, sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    serve(sys.argv[1], int(sys.argv[2]))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import blake3
@@ -14,7 +14,6 @@ import pytest
 from downstage.content import quota
 from downstage.content.blobs.collect import Collector
 from downstage.content.service import Content, open_content
-from downstage.kernel.chaos import VARIABLE
 from downstage.kernel.clock import SystemClock
 
 pytestmark = [pytest.mark.chaos, pytest.mark.anyio]
@@ -42,18 +41,34 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("content")
 
 
-def hammered(folder: Path, rounds: int, point: str) -> list[str]:
-    """What the program said until it died at *point*."""
-    program = subprocess.run(
-        [sys.executable, hammer.__file__, str(folder), str(rounds), str(STEPS)],
-        env={**os.environ, VARIABLE: point},
-        capture_output=True,
+@pytest.fixture
+def mother(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Forks a child for each death."""
+    with subprocess.Popen(
+        [sys.executable, hammer.__file__, str(folder), str(STEPS)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=50,
-        check=False,
-    )
-    assert program.returncode == -signal.SIGKILL, (point, program.stdout[-200:], program.stderr)
-    return program.stdout.splitlines()
+    ) as program:
+        yield program
+        assert program.stdin is not None
+        program.stdin.close()
+        program.wait(10)
+
+
+def hammered(mother: subprocess.Popen[str], rounds: int, point: str) -> list[str]:
+    """What a child said until it died at *point*."""
+    assert mother.stdin is not None
+    assert mother.stdout is not None
+    mother.stdin.write(f"{rounds} {point}\n")
+    mother.stdin.flush()
+    said = list[str]()
+    for line in mother.stdout:
+        if line.startswith("="):
+            assert line == f"= {signal.SIGKILL.value}\n", (point, said[-3:])
+            return said
+        said.append(line.rstrip("\n"))
+    pytest.fail("the program ended")
 
 
 def replayed(said: list[str], before: dict[int, hammer.State], rounds: int) -> dict:
@@ -92,10 +107,12 @@ async def sound(content: Content, folder: Path) -> None:
     assert not list((folder / "tmp").glob("*"))
 
 
-async def test_C07_S04_a_crash_anywhere_loses_nothing_that_was_answered(folder: Path) -> None:
+async def test_C07_S04_a_crash_anywhere_loses_nothing_that_was_answered(
+    folder: Path, mother: subprocess.Popen[str]
+) -> None:
     before: dict[int, hammer.State] = {hand: {} for hand in range(hammer.HANDS)}
     for rounds, point in enumerate(POINTS):
-        said = hammered(folder, rounds, point)
+        said = hammered(mother, rounds, point)
         content = await open_content(folder, clock=SystemClock())
         try:
             await sound(content, folder)
