@@ -21,9 +21,10 @@ MAX_NAME = 255
 """Bytes of one name in UTF-8; what file systems take, where a client mirrors the tree."""
 
 REFUSED = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\\/\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+    r"[\x00-\x1f\x7f-\x9f\\/\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff]"
 )
-"""Control characters, separators of other systems, what turns reading order, what is no UTF-8."""
+"""Control characters, separators of other systems, what turns reading order, what is no text to
+XML or to UTF-8."""
 DRIVE = re.compile(r"[A-Za-z]:")
 PLAIN = re.compile(r"(?:/[A-Za-z0-9_\-](?:[A-Za-z0-9_\-.]*[A-Za-z0-9_\-])?)+")
 """Paths that need no closer look, but for their length."""

@@ -7,6 +7,7 @@ import socket
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 pytestmark = pytest.mark.real
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.real
 PATHS = [
     "/..", "/%2e%2e", "/%2e%2e/x", "/..%2fx", "/a%2f%2e%2e%2f%2e%2e%2fetc", "/a//b", "/a/./b",
     "/..%c0%af", "/%ff", "/%", "/%zz", "/a%5cb", "/C:", "/C:/x", "/a%00b", "/a%0ab", "/a.", "/a%20",
-    "/" + "x" * 300, "/" + "x/" * 70, "/%e2%80%ae", "/a%2500%2e%2e%2f..",
+    "/" + "x" * 300, "/" + "x/" * 70, "/%e2%80%ae", "/a%2500%2e%2e%2f..", "/%ef%bf%bf",
 ]  # fmt: skip
 
 
@@ -80,6 +81,9 @@ BOMBS = {
     "width": b'<propfind xmlns="DAV:"><prop>' + b"<a/>" * 50_000 + b"</prop></propfind>",
     "names": b'<propfind xmlns="DAV:"><prop>'
     + b"".join(b"<a%d/>" % number for number in range(300))
+    + b"</prop></propfind>",
+    "long names": b'<propfind xmlns="DAV:"><prop>'
+    + b"".join(b"<a%d%s/>" % (number, b"x" * 1000) for number in range(17))
     + b"</prop></propfind>",
     "not xml": b"\x00\x01",
     "another": b'<propertyupdate xmlns="DAV:"/>',
@@ -174,7 +178,9 @@ def test_a_key_and_a_token_open_and_end_at_once(served: Any) -> None:
 
 def test_guessing_passwords_is_slow_here_too(served: Any, fresh: str) -> None:
     found = set[int]()
-    with served.http() as client:
+    # From an address of its own: that one may try nothing more for a while.
+    elsewhere = httpx.HTTPTransport(local_address="127.0.0.2")
+    with served.http(transport=elsewhere) as client:
         for number in range(12):
             answer = client.request("OPTIONS", "/dav/", auth=(f"{fresh}@x", f"guess{number}"))
             found.add(answer.status_code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from downstage.content.dialects.s3_errors import S3Error
@@ -18,6 +19,9 @@ PLAIN = ("cache-control", "content-encoding", "content-language", "expires")
 PLAIN_KEPT = "s3:header:"
 OURS = (CONTENT_TYPE, KEPT, PLAIN_KEPT)
 MAX_METADATA = 2048
+NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+VALUE = re.compile(r"[\x20-\x7e\x80-\xff]*")
+"""What goes into a header as it is: other dialects let any text be a property."""
 DEFAULT_TYPES = ("", "application/octet-stream", "binary/octet-stream")
 
 
@@ -68,4 +72,4 @@ def told_metadata(properties: Mapping[str, str]) -> dict[str, str]:
     for name in PLAIN:
         if PLAIN_KEPT + name in properties:
             found[name] = properties[PLAIN_KEPT + name]
-    return found
+    return {k: v for k, v in found.items() if NAME.fullmatch(k) and VALUE.fullmatch(v)}

@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
+import anyio.lowlevel
+
 from downstage.content.dialects.webdav_locks import Held
 from downstage.content.dialects.webdav_props import (
     LIVE,
@@ -35,6 +37,8 @@ from downstage.content.model import Entry, Page
 
 __all__ = ["XML_TYPE", "find", "patch"]
 
+AT_ONCE = 32
+"""Things that one piece of an answer tells of: each may have 64 KiB of properties."""
 XML_TYPE = 'application/xml; charset="utf-8"'
 LOCKS = f"{DAV}lockdiscovery"
 
@@ -63,6 +67,7 @@ class _Search:
     async def tell(self, entries: list[Entry]) -> bytes:
         told: list[Element] = []
         for entry in entries:
+            await anyio.lowlevel.checkpoint()  # others have their turn: this is work of ours alone
             facts = await self.facts(entry)
             href = self.visit.href(entry.path, folder=facts.is_folder)
             told.append(response(href, self.ask, facts))
@@ -94,8 +99,8 @@ async def _pieces(search: _Search, top: Entry, page: Page | None) -> AsyncGenera
     yield OPEN + await search.tell([top])
     visit = search.visit
     while page is not None:
-        if page.entries:
-            yield await search.tell(page.entries)
+        for start in range(0, len(page.entries), AT_ONCE):
+            yield await search.tell(page.entries[start : start + AT_ONCE])
         if not page.next:
             break
         page = await visit.content.list(visit.caller, visit.path, after=page.next)

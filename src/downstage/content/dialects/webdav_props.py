@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import mimetypes
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 from urllib.parse import quote
-from xml.etree.ElementTree import Element, fromstring
+from xml.etree.ElementTree import Element
 
 from downstage.content.dialects.webdav_locks import Held
-from downstage.content.dialects.webdav_xml import DAV, Ask, element
+from downstage.content.dialects.webdav_xml import DAV, Ask, element, parse
 from downstage.content.model import Caller, Entry, Usage
-from downstage.kernel.errors import NotFound, NotSupported, WrongType
+from downstage.kernel.errors import InvalidInput, NotFound, NotSupported, WrongType
 
 if TYPE_CHECKING:
     from downstage.content.service import Content
@@ -38,6 +39,8 @@ CONTENT_TYPE = "content-type"
 DEAD = "dav:"
 """How our properties begin that WebDAV's clients set; the name in braces form follows."""
 FOLDER_TYPE = "httpd/unix-directory"
+MEDIA_TYPE = re.compile(r"[\x20-\x7e]{1,255}")
+"""What goes into a header and into XML as it is: other dialects let any text be a property."""
 STATUS = {
     200: "OK",
     403: "Forbidden",
@@ -81,8 +84,10 @@ class Facts:
 
 def content_type(name: str, properties: Mapping[str, str]) -> str:
     """Media type of a file."""
-    known = properties.get(CONTENT_TYPE)
-    return known or mimetypes.guess_type(name, strict=False)[0] or "application/octet-stream"
+    known = properties.get(CONTENT_TYPE, "")
+    if MEDIA_TYPE.fullmatch(known):
+        return known
+    return mimetypes.guess_type(name, strict=False)[0] or "application/octet-stream"
 
 
 async def known_properties(content: Content, caller: Caller, path: str) -> dict[str, str]:
@@ -225,8 +230,10 @@ def _property(name: str, dead: Mapping[str, str], facts: Facts) -> Element | Non
     if make is not None:
         return make(facts)
     xml = dead.get(name)
-    # It was written by our own parser from what it had read within bounds.
-    return None if xml is None else fromstring(xml)  # noqa: S314
+    try:
+        return None if xml is None else parse(xml.encode(), name)
+    except InvalidInput:  # another dialect put it there
+        return None
 
 
 def lock_discovery(locks: Iterable[Held], now: int, prefix: str) -> Element:
@@ -243,7 +250,7 @@ def _active(held: Held, now: int, prefix: str) -> Element:
         element("depth", text="infinity" if held.deep else "0"),
     )
     if held.owner:
-        found.append(fromstring(held.owner))  # noqa: S314 - as above
+        found.append(parse(held.owner.encode(), f"{DAV}owner"))
     else:
         found.append(element("owner", text=held.ours.owner))
     found.append(element("timeout", text=f"Second-{left}"))

@@ -44,6 +44,8 @@ MAX_NESTING = 64
 MAX_ELEMENTS = 10_000
 MAX_ASKED = 256
 """Properties that one PROPFIND may name: they are answered for each thing in a folder."""
+MAX_NAMES = 16 * 1024
+"""Characters of all their names."""
 MAX_OWNER = 2048
 """Characters of a lock's owner, as XML."""
 
@@ -108,8 +110,8 @@ def read_propfind(body: bytes) -> Ask:
     wanted, include = root.find(f"{DAV}prop"), root.find(f"{DAV}include")
     given = [*(wanted if wanted is not None else ()), *(include if include is not None else ())]
     names = tuple(dict.fromkeys(item.tag for item in given))
-    if len(names) > MAX_ASKED:
-        raise InvalidInput(f"A PROPFIND names at most {MAX_ASKED} properties.")
+    if len(names) > MAX_ASKED or sum(map(len, names)) > MAX_NAMES:
+        raise InvalidInput(f"A PROPFIND names at most {MAX_ASKED} properties, and short ones.")
     if root.find(f"{DAV}propname") is not None:
         return Ask("names")
     if root.find(f"{DAV}allprop") is not None:
