@@ -33,8 +33,8 @@ SOURCES := $(shell find src/downstage -name '*.py' 2>/dev/null)
 WEB_SOURCES := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' \
   -not -path '*/e2e/*' -not -path '*/test/*' -not -name '*.md' 2>/dev/null)
 
-.PHONY: help setup setup-dev demo test unit real contract browser chaos lint bench bench-services docs \
-  services full pull system-demo system-test
+.PHONY: help setup setup-dev demo test unit real contract browser chaos lint bench bench-services \
+  bench-content docs services full pull system-demo system-test
 
 help:
 	@printf '%s\n' \
@@ -45,6 +45,7 @@ help:
 	  'make docs     the documentation, into docs/_build/html' \
 	  'make bench    what a viewer gets, measured (ARGS="…" is passed on)' \
   'make bench-services  what calls between services cost, measured beside other clients' \
+  'make bench-content   what files cost, measured beside nginx and plain files' \
 	  'Add VERBOSE=1 to see the output of every step.'
 
 # --- set-up ---------------------------------------------------------------------------------
@@ -106,6 +107,9 @@ bench: setup-dev
 
 bench-services: setup-dev .make/python-bench
 	@exec .venv/bin/python bench/services.py $(ARGS)
+
+bench-content: setup-dev
+	@exec .venv/bin/python bench/content.py $(ARGS)
 
 # --- checks ---------------------------------------------------------------------------------
 
