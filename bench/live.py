@@ -126,6 +126,13 @@ class Follower:
                 last, quiet = value, now()
         say(late=late)
 
+    def floor(self) -> None:
+        """How late a line on a pipe is: what waking a process costs on this machine now."""
+        late = list[float]()
+        while (line := sys.stdin.readline().strip()) != "end":
+            late.append((now() - float(line)) * 1e3)
+        say(late=late)
+
     def block(self) -> None:
         """When the last of the block was there."""
         value, begun = None, now()
@@ -212,6 +219,17 @@ def measure(server: PlatformProcess, folder: Path) -> None:
     table = Table("what", "figure", title="Live layers, three processes, one server, loopback")
     a.answer()
     b.answer()
+    b.ask("floor")
+    for _ in range(SAMPLES // 2):
+        time.sleep(1 / RATE)
+        b.ask(str(now()))
+    b.ask("end")
+    late = b.answer()["late"]
+    cut = quantiles(late, n=100)
+    table.add_row(
+        f"floor: a line on a pipe at {RATE} Hz, written to read",
+        f"p50 {cut[49]:.2f}  p99 {cut[98]:.2f}  max {max(late):.2f} ms",
+    )
     b.ask("transform")
     a.ask("transform")
     a.answer()

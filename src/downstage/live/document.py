@@ -55,6 +55,8 @@ class Document:
     def __init__(self) -> None:
         self.specs: dict[str, Spec] = {ROOT: Spec("layer")}
         self.weight = 0
+        self.variants = set[str]()
+        """Paths of the variant sets."""
 
     def __eq__(self, other: object) -> bool:
         """Same specs, fields, samples and order of prims."""
@@ -164,6 +166,8 @@ class Document:
     def _create(self, step: Create) -> None:
         self.specs[step.path] = Spec(step.kind, dict(step.fields))
         self.specs[parent_of(step.path)].shelf(step.kind)[step.path] = None
+        if step.kind == "variants":
+            self.variants.add(step.path)
         self.weight += _SPEC_COST + len(step.path) + sum(map(len, step.fields.values()))
 
     def _remove(self, path: str) -> None:
@@ -174,6 +178,7 @@ class Document:
         while stack:
             gone = stack.pop()
             spec = self.specs.pop(gone)
+            self.variants.discard(gone)
             stack.extend(spec.prims)
             stack.extend(spec.others)
             self.weight -= _SPEC_COST + len(gone)

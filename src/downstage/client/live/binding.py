@@ -50,7 +50,7 @@ class LayerBinding:
 
     def read(self, path: str) -> Spec | None:
         """The spec at *path* as it is now, without what lies below; None: there is none."""
-        found = self._find(path)
+        found = self.find(path)
         if found is None:
             return None
         kind, spec = found
@@ -73,7 +73,7 @@ class LayerBinding:
     def read_field(self, path: str, name: str, spec: Any = None) -> bytes | None:
         """A field's value; None: it has none that is worth telling."""
         if spec is None:
-            found = self._find(path)
+            found = self.find(path)
             if found is None:
                 return None
             spec = found[1]
@@ -100,7 +100,7 @@ class LayerBinding:
 
     def kind_at(self, path: str) -> Kind | None:
         """What lies at *path*."""
-        found = self._find(path)
+        found = self.find(path)
         return found[0] if found else None
 
     def prims_of(self, path: str) -> list[str]:
@@ -139,7 +139,8 @@ class LayerBinding:
             result.others = dict.fromkeys(f"{path}.{child.name}" for child in spec.properties)
             result.others.update(dict.fromkeys(f"{path}{{{n}=}}" for n in spec.variantSets.keys()))  # noqa: SIM118 no mapping
 
-    def _find(self, path: str) -> tuple[Kind, Any] | None:
+    def find(self, path: str) -> tuple[Kind, Any] | None:
+        """What lies at *path*, and USD's object for it; None: nothing."""
         if path == ROOT:
             return "layer", self.layer.pseudoRoot
         spec = self.layer.GetObjectAtPath(path)
@@ -149,7 +150,7 @@ class LayerBinding:
         return kind, spec.primSpec if kind == "variant" else spec
 
     def _holder(self, path: str) -> Any:
-        found = self._find(path)
+        found = self.find(path)
         return found[1] if found and found[0] in ("layer", "prim", "variant") else None
 
     # Write -------------------------------------------------------------------------------------
@@ -195,12 +196,12 @@ class LayerBinding:
                 self.arrange(step.path, step.names)
 
     def _set(self, path: str, name: str, value: bytes | None) -> None:
-        found = self._find(path)
+        found = self.find(path)
         if found is not None:
             self._writer.write(found[0], found[1], name, value)
 
     def _create(self, step: Create) -> None:
-        holder, name = self._find(parent_of(step.path)), name_of(step.path)
+        holder, name = self.find(parent_of(step.path)), name_of(step.path)
         if holder is None:
             return
         above, made = holder[1], {"specifier", TYPE, "variability", "custom"}
@@ -227,7 +228,7 @@ class LayerBinding:
                 self._try(Set(step.path, key, value))
 
     def _remove(self, path: str) -> None:
-        holder, found = self._find(parent_of(path)), self._find(path)
+        holder, found = self.find(parent_of(path)), self.find(path)
         if holder is None or found is None:
             return
         match found[0]:

@@ -129,7 +129,7 @@ class Capture:
         # Below what is inactive the stage tells of a spec without a field, and of one that went
         # away not at all: its holder is read again.
         paths.update(parent_of(path) for path, fields in changed.items() if not fields)
-        paths.update(self._variants(document))
+        paths.update(document.variants)  # of those not selected the stage tells nothing
         tops = [path for path in paths if paths.isdisjoint(ancestors(path)[1:])]
         return self._in_order(tops)
 
@@ -138,12 +138,6 @@ class Capture:
         while path != ROOT and parent_of(path) not in document.specs:
             path = parent_of(path)
         return path
-
-    def _variants(self, document: Document) -> Iterator[str]:
-        """Every prim's variant sets, as the document knows them."""
-        for path in document.specs:
-            if path.endswith("=}"):
-                yield path
 
     def _in_order(self, tops: list[str]) -> list[str]:
         if len(tops) <= 1:
@@ -207,8 +201,8 @@ class Capture:
 
     def _fields(self, path: str, names: set[str], document: Document) -> Iterator[Op]:
         known = document.specs.get(path)
-        kind = self._binding.kind_at(path)
-        if known is None or kind is None or known.kind != kind or TYPE in names:
+        found = self._binding.find(path)
+        if known is None or found is None or known.kind != found[0] or TYPE in names:
             yield from self._subtree(self._known(path, document), document)
             return
         for name in names:
@@ -216,7 +210,7 @@ class Capture:
                 yield from self._samples(path, known)
                 continue
             field = _TOGETHER.get(name, name)
-            value = self._binding.read_field(path, field)
+            value = self._binding.read_field(path, field, found[1])
             if known.fields.get(field) != value:
                 guard = None if value is None else guard_of(known, field)
                 yield Set(path, field, value, guard)
