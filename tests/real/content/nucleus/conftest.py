@@ -18,6 +18,7 @@ from ovstorage import ConfigValue, ConnectionRequest, SecretValue, Stack
 from websockets.asyncio.client import ClientConnection, connect
 
 from downstage.content.extension import Extension as ContentExtension
+from downstage.content.model import Caller
 from downstage.content.service import Content
 from downstage.identity.extension import Extension as IdentityExtension
 from downstage.kernel.settings import load
@@ -80,6 +81,12 @@ class House:
     @property
     def content(self) -> Content:
         return cast("ContentExtension", self.host.extension("content")).content
+
+    async def content_caller(self, name: str) -> Caller:
+        """*name* as the domain sees them."""
+        principal = await self.host.authenticator.principal(await self.token(name))
+        extension = cast("ContentExtension", self.host.extension("content"))
+        return await extension.callers.of(principal)
 
     async def operator(self) -> AsyncClient:
         """Identity, as its operator; another token ends the one before."""

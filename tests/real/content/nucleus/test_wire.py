@@ -531,3 +531,27 @@ async def test_a_slash_at_the_end_tells_folders_from_files(house: Any, folder: s
             assert await wire.status("stat2", path={"path": path}) == status
         answer = await wire.call("delete2", paths_to_delete=[{"path": f"{folder}/file/"}])
         assert answer["responses"] == ["INVALID_URI"]
+
+
+async def test_C07_nucleus_who_may_not_write_takes_no_room(house: Any, folder: str) -> None:
+    await house.token("root", "admins")
+    reader = await AsyncClient("local://identity", token=await house.token("kim")).v1.tokens.post(
+        name=folder, scopes=["files:read"]
+    )
+    path = {"path": f"{folder}/"}
+    both = ["read", "write"]
+    rule = {"path_at_version": path, "acl": {"everyone": ["read"], "ada": both, "kim": both}}
+    ours, theirs = Uploads(house, await house.token("ada")), Uploads(house, reader["token"])
+    others = Uploads(house, await house.token("eve"))
+    async with ours.http, theirs.http, others.http, house.wire("root") as root:
+        await root.status("create_directory", path=path)
+        await root.call("set_acl_v2", paths=[rule])
+        assert (await theirs.mint(f"{folder}/file")).status_code == 403
+        assert (await others.mint(f"{folder}/file")).status_code == 403
+        minted = await ours.mint(f"{folder}/file")
+        number = minted.json()["content_id_numeric"]
+        operator = await house.content_caller("root")
+        await house.content.set_quota(operator, folder, bytes=MIB)
+        assert await ours.put(number, 0, bytes(MIB)) == 200
+        assert await ours.put(number, MIB, b"x") == 507
+        assert await ours.put(number, 9_999_999_999_999_999_999, b"x") == 507

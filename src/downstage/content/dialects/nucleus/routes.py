@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from downstage.auth.principal import Principal
+from downstage.content.dialects.exchange import Exchange
 from downstage.content.dialects.nucleus import auth, discovery
 from downstage.content.dialects.nucleus.accounts import Accounts
 from downstage.content.dialects.nucleus.desk import Desk
@@ -85,7 +86,7 @@ class Nucleus:
         *,
         grace_s: float,
     ) -> None:
-        self._spool = Spool(folder, clock)
+        self._spool = Spool(folder, clock, content.blobs.layout.check_room)
         self._desk = Desk(content, gate, accounts, self._spool, clock, grace_s)
         self._transfer = Transfer(self._desk)
         self._strangers = 0
@@ -202,8 +203,7 @@ class Nucleus:
         if request.method != "GET":
             raise NotFound("Downloads are fetched by GET.")
         path = str(scope["path"]).removeprefix(DOWNLOAD)
-        response = await self._transfer.download(request, path)
-        await response(scope, receive, send)
+        await self._transfer.download(request, path, Exchange(scope, receive, send))
 
 
 def _socket(scope: Scope, receive: Receive, send: Send) -> WebSocket:

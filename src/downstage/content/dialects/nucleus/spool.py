@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from downstage.kernel.clock import Clock
 from downstage.kernel.errors import InvalidField, OutOfSpace, TooLarge, TooMany
 from downstage.kernel.logging import get_logger
 
-__all__ = ["MAX_PART", "Spool", "Upload"]
+__all__ = ["MAX_PART", "MAX_SIZE", "Spool", "Upload"]
 
 MAX_PART = 24 * 1024 * 1024
 """Bytes of one part; clients send at most 20 MiB."""
@@ -88,11 +88,16 @@ class Spool:
     Args:
         folder: made if it is not there; what is in it is removed.
         clock: of the platform.
+        check_room: refuses so many bytes more with `OutOfSpace`, where the rest of the server needs
+            what is left of the disk; called in a thread.
     """
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
+    def __init__(
+        self, folder: Path, clock: Clock, check_room: Callable[[int], None] = lambda _: None
+    ) -> None:
         self._folder = folder
         self._clock = clock
+        self._check_room = check_room
         self._uploads: dict[int, Upload] = {}
         self._is_ready = False
 
@@ -191,22 +196,22 @@ class Spool:
                 if end + len(waiting) - start > MAX_PART:
                     raise TooLarge(f"A part has at most {MAX_PART} bytes.")
                 if len(waiting) >= STEP:
-                    end += await _write_all(descriptor, waiting, end)
+                    end += await self._write_all(descriptor, waiting, end)
                     waiting = bytearray()
-            return end + await _write_all(descriptor, waiting, end)
+            return end + await self._write_all(descriptor, waiting, end)
         finally:
             os.close(descriptor)
 
+    async def _write_all(self, descriptor: int, data: bytearray, offset: int) -> int:
+        def write() -> int:
+            self._check_room(len(data))
+            done = 0
+            with memoryview(data) as view:
+                while done < len(view):
+                    done += os.pwrite(descriptor, view[done:], offset + done)
+            return done
 
-async def _write_all(descriptor: int, data: bytearray, offset: int) -> int:
-    def write() -> int:
-        done = 0
-        with memoryview(data) as view:
-            while done < len(view):
-                done += os.pwrite(descriptor, view[done:], offset + done)
-        return done
-
-    return await anyio.to_thread.run_sync(write)
+        return await anyio.to_thread.run_sync(write)
 
 
 def _space(error: OSError) -> Exception:

@@ -8,18 +8,20 @@ from typing import Any, cast
 import anyio
 import msgspec
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
+from downstage.content.dialects.exchange import USER_CONTENT, Exchange
 from downstage.content.dialects.nucleus.desk import Desk
 from downstage.content.dialects.nucleus.origin import check_site
 from downstage.content.dialects.nucleus.paths import read_address
-from downstage.content.dialects.nucleus.spool import MAX_PART
-from downstage.content.model import Caller
-from downstage.content.service import Reading
+from downstage.content.dialects.nucleus.spool import MAX_PART, MAX_SIZE
+from downstage.content.model import Access, Caller
 from downstage.kernel.errors import (
     DeadlineExceeded,
+    Forbidden,
     InvalidField,
     InvalidInput,
+    NotSupported,
     TooLarge,
     Unauthenticated,
     VersionMismatch,
@@ -31,16 +33,13 @@ __all__ = ["Transfer"]
 MAX_JSON = 64 * 1024
 IDLE_S = 60.0
 """How long a part may stand still."""
-PIECE = 256 * 1024
 DIGITS = 20
 HARMLESS: Mapping[str, str] = {
-    "content-disposition": "attachment",
-    "content-security-policy": "sandbox; default-src 'none'",
-    "x-content-type-options": "nosniff",
+    **USER_CONTENT,
     "referrer-policy": "no-referrer",
     "cache-control": "private, no-store",
+    "content-type": "application/octet-stream",
 }
-"""What keeps a browser from running what users have stored."""
 
 
 class Transfer:
@@ -60,6 +59,7 @@ class Transfer:
         address = read_address(fields.get("path"))
         if address.is_folder:
             raise WrongType("A folder has no content.")
+        await self._refuse(caller, address.path, 0)
         upload = await self._desk.spool.mint(caller, address.path)
         return JSONResponse({"content_id": str(upload.id), "content_id_numeric": upload.id})
 
@@ -68,12 +68,24 @@ class Transfer:
         caller = await self._caller(request)
         name = "content-id-numeric" if "content-id-numeric" in request.headers else "content-id"
         upload = self._desk.spool.find(caller, _number(request, name))
-        if (_number(request, "content-length", 0)) > MAX_PART:
+        size, start = _number(request, "content-length", 0), _number(request, "content-start")
+        if size > MAX_PART:
             raise TooLarge(f"A part has at most {MAX_PART} bytes.", limit=MAX_PART)
-        await self._desk.spool.put(upload, _number(request, "content-start"), _body(request))
+        await self._refuse(caller, upload.path, min(start + size, MAX_SIZE))
+        await self._desk.spool.put(upload, start, _body(request))
         return JSONResponse({"content_id": str(upload.id)})
 
-    async def download(self, request: Request, path: str) -> Response:
+    async def _refuse(self, caller: Caller, path: str, size: int) -> None:
+        """Refuse bytes that could not be committed: only who may write takes room on the disk."""
+        content = self._desk.content
+        try:
+            await content.check_upload(caller, path, size)
+        except NotSupported:  # it lies in a mount, which keeps its own counsel on the rest
+            folder = await content.stat(caller, path.rpartition("/")[0] or "/")
+            if not folder.access & Access.WRITE:
+                raise Forbidden("You may not do that here.", path=path) from None
+
+    async def download(self, request: Request, path: str, exchange: Exchange) -> None:
         """The bytes that an answer sent the client here for.
 
         They are those of the etag in the address, or none.
@@ -85,11 +97,14 @@ class Transfer:
             int(number) if number.isascii() and number.isdigit() and len(number) < DIGITS else 0
         )
         address = read_address({"path": path, "checkpoint": checkpoint})
-        reading = await self._desk.content.read(caller, address.path, checkpoint=checkpoint)
-        if query.get("etag", reading.entry.etag) != reading.entry.etag:
-            reading.close()
-            raise VersionMismatch("The file changed meanwhile. Ask for it again.")
-        return _answer(reading)
+        async with await self._desk.content.read(
+            caller, address.path, checkpoint=checkpoint
+        ) as reading:
+            entry = reading.entry
+            if query.get("etag", entry.etag) != entry.etag:
+                raise VersionMismatch("The file changed meanwhile. Ask for it again.")
+            fields = {**HARMLESS, "etag": f'"{entry.etag}"', "content-length": str(entry.size)}
+            await exchange.send_reading(200, fields, reading, 0, entry.size)
 
     async def _caller(self, request: Request) -> Caller:
         """Who asks: by the access token in a header, never in the address."""
@@ -99,18 +114,6 @@ class Transfer:
             raise Unauthenticated("This needs a bearer token. Sign in first.")
         principal = await self._desk.principal(token.strip())
         return await self._desk.gate.caller(principal, "")
-
-
-def _answer(reading: Reading) -> Response:
-    entry = reading.entry
-    headers = {**HARMLESS, "etag": f'"{entry.etag}"', "content-length": str(entry.size)}
-
-    async def body() -> AsyncIterator[bytes]:
-        async with reading:
-            async for piece in reading.pieces(0, entry.size):
-                yield piece
-
-    return StreamingResponse(body(), headers=headers, media_type="application/octet-stream")
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:
