@@ -19,6 +19,7 @@ from downstage.client.places import Place
 from downstage.client.providers.choice import make_provider
 from downstage.client.providers.provider import Channel, Progress, Provider, no_progress
 from downstage.client.request import Request
+from downstage.client.turns import Turns
 from downstage.client.types import FileStatus
 from downstage.kernel.errors import Unavailable
 
@@ -52,6 +53,7 @@ class Client:
         self.cancelled_flows: set[int] = set()
         self._providers: dict[tuple[str, str, bool], asyncio.Future[Provider]] = {}
         self._warned: set[str] = set()
+        self._turns: dict[asyncio.AbstractEventLoop, Turns] = {}
 
     def place(self, url: str) -> Place:
         """Where *url* leads, under the base and the aliases in force.
@@ -129,6 +131,7 @@ class Client:
         """The same without blocking; cancelling stops it."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
+        turns = self._turns.get(loop) or self._turns_of(loop)
 
         def settle(value: Any) -> None:
             if not answer.done():
@@ -136,7 +139,7 @@ class Client:
 
         def done(_: Request, value: Any) -> None:
             try:
-                loop.call_soon_threadsafe(settle, value)
+                turns.put(lambda: settle(value))
             except RuntimeError:
                 return  # that loop has ended, and with it whoever waited
 
@@ -147,6 +150,11 @@ class Client:
             return cast("R", _value(await answer))
         finally:
             request.stop()
+
+    def _turns_of(self, loop: asyncio.AbstractEventLoop) -> Turns:
+        for ended in [other for other in list(self._turns) if other.is_closed()]:
+            self._turns.pop(ended, None)
+        return self._turns.setdefault(loop, Turns(loop))
 
     def start(
         self,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from downstage.client.request import Request
+from downstage.client.turns import Turns
 from downstage.kernel.errors import Unavailable
 
 __all__ = ["Engine"]
@@ -27,6 +28,7 @@ class Engine:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._turns: Turns | None = None
         self._thread: threading.Thread | None = None
         self._callbacks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._caller: threading.Thread | None = None
@@ -57,6 +59,7 @@ class Engine:
                 raise Unavailable("The client was shut down.")
             if self._loop is None:
                 self._loop = self._start()
+                self._turns = Turns(self._loop)
             return self._loop
 
     def is_own_thread(self) -> bool:
@@ -81,6 +84,9 @@ class Engine:
         except Unavailable:
             return Request(0)
         with self._lock:
+            turns = self._turns
+            if turns is None or self._loop is not loop:
+                return Request(0)  # shut down in this very moment
             self._last_id += 1
             request = Request(self._last_id)
             self._requests[request.id] = (request, done)
@@ -93,7 +99,7 @@ class Engine:
             task = loop.create_task(self._run(request, work, done), context=context)
             request.bind(lambda: loop.call_soon_threadsafe(task.cancel))
 
-        loop.call_soon_threadsafe(start)
+        turns.put(start)
         return request
 
     async def _run(
@@ -140,7 +146,7 @@ class Engine:
         """Stop every request, close every connection, end both threads; safe to repeat."""
         with self._lock:
             self._is_closed = True
-            loop, self._loop = self._loop, None
+            loop, self._loop, self._turns = self._loop, None, None
             thread, self._thread = self._thread, None
             caller, self._caller = self._caller, None
             waiting, self._requests = list(self._requests.values()), {}
