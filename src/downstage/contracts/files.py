@@ -11,7 +11,7 @@ GET HEAD    /v1/files/{path}             file: its bytes (Range, If-Range, If-Ma
                                          If-None-Match); folder: `FolderPage` (`limit`, `after`,
                                          `recursive`, `deleted`). `?stat` → `FileEntry`
 PUT         /v1/files/{path}             bytes → `FileEntry`, 201 or 200; If-Match,
-                                         If-None-Match: *; ``Downstage-Message`` (percent-encoded)
+                                         ``If-None-Match: *``; ``Downstage-Message`` (escaped)
                                          makes a checkpoint; ``Downstage-Parents: 0`` makes no
                                          folders; ``Downstage-Lock`` as on the socket
 DELETE      /v1/files/{path}             → 204; If-Match; `?recursive=0`: an empty one alone
