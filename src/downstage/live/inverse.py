@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from downstage.live.difference import order_of
-from downstage.live.document import TYPE, Document, arranged
+from downstage.live.document import TYPE, Document, arranged, guard_of
 from downstage.live.ops import Create, Op, Order, Remove, Sample, Set
 from downstage.live.paths import parent_of
 
@@ -28,7 +28,8 @@ def invert(document: Document, step: Op) -> Inverse:
     match step:
         case Set() if spec is not None:
             old = spec.fields.get(step.field)
-            return Inverse(step, (Set(step.path, step.field, old, step.guard),))
+            guard = None if old is None else guard_of(spec, step.field)
+            return Inverse(step, (Set(step.path, step.field, old, guard),))
         case Sample() if spec is not None:
             guard = spec.fields.get(TYPE)
             return Inverse(
