@@ -95,7 +95,13 @@ class Capture:
         self._told += 1
         self._resynced.update(str(path) for path in notice.GetResyncedPaths())
         for path in notice.GetChangedInfoOnlyPaths():
-            self._changed.setdefault(str(path), set()).update(notice.GetChangedFields(path))
+            fields = notice.GetChangedFields(path)
+            if fields:
+                self._changed.setdefault(str(path), set()).update(fields)
+            else:
+                # Below what is inactive the stage tells of a spec without a field, and of one
+                # that went away not at all: its holder is read again.
+                self._resynced.add(parent_of(str(path)))
 
     def _read(
         self,
@@ -126,9 +132,6 @@ class Capture:
         """The highest paths below which all is to be read, in the layer's order."""
         paths = {self._known(path, document) for path in resynced}
         paths.update(path for path, fields in changed.items() if fields & _CHILDREN)
-        # Below what is inactive the stage tells of a spec without a field, and of one that went
-        # away not at all: its holder is read again.
-        paths.update(parent_of(path) for path, fields in changed.items() if not fields)
         paths.update(document.variants)  # of those not selected the stage tells nothing
         tops = [path for path in paths if paths.isdisjoint(ancestors(path)[1:])]
         return self._in_order(tops)

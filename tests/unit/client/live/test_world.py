@@ -61,3 +61,10 @@ def test_the_world_tells_what_is_broken(what: str, capfd: pytest.CaptureFixture[
                 diverged += 1
     capfd.readouterr()
     assert diverged > 0
+
+
+def test_a_seed_that_once_diverged_agrees(capfd: pytest.CaptureFixture[str]) -> None:
+    """A rename below an inactive prim, and another edit of what it made, in one flush."""
+    outcome = play(2379)
+    capfd.readouterr()
+    assert outcome.has_converged
