@@ -9,7 +9,6 @@ from typing import Any
 import fsspec
 import pandas
 import pytest
-import upath.registry
 import zarr
 from upath import UPath
 
@@ -22,12 +21,11 @@ from .kinds import Kind, place_of
 
 pytestmark = pytest.mark.contract
 
-if "omniverse" not in fsspec.available_protocols():
+
+def test_the_package_names_its_schemes_to_both() -> None:
     for scheme in SCHEMES:
-        fsspec.register_implementation(scheme, DownstageFileSystem)
-if "omniverse" not in upath.registry.available_implementations():
-    for scheme in SCHEMES:
-        upath.registry.register_implementation(scheme, "upath.UPath")
+        assert fsspec.get_filesystem_class(scheme) is DownstageFileSystem
+        assert type(UPath(f"{scheme}://localhost/a")) is UPath
 
 
 @pytest.fixture(scope="module", autouse=True)
