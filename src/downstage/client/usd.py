@@ -39,7 +39,8 @@ def localize(url: str) -> Fetched:
     """Copy a stage and what it refers to to this machine.
 
     Args:
-        url: of the stage; ``?&N`` is not taken. A ``file:`` URL is its own copy.
+        url: of the stage; with ``?&N`` that checkpoint of it, and what it refers to as that is
+            now. A ``file:`` URL is its own copy.
 
     Returns:
         `Fetched.path` to open, `Fetched.problems` for what it refers to and is not there.
@@ -54,8 +55,6 @@ def localize(url: str) -> Fetched:
     place = client.place(url)
     if place.scheme == "file":
         return Fetched(Path(place.path))
-    if place.checkpoint:
-        raise NotSupported("Only the present content of a stage can be opened.")
     return client.run(_localize, place)
 
 
@@ -84,6 +83,7 @@ def open(url: str, *, load: bool = True) -> Any:
 def open_live(
     url: str,
     *,
+    fetched: Fetched | None = None,
     on_arrival: Callable[[], None] | None = None,
     on_change: Callable[[], None] | None = None,
     timeout_s: float = 30.0,
@@ -92,6 +92,7 @@ def open_live(
 
     Args:
         url: of the stage, on a Downstage server.
+        fetched: what `localize` just gave for it, so that it is not fetched again.
         on_arrival: called on another thread when there is something to `process`.
         on_change: called from within a USD notice when the live layer was edited here.
         timeout_s: for the first answer.
@@ -101,12 +102,15 @@ def open_live(
 
     Raises:
         DeadlineExceeded, Unavailable: the live layer cannot be joined.
+        NotSupported: the URL names a checkpoint, which nobody edits.
         NotFound, Forbidden, Unauthenticated, TooLarge, SetupError: see `localize`.
     """
     _usd()
     from downstage.client.stages.live_stage import LiveStage
 
-    path = localize(url).path
+    if default_client().place(url).checkpoint:
+        raise NotSupported("A checkpoint cannot be edited: open the file itself.")
+    path = (fetched or localize(url)).path
     live = LiveStage(
         default_client(), url, path, _again, on_arrival=on_arrival, on_change=on_change
     )

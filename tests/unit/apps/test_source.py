@@ -34,7 +34,7 @@ def test_web_addresses_keep_their_name() -> None:
 
 def test_stages_on_content_servers_are_followed() -> None:
     source = parse_source("omniverse://content.invalid/a/My%20stage.usd")
-    assert (source.name, source.path, source.is_live) == ("My stage.usd", None, True)
+    assert (source.name, source.path, source.is_served) == ("My stage.usd", None, True)
 
 
 @pytest.mark.parametrize(

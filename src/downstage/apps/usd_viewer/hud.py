@@ -43,6 +43,10 @@ class Status:
     is_playing: bool = False
     selected: str = ""
     note: str = ""
+    notice: str = ""
+    """Like `note`, but stays as long as it holds."""
+    people: str = ""
+    """Who else edits the stage."""
 
 
 class Hud:
@@ -100,8 +104,11 @@ class Hud:
         facts = f"{status.rate} fps" if status.rate else "still"
         if status.is_animated:
             facts += f"   {status.seconds[0]:.1f} / {status.seconds[1]:.1f} s   {status.code:.0f}"
+        if status.people:
+            facts += f"   {status.people}"
         told = self._text(self._plain, facts, _SOFT, keep=False)
-        notes = [self._text(self._plain, status.note, _ACCENT)] if status.note else []
+        words = [line for line in (status.note, status.notice) if line]
+        notes = [self._text(self._plain, line, _ACCENT) for line in words]
         lines = [name, told, *notes]
         wide = max(name.get_width(), self.unit * 15, *(note.get_width() for note in notes), 0)
         panel = self._panel((wide + self.unit * 2, self.unit * (1 + 2 * len(lines)) * 7 // 9))

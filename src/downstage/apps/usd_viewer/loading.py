@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pygame
 
-from downstage.apps.usd_viewer.following import Arrival, Followed, Follower
+from downstage.apps.usd_viewer.following import Arrival, Follower
 from downstage.apps.usd_viewer.problem import StageProblem
-from downstage.apps.usd_viewer.scene.reader import Scene, open_scene
+from downstage.apps.usd_viewer.scene.reader import Scene, nothing_to_see, open_scene
 from downstage.apps.usd_viewer.source import StageSource, fetch_stage, parse_source
 
 __all__ = ["ARRIVED", "LOADED", "LOADING", "Loaded", "load_in_background"]
@@ -43,8 +43,7 @@ def load_in_background(stage: str) -> None:
 
 def _run(stage: str) -> None:
     try:
-        source = parse_source(stage)
-        result = _load_live(source) if source.is_live else Loaded(scene=_load(source))
+        result = _load(parse_source(stage))
     except StageProblem as problem:
         result = Loaded(problem=problem)
     except Exception as error:  # noqa: BLE001 the edge: whatever a file does, it is told on the picture
@@ -58,23 +57,9 @@ def _wake() -> None:
     pygame.event.post(pygame.event.Event(ARRIVED))
 
 
-def _load_live(source: StageSource) -> Loaded:
-    from downstage.client import usd
-
-    arrival = Arrival(_wake)
-    try:
-        live: Followed = usd.open_live(source.url, on_arrival=arrival)
-    except usd.PlatformError as error:
-        raise StageProblem(
-            "This stage cannot be had",
-            error.detail[:300],
-            "Check the address, and that you may read it.",
-        ) from error
-    scene = Scene(live.stage, source.name)
-    return Loaded(scene, follower=Follower(live, scene, arrival))
-
-
-def _load(source: StageSource) -> Scene:
+def _load(source: StageSource) -> Loaded:
+    if source.is_served and not source.is_checkpoint:
+        return _load_live(source)
     folder = Path(tempfile.mkdtemp(prefix="downstage-stage-"))
     told = 0
 
@@ -85,6 +70,18 @@ def _load(source: StageSource) -> Scene:
             pygame.event.post(pygame.event.Event(LOADING, count=count))
 
     try:
-        return open_scene(fetch_stage(source, folder, progress=progress), source.name)
+        return Loaded(open_scene(fetch_stage(source, folder, progress=progress), source.name))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _load_live(source: StageSource) -> Loaded:
+    from downstage.apps.usd_viewer.served import follow  # loads the client
+
+    arrival = Arrival(_wake)
+    live, missing = follow(source.url, arrival)
+    scene = Scene(live.stage, source.name)
+    follower = Follower(live, scene, arrival, missing=missing)
+    if not scene.parts:
+        return Loaded(problem=nothing_to_see(source.name), follower=follower)
+    return Loaded(scene, follower=follower)

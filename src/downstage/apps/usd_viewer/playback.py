@@ -15,6 +15,14 @@ class Playback:
         self.code = start
         self.is_playing = False
 
+    def over(self, start: float, end: float, codes_per_second: float) -> Playback:
+        """The same between other ends: where it stood, and playing if it did."""
+        other = Playback(start, end, codes_per_second)
+        if self.is_animated and other.is_animated:
+            other.code = min(max(self.code, start), end)
+            other.is_playing = self.is_playing
+        return other
+
     @property
     def is_animated(self) -> bool:
         """There is more than one time code."""

@@ -1,4 +1,4 @@
-"""Where a stage comes from: a path, a file: or http(s): address, or the demo."""
+"""Where a stage comes from: a path, an address, or the demo."""
 
 from __future__ import annotations
 
@@ -31,8 +31,13 @@ class StageSource:
     name: str
     path: Path | None = None
     url: str = ""
-    is_live: bool = False
+    is_served: bool = False
     """On a content server, where others may edit it at the same time."""
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """It is one version of a file, which nobody edits."""
+        return self.is_served and "?&" in self.url
 
 
 def parse_source(text: str) -> StageSource:
@@ -53,15 +58,15 @@ def parse_source(text: str) -> StageSource:
             name = PurePosixPath(unquote(parts.path)).name or parts.hostname
             _check_suffix(name)
             return StageSource(name[:120], url=text)
-        case "omniverse" | "omni" if parts.hostname:
+        case "omniverse" | "omni" | "downstage" if parts.hostname:
             name = PurePosixPath(unquote(parts.path)).name or parts.hostname
             _check_suffix(name)
-            return StageSource(name[:120], url=text, is_live=True)
+            return StageSource(name[:120], url=text, is_served=True)
         case scheme:
             raise StageProblem(
                 "This kind of address is not known",
-                f"{scheme}: is neither a path, file:, http: nor https:.",
-                "Give a path or an https:// address of a .usd, .usda, .usdc or .usdz file.",
+                f"{scheme}: is neither a path, file:, http:, https: nor omniverse:.",
+                "Give the path or the address of a .usd, .usda, .usdc or .usdz file.",
             )
 
 
@@ -87,6 +92,10 @@ def fetch_stage(
     """
     if source.path is not None:
         return source.path
+    if source.is_served:
+        from downstage.apps.usd_viewer.served import fetch  # loads the client
+
+        return fetch(source.url)[0]
     path = folder / source.name
     try:
         _download(source.url, path, progress, limit, time.monotonic() + deadline_s)

@@ -50,17 +50,23 @@ class Viewer:
 
     def run(self) -> None:
         """Show pictures until the window is closed."""
+        try:
+            self._run()
+        finally:
+            if self._follower is not None:
+                self._follower.close()
+
+    def _run(self) -> None:
         last = due = time.perf_counter()
         while True:
             now = time.perf_counter()
+            self._follow()
             self._dirty |= self._playback.advance(now - last)
             last = now
             if self._dirty:
                 self._draw()
                 due = max(due + self._interval, now)
             if not self._take_events(due):
-                if self._follower is not None:
-                    self._follower.close()
                 return
 
     def _take_events(self, due: float) -> bool:
@@ -72,7 +78,7 @@ class Viewer:
                 if event.type == pygame.QUIT:
                     return False
                 self._handle(event)
-            busy = self._dirty or self._playback.is_playing
+            busy = self._dirty or self._playback.is_playing or self._has_news()
             if not busy:
                 self._rest(had_events=bool(events))
             elif time.perf_counter() >= due - 0.0005:
@@ -81,11 +87,16 @@ class Viewer:
     def _patience(self, due: float) -> float | None:
         """How long to sleep: to the next picture, to the next refinement, or for ever."""
         now = time.perf_counter()
-        if self._dirty or self._playback.is_playing:
+        if self._dirty or self._playback.is_playing or self._has_news():
             return max(0.0, due - now)
-        if self._can_refine():
-            return max(0.0, self._moved_at + _REST_S - now)
-        return None
+        waits = [self._moved_at + _REST_S - now] if self._can_refine() else []
+        later = self._follower.patience() if self._follower else None
+        waits += [] if later is None else [later]
+        return max(0.0, min(waits)) if waits else None
+
+    def _has_news(self) -> bool:
+        """Somebody edited the stage, and it is time to show it."""
+        return self._follower is not None and self._follower.patience() == 0
 
     def _can_refine(self) -> bool:
         painter = self._painter
@@ -111,8 +122,9 @@ class Viewer:
         if self._scene is None or self._painter is None:
             self._draw_message(surface)
             return
-        for change in self._scene.at(self._playback.code) if self._playback.is_animated else ():
-            self._painter.renderer.apply(change)
+        if self._playback.is_animated and not self._is_stale:
+            for change in self._scene.at(self._playback.code):
+                self._painter.renderer.apply(change)
         self._painter.paint(surface, self._orbit)
         self._shown.append(self._moved_at)
         self._lay_over()
@@ -149,7 +161,7 @@ class Viewer:
         elif event.type == LOADING:
             self._note(f"{event.count >> 20} MiB")
         elif event.type == ARRIVED:
-            self._follow()
+            pass  # it woke us: `_follow` is next
         elif self._screen.handle(event):
             self._dirty = True
         elif self._scene is not None:
@@ -241,7 +253,7 @@ class Viewer:
         return width / height
 
     def _next_camera(self) -> None:
-        if self._scene is None:
+        if self._scene is None or self._is_stale:
             return
         cameras = len(self._scene.info.cameras)
         if not cameras:
@@ -264,18 +276,28 @@ class Viewer:
         path = "" if part is None else self._scene.parts[part].path
         self._status = replace(self._status, selected=path)
 
+    @property
+    def _is_stale(self) -> bool:
+        """Prims of the scene may be gone: it is about to be read again."""
+        return self._follower is not None and self._follower.is_stale
+
     def _follow(self) -> None:
-        """Somebody edited the stage: show it, from where it was looked at."""
-        if self._follower is None or self._painter is None:
+        """Show what somebody edited since the last picture."""
+        follower = self._follower
+        if follower is None or follower.patience() != 0:
             return
-        update = self._follower.process(self._playback.code)
+        update = follower.process()
         if update.scene is not None:
-            self._scene = update.scene
-            self._painter.renderer.show(update.scene)
-            self._select(None)
+            self._take_scene(update.scene)
         for change in update.changes:
-            self._painter.renderer.apply(change)
-        self._dirty = True
+            if self._painter is not None:
+                self._painter.renderer.apply(change)
+        if update.is_told:
+            self._tell_link(follower)
+        self._dirty |= bool(update.changes or update.scene or update.is_told)
+
+    def _tell_link(self, follower: Follower) -> None:
+        self._status = replace(self._status, notice=follower.notice, people=follower.people)
 
     def _take_stage(self, result: Loaded) -> None:
         self._dirty = True
@@ -284,17 +306,33 @@ class Viewer:
         scene = result.scene
         told = result.problem.title if result.problem else scene.info.name if scene else ""
         pygame.display.set_caption(f"{told} - Downstage USD viewer")
-        if scene is None:
-            return
+        if self._follower is not None:
+            self._tell_link(self._follower)
+        if scene is not None:
+            self._take_scene(scene)
+
+    def _take_scene(self, scene: Scene) -> None:
+        """Show *scene*: as its author would have it, or, read again, from where one looked."""
+        before, info = self._scene, scene.info
+        if before is None and not scene.parts:
+            return  # as empty as before
         if self._painter is None:
             self._painter = Painter(self._screen.size, max(self._interval, _SLOWEST_S))
         self._painter.renderer.show(scene)
-        self._scene = scene
-        info = scene.info
-        self._status = Status(info.name)
-        self._playback = Playback(info.start, info.end, info.codes_per_second)
+        self._scene, self._problem = scene, None
+        self._status = replace(self._status, name=info.name)
+        self._playback = self._playback.over(info.start, info.end, info.codes_per_second)
+        if before is None:
+            self._begin(scene)
+            return
+        self._camera = None if not info.cameras else self._camera
+        path = self._status.selected
+        paths = [part.path for part in scene.parts]
+        self._select(paths.index(path) if path in paths else None)
+
+    def _begin(self, scene: Scene) -> None:
         self._playback.toggle()
-        corners = scene.corners()
+        corners, info = scene.corners(), scene.info
         self._home = Orbit.framing(corners, info.up).fitted(corners, self._aspect())
         if info.cameras:
             shot = scene.shot(0, info.start)

@@ -53,11 +53,13 @@ class Mirror:
         self.folder = folder
 
     def path_of(self, place: Place) -> Path:
-        """Where the copy of *place* lies."""
+        """Where the copy of *place* lies; that of a checkpoint beside the present one."""
         server = self._server(place)
         path = server.joinpath(*[_local(part) for part in place.path.split("/") if part])
         if server not in path.parents:
             raise BadUrl("This address names no file.")
+        if place.checkpoint:
+            return path.with_name(f".{path.stem}.&{place.checkpoint}{path.suffix}")
         return path
 
     def target(self, layer: Place, asset: str) -> Target:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from downstage.apps.usd_viewer.draw.shading import Studio
 from downstage.apps.usd_viewer.draw.surfaces import (
     Drawn,
+    Group,
     build_groups,
     draw_group,
     poly_data,
@@ -87,7 +88,7 @@ class Renderer:
 
     def apply(self, change: Change) -> None:
         """Move or reshape one part."""
-        drawn = self._by_part[change.index]
+        drawn = self._own(change.index, is_redrawn=change.is_redrawn)
         drawn.actor.SetVisibility(change.visible)
         if change.matrix is not None:
             drawn.actor.SetUserMatrix(to_matrix(change.matrix))
@@ -145,6 +146,26 @@ class Renderer:
         """Give the window back."""
         self._window.Finalize()
 
+    def _own(self, index: int, *, is_redrawn: bool) -> Drawn:
+        """An actor for one part alone: the one it has, or a new one."""
+        before = self._by_part[index]
+        if self._scene is None or (before.is_own and not is_redrawn):
+            return before
+        if before.is_own:
+            self._layer.RemoveActor(before.actor)
+            self._drawn.remove(before)
+        else:
+            before.drop(index)
+        look = self._scene.parts[index].material
+        group = Group(look, (index,), is_own=True)
+        drawn = draw_group(group, self._scene.parts, self._studio.shader_for(look))
+        self._drawn.append(drawn)
+        self._by_part[index] = drawn
+        self._layer.AddActor(drawn.actor)
+        if self._outline and self._outline[0] == index:
+            self.select(index)
+        return drawn
+
     def _aim(self, orbit: Orbit, jitter: tuple[float, float]) -> None:
         camera = self._layer.GetActiveCamera()
         view = orbit.view()
@@ -178,7 +199,7 @@ class Renderer:
         if self._scene is None:
             return
         part, drawn = self._scene.parts[index], self._by_part[index]
-        source = drawn.poly if part.is_moving else poly_data(part, in_world=True)
+        source = drawn.poly if drawn.is_own else poly_data(part, in_world=True)
         poly = Data.vtkPolyData()
         poly.ShallowCopy(source)
         poly.GetPointData().SetScalars(None)
@@ -188,7 +209,7 @@ class Renderer:
             self._seams = _find_seams(points)
         normals = _rounded(normals, self._seams)
         scale = wide
-        if part.is_moving:
+        if drawn.is_own:
             scale = wide / max(float(np.cbrt(abs(np.linalg.det(part.matrix[:3, :3])))), 1e-9)
         rows = points + normals * np.float32(scale)
         from_numpy = Data.vtkPoints()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from downstage.apps.usd_viewer.draw.shading import ROUGHNESS_SCALE, encode
-from downstage.apps.usd_viewer.draw.vtk_modules import IO, Core, Data, numpy_to_vtk
+from downstage.apps.usd_viewer.draw.vtk_modules import IO, Core, Data, numpy_to_vtk, vtk_to_numpy
 from downstage.apps.usd_viewer.scene.meshes import smooth_normals
 from downstage.apps.usd_viewer.scene.model import Geometry, Material, Part, Picture
 
@@ -29,11 +29,23 @@ class Drawn:
     """Numbers of the parts in it."""
     ends: NDArray[np.int64]
     """Where the triangles of each part end."""
+    is_own: bool
+    """Of one part alone, in that part's space: the actor's matrix places it."""
 
     def part_at(self, cell: int) -> int:
         """Number of the part to which triangle *cell* belongs."""
         spot = int(np.searchsorted(self.ends, cell, side="right"))
         return self.parts[min(spot, len(self.parts) - 1)]
+
+    def drop(self, part: int) -> None:
+        """Draw *part* no more; its triangles stay, without any size."""
+        place = self.parts.index(part)
+        start = int(self.ends[place - 1]) if place else 0
+        corners = vtk_to_numpy(self.poly.GetPolys().GetConnectivityArray())
+        corners[3 * start : 3 * int(self.ends[place])] = 0
+        self.poly.GetPolys().GetConnectivityArray().Modified()
+        self.poly.GetPolys().Modified()
+        self.poly.Modified()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +54,8 @@ class Group:
 
     material: Material
     members: tuple[int, ...]
+    is_own: bool = False
+    """One part that moves by its actor's matrix."""
 
 
 def build_groups(parts: list[Part]) -> list[Group]:
@@ -59,22 +73,24 @@ def build_groups(parts: list[Part]) -> list[Group]:
             )
         )
         alike.setdefault(key, []).append(number)
-    return [Group(parts[members[0]].material, tuple(members)) for members in alike.values()]
+    return [
+        Group(parts[members[0]].material, tuple(members), parts[members[0]].is_moving)
+        for members in alike.values()
+    ]
 
 
 def draw_group(group: Group, parts: list[Part], shader: Any) -> Drawn:
     """Make the actor of a group."""
     members = [parts[number] for number in group.members]
-    moving = members[0].is_moving
-    polys = [poly_data(part, in_world=not moving) for part in members]
+    polys = [poly_data(part, in_world=not group.is_own) for part in members]
     poly = polys[0] if len(polys) == 1 else _append(polys)
     ends = np.cumsum([one.GetNumberOfCells() for one in polys])
     actor = _actor(poly, group.material, shader)
-    mirrored = moving and float(np.linalg.det(members[0].matrix[:3, :3])) < 0
+    mirrored = group.is_own and float(np.linalg.det(members[0].matrix[:3, :3])) < 0
     actor.GetProperty().SetBackfaceCulling(not (members[0].double_sided or mirrored))
-    if moving:
+    if group.is_own:
         actor.SetUserMatrix(to_matrix(members[0].matrix))
-    return Drawn(actor, poly, list(group.members), ends)
+    return Drawn(actor, poly, list(group.members), ends, group.is_own)
 
 
 def poly_data(part: Part, *, in_world: bool) -> Any:

@@ -92,12 +92,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What another time code did to part *index*."""
+    """What another time code, or somebody's edit, did to part *index*."""
 
     index: int
     matrix: NDArray[np.float64] | None = None
     geometry: Geometry | None = None
     visible: bool = True
+    is_redrawn: bool = False
+    """Its form or its look is another one: to be taken from the part itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from downstage.apps.usd_viewer.scene.model import Change, Geometry, Part, Shot, 
 from downstage.apps.usd_viewer.scene.pxr import Tf, Usd, UsdGeom
 from downstage.apps.usd_viewer.scene.solids import SOLIDS, solid_geometry
 
-__all__ = ["Scene", "open_scene"]
+__all__ = ["Scene", "drawables", "nothing_to_see", "open_scene", "open_stage"]
 
 _SIZES = ("radius", "height", "size", "width", "length", "axis")
 _HIDDEN_PURPOSES = frozenset({"guide", "proxy"})
@@ -29,22 +29,35 @@ def open_scene(path: Path, name: str) -> Scene:
     Raises:
         StageProblem: it cannot be opened, or holds nothing to draw.
     """
+    scene = Scene(open_stage(path), name)
+    if not scene.parts:
+        raise nothing_to_see(name)
+    return scene
+
+
+def open_stage(path: Path) -> Any:
+    """Open the stage at *path*.
+
+    Raises:
+        StageProblem: it cannot be opened.
+    """
     try:
-        stage = Usd.Stage.Open(str(path))
+        return Usd.Stage.Open(str(path))
     except Tf.ErrorException as error:
         raise StageProblem(
             "This stage cannot be opened",
             _reason(error, path),
             "Check that the file is whole: usdchecker tells more.",
         ) from error
-    scene = Scene(stage, name)
-    if not scene.parts:
-        raise StageProblem(
-            "There is nothing to see in this stage",
-            f"{name} opened well, but no prim in it has a surface that is visible.",
-            "Look for visibility, purpose, missing references or an empty default prim.",
-        )
-    return scene
+
+
+def nothing_to_see(name: str) -> StageProblem:
+    """What to tell of a stage without any part."""
+    return StageProblem(
+        "There is nothing to see in this stage",
+        f"{name} opened well, but no prim in it has a surface that is visible.",
+        "Look for visibility, purpose, missing references or an empty default prim.",
+    )
 
 
 class Scene:
@@ -52,14 +65,19 @@ class Scene:
 
     def __init__(self, stage: Any, name: str) -> None:
         """Read everything that can be drawn in *stage*."""
-        self._stage = stage
+        self.stage = stage
         self._materials = Materials()
         self.info = _read_info(stage, name)
         self._first: Any = self.info.start if self.info.is_animated else Usd.TimeCode.Default()
         self._cache = UsdGeom.XformCache(self._first)
         self.parts: list[Part] = []
-        for prim in _drawables(stage.GetPseudoRoot()):
-            self.parts.extend(self._read(prim))
+        self.drawables: set[str] = set()
+        """Paths of all prims that may be drawn, those without any surface too."""
+        self.prototypes: set[str] = set()
+        """Paths of what point instancers copy."""
+        for prim in drawables(stage.GetPseudoRoot()):
+            self.drawables.add(str(prim.GetPath()))
+            self.parts.extend(self.read(prim))
 
     def at(self, code: float) -> Iterator[Change]:
         """What is different at time *code*, part by part."""
@@ -74,14 +92,16 @@ class Scene:
             shape = part.shape_at(code) if part.shape_at else None
             yield Change(index, matrix=matrix, geometry=shape)
 
-    def moved(self, paths: Collection[str], code: float) -> Iterator[Change]:
-        """The places of what lies at or below *paths*, after its transforms were edited."""
+    def forget(self) -> None:
+        """Of places, think anew at the first time code: the stage was edited."""
         self._cache.Clear()
-        self._cache.SetTime(code if self.info.is_animated else self._first)
-        for index, part in enumerate(self.parts):
-            if any(part.path == path or part.path.startswith(f"{path}/") for path in paths):
-                part.matrix = self._matrix(self._stage.GetPrimAtPath(part.path))
-                yield Change(index, matrix=part.matrix)
+        self._cache.SetTime(self._first)
+
+    def place(self, part: Part) -> None:
+        """Put *part* where its prim is now; whether time moves it, too."""
+        prim = self.stage.GetPrimAtPath(part.path)
+        part.matrix = self._matrix(prim)
+        part.place_at = (lambda code: self._place(prim, code)) if _may_move(prim) else None
 
     def shot(self, number: int, code: float) -> Shot:
         """Camera *number* at time *code*."""
@@ -116,7 +136,8 @@ class Scene:
         centre, radius = self.bounds()
         return max(float((centre - eye) @ ahead), radius * 0.1)
 
-    def _read(self, prim: Any) -> Iterator[Part]:
+    def read(self, prim: Any) -> Iterator[Part]:
+        """The parts of one drawable prim, as they are now."""
         if prim.IsA(UsdGeom.PointInstancer):
             yield from self._read_copies(prim)
             return
@@ -141,11 +162,12 @@ class Scene:
         copies = Copies(prim)
         targets = UsdGeom.PointInstancer(prim).GetPrototypesRel().GetForwardedTargets()
         for number, target in enumerate(targets):
-            root = self._stage.GetPrimAtPath(target)
+            self.prototypes.add(str(target))
+            root = self.stage.GetPrimAtPath(target)
             if not root:
                 continue
             frame = np.linalg.inv(self._matrix(root))
-            for inner_prim in _drawables(root):
+            for inner_prim in drawables(root):
                 inner = self._read_gprim(inner_prim)
                 if inner is not None:
                     inner.matrix = frame @ inner.matrix
@@ -194,7 +216,7 @@ class Scene:
         return self._matrix(prim)
 
 
-def _drawables(root: Any) -> Iterator[Any]:
+def drawables(root: Any) -> Iterator[Any]:
     """Every prim below *root* that may be drawn, proxies of instances included."""
     walk = iter(Usd.PrimRange(root, Usd.TraverseInstanceProxies()))
     for prim in walk:
