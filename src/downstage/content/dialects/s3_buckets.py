@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from urllib.parse import quote
 from xml.etree.ElementTree import Element
 
 from downstage.content.dialects.s3_errors import S3Error
 from downstage.content.dialects.s3_listing import MAX_KEYS, Item, Listing, Wish, page_of, walk
-from downstage.content.dialects.s3_visit import Visit, path_of
+from downstage.content.dialects.s3_visit import MAX_KEY, Visit, path_of
 from downstage.content.dialects.s3_xml import XML_TYPE, document, node, stamp
 from downstage.content.model import Entry, Version
 from downstage.kernel.errors import AlreadyExists, NotFound, WrongType
@@ -104,7 +104,7 @@ async def list_keys(visit: Visit) -> None:
     query = visit.query
     second = query.get("list-type") == "2"
     after = _after(visit, second=second)
-    wish = Wish(query.get("prefix", ""), query.get("delimiter", ""), after)
+    wish = _wish(query, after)
     most = _max_keys(visit)
     page = await page_of(visit.content, visit.caller, visit.bucket, wish, most)
     encode = _encoding(visit)
@@ -121,6 +121,18 @@ async def list_keys(visit: Visit) -> None:
     content += _second(visit, page) if second else _first(visit, page, encode)
     content += [_told(visit, item, encode, second=second) for item in page.items]
     await _answer(visit, "ListBucketResult", content)
+
+
+def _wish(query: Mapping[str, str], after: str) -> Wish:
+    """What is to be listed.
+
+    Raises:
+        S3Error: something is longer than any key.
+    """
+    wish = Wish(query.get("prefix", ""), query.get("delimiter", ""), after)
+    if max(map(len, (wish.prefix, wish.delimiter, wish.after))) > MAX_KEY:
+        raise S3Error("KeyTooLongError", 400, f"A key has at most {MAX_KEY} bytes.")
+    return wish
 
 
 def _second(visit: Visit, page: Listing) -> list[Element]:
@@ -198,7 +210,7 @@ async def list_versions(visit: Visit) -> None:
     await visit.need_bucket()
     query = visit.query
     marker, behind = query.get("key-marker", ""), query.get("version-id-marker", "")
-    wish = Wish(query.get("prefix", ""), query.get("delimiter", ""), marker)
+    wish = _wish(query, marker)
     most, encode = _max_keys(visit), _encoding(visit)
     told: list[Element] = []
     last = ("", "")

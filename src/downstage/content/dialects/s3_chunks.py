@@ -22,6 +22,9 @@ SIGNED_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
 UNSIGNED_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 CHUNK = re.compile(rb"([0-9a-fA-F]{1,12})(?:;chunk-signature=([0-9a-f]{64}))?")
 MAX_LINE = 1024
+SMALL = 8192
+MOST_SMALL = 1000
+"""Chunks below that size in one body: each costs as much as a large one."""
 MAX_TRAILERS = 16
 CHECKSUM = "x-amz-checksum-"
 
@@ -171,27 +174,30 @@ class _Reader:
 
     source: AsyncIterator[bytes]
     waiting: bytes = b""
+    at: int = 0
+    """What of it was taken already."""
 
     async def more(self) -> None:
         try:
-            self.waiting += await anext(self.source)
+            self.waiting = self.waiting[self.at :] + await anext(self.source)
+            self.at = 0
         except StopAsyncIteration as error:
             raise S3Error("IncompleteBody", 400, "The body ended within a chunk.") from error
 
     async def line(self, end: bytes = b"\r\n") -> bytes:
-        while (at := self.waiting.find(end)) < 0:
-            if len(self.waiting) > MAX_LINE:
+        while (stop := self.waiting.find(end, self.at, self.at + MAX_LINE)) < 0:
+            if len(self.waiting) - self.at >= MAX_LINE:
                 raise _bad_chunk()
             await self.more()
-        if at > MAX_LINE:
-            raise _bad_chunk()
-        found, self.waiting = self.waiting[:at], self.waiting[at + len(end) :]
+        found = self.waiting[self.at : stop]
+        self.at = stop + len(end)
         return found
 
     async def some(self, most: int) -> bytes:
-        if not self.waiting:
+        if self.at == len(self.waiting):
             await self.more()
-        found, self.waiting = self.waiting[:most], self.waiting[most:]
+        found = self.waiting[self.at : self.at + most]
+        self.at += len(found)
         return found
 
 
@@ -211,6 +217,7 @@ class _Chunked:
         self._checks = checks
         self._signed = claim.payload != UNSIGNED_TRAILER
         self._before = claim.signature
+        self._small = 0
 
     async def pieces(self) -> AsyncGenerator[bytes]:
         """The bytes in the chunks."""
@@ -220,6 +227,9 @@ class _Chunked:
                 raise _bad_chunk()
             left = int(head[1], 16)
             last = left == 0
+            self._small += left < SMALL
+            if self._small > MOST_SMALL:
+                raise S3Error("InvalidChunkSizeError", 400, "The chunks of the body are too small.")
             digest = hashlib.sha256()
             while left:
                 piece = await self._reader.some(left)
@@ -257,6 +267,6 @@ class _Chunked:
         claim = self._claim
         text = f"AWS4-HMAC-SHA256-{what}\n{claim.at}\n{claim.scope}\n{self._before}\n{of}"
         right = hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(right, signature):
+        if not hmac.compare_digest(right.encode(), signature.encode()):
             raise S3Error("SignatureDoesNotMatch", 403, "A chunk of the body is not as signed.")
         self._before = right

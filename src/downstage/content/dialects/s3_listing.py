@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from downstage.content.dialects.s3_visit import IMPLIED, path_of
 from downstage.content.dialects.webdav_props import known_properties
 from downstage.content.model import Caller, Entry
+from downstage.content.names import MAX_NAME
 from downstage.kernel.errors import BadUrl, NotFound, WrongType
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class _Walk:
         """Folders whose names come before the first that is wanted, but whose keys do not."""
         start = self._start(base)
         found: list[Entry] = []
-        for length in range(1, len(start)):
+        for length in range(1, min(len(start), MAX_NAME + 1)):
             if start[length] < "/":
                 entry = await self._child(path, start[:length])
                 if entry is not None and entry.kind != "file":

@@ -46,8 +46,12 @@ async def put_part(visit: Visit) -> None:
     upload = await _upload(visit)
     number = _number(visit.query.get("partNumber", ""))
     copies = bool(visit.exchange.header("x-amz-copy-source"))
-    if not copies and length_of(visit.exchange, visit.claim) is None:
+    size = 0 if copies else length_of(visit.exchange, visit.claim)
+    if size is None:
         raise S3Error("MissingContentLength", 411, "Content-Length is missing.")
+    # What could never be completed need not fill the disk until it expires.
+    size += sum(part.size for part in upload.parts if part.n != number)
+    await visit.content.check_upload(visit.caller, upload.path, size)
     body = _copied(visit) if copies else body_of(visit.exchange, visit.claim, visit.key_bytes)
     try:
         part = await visit.uploads.put_part(
@@ -78,7 +82,7 @@ async def complete(visit: Visit) -> None:
     named = _parts(await read_body(visit))
     upload = await _upload(visit)
     _refuse_missing(upload, named)
-    metadata = cast("dict[str, str]", json.loads(upload.message))
+    metadata = _metadata(upload)
     try:
         async with visit.uploads.finished(visit.caller, upload.id, parts=named) as staged:
             entry = await write(visit, staged, None, condition, metadata)
@@ -93,6 +97,15 @@ async def complete(visit: Visit) -> None:
         node("ETag", f'"{entry.etag}"'),
     ]
     await _answer(visit, "CompleteMultipartUploadResult", content, told(entry))
+
+
+def _metadata(upload: Upload) -> dict[str, str]:
+    """What `begin` noted."""
+    try:
+        found: object = json.loads(upload.message)
+    except ValueError:  # another dialect began it
+        return {}
+    return cast("dict[str, str]", found) if isinstance(found, dict) else {}
 
 
 def _parts(body: bytes) -> list[tuple[int, str]]:

@@ -248,7 +248,7 @@ async def copy(visit: Visit) -> None:
     if not is_wanted(visit, entry, "x-amz-copy-source-"):
         raise VersionMismatch("At least one of the conditions did not hold.")
     if source != visit.path or version:
-        entry = await _copied(visit, source, version, condition)
+        entry = await _copied(visit, entry, version, condition)
     elif not replaces:
         raise S3Error(
             "InvalidRequest", 400, "A copy onto itself changes nothing without new metadata."
@@ -260,16 +260,24 @@ async def copy(visit: Visit) -> None:
     await visit.exchange.answer(200, headers, document("CopyObjectResult", content))
 
 
-async def _copied(visit: Visit, source: str, version: int, condition: Condition) -> Entry:
+async def _copied(visit: Visit, found: Entry, version: int, condition: Condition) -> Entry:
+    source = found.path
     if version:
         async with await visit.content.read(visit.caller, source, version=version) as reading:
             metadata = await known_properties(visit.content, visit.caller, source)
             body = reading.pieces() if reading.data is None else reading.data
             return await write(visit, body, reading.entry.size, condition, metadata)
     await make_way(visit, visit.path)
+    asked = any(name.startswith("x-amz-copy-source-if-") for name in visit.exchange.headers)
     try:
         return await visit.content.copy(
-            visit.caller, source, visit.path, overwrite=True, condition=condition
+            visit.caller,
+            source,
+            visit.path,
+            overwrite=True,
+            only="file",
+            condition=condition,
+            source_condition=Condition(if_match=(found.etag,)) if asked else ANY,
         )
     except PlatformError:
         await tidy(visit, visit.path)

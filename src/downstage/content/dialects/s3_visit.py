@@ -18,7 +18,7 @@ from downstage.kernel.errors import BadUrl, NotFound, WrongType
 if TYPE_CHECKING:
     from downstage.content.service import Content
 
-__all__ = ["IMPLIED", "Visit", "address_in", "path_of", "plain_etags"]
+__all__ = ["IMPLIED", "MAX_KEY", "Visit", "address_in", "path_of", "plain_etags"]
 
 IMPLIED = "s3:implied"
 """Our property of a folder that keys brought along: it goes with the last of them."""

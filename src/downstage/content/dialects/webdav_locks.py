@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from downstage.content.model import Caller, Lock
-from downstage.kernel.errors import Locked, NotFound, NotSupported, WrongType
+from downstage.content.model import Access, Caller, Lock
+from downstage.kernel.errors import Forbidden, Locked, NotFound, NotSupported, WrongType
 from downstage.kernel.ids import new_secret, new_uuid
 
 if TYPE_CHECKING:
@@ -104,11 +104,15 @@ class DavLocks:
 
         Raises:
             Locked: another lock does not go together with it.
+            Forbidden: the caller may not write there.
         """
         there = await self.covering(caller, path)
         if deep:
             there += [held for held in await self.below(caller, path) if held.path != path]
         if there:
+            # Who may only read stops nobody: a lock that is shared lasts as its last holder likes.
+            if not (await self._content.stat(caller, path)).access & Access.WRITE:
+                raise Forbidden("You may not do that here.", path=path)
             return self._share(caller, path, there, shared=shared, owner=owner, lease_s=lease_s)
         note = json.dumps({"shared": shared, "deep": deep, "owner": owner})
         holder = replace(caller, client_id=CLIENT + new_uuid())
