@@ -17,6 +17,7 @@ from rich.status import Status
 from rich.text import Text
 
 from downstage.cli.access import leave_operator_token
+from downstage.cli.demo import furnish
 from downstage.cli.platform import RunningPlatform, run_platform, stop_signal
 from downstage.contracts.gateway import SESSION_CHANGED
 from downstage.contracts.manager import Display
@@ -72,6 +73,8 @@ async def up(settings: Settings, plan: Plan) -> None:
 async def _serve(settings: Settings, plan: Plan, console: Console, status: Status) -> None:
     async with run_platform(settings) as platform:
         ready = await _prepare(platform, settings)
+        if plan.application == "usd-viewer" and plan.stage is None and ready.token:
+            plan = replace(plan, stage=await furnish(platform, ready.token))
         if plan.application is None:
             _tell(ready, plan, console, settings)
         else:
@@ -144,7 +147,7 @@ def _tell(ready: Ready, plan: Plan, console: Console, settings: Settings) -> Non
     if plan.as_json:
         _print_json(ready)
     else:
-        _print_words(console, ready, settings)
+        _print_words(console, ready, settings, plan)
 
 
 def _print_json(ready: Ready) -> None:
@@ -152,7 +155,7 @@ def _print_json(ready: Ready) -> None:
     print(json.dumps({key: getattr(ready, key) for key in keys}), flush=True)
 
 
-def _print_words(console: Console, ready: Ready, settings: Settings) -> None:
+def _print_words(console: Console, ready: Ready, settings: Settings, plan: Plan) -> None:
     text = Text()
     if ready.join_url:
         text.append("Open in a browser (once, within 15 minutes):\n")
@@ -162,6 +165,10 @@ def _print_words(console: Console, ready: Ready, settings: Settings) -> None:
         text.append(f"  {ready.setup_url}\n\n", style="bold cyan")
     text.append("Later, or from the start page:  ")
     text.append(f"{ready.url}\n", style="cyan")
+    if plan.stage:
+        text.append("The stage, among other files:   ")
+        text.append(f"{ready.url}/files\n", style="cyan")
+        text.append(f"  {plan.stage}\n", style="dim")
     if ready.user:
         text.append(f"  sign in as {ready.user} with password {ready.password}\n", style="dim")
     if settings.platform.tls == "auto":

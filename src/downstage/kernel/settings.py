@@ -53,6 +53,7 @@ EXTS = "exts"
 RESERVED = frozenset(
     {
         "DOWNSTAGE_CHAOS",
+        "DOWNSTAGE_CLIENT_CACHE",
         "DOWNSTAGE_CONFIG",
         "DOWNSTAGE_TOKEN_FILE",
         "DOWNSTAGE_CONTENT_HOST",

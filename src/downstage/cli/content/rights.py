@@ -25,6 +25,7 @@ __all__ = ["change_acl", "entry_of", "explain", "hold_lock", "release_lock", "sh
 
 LETTERS = {"r": AccessFlags.READ, "w": AccessFlags.WRITE, "a": AccessFlags.ADMIN}
 NONE = AccessFlags(0)
+SIGNALLED = 128
 KINDS = ("user:", "group:")
 
 
@@ -176,7 +177,7 @@ def hold_lock(settings: Settings, url: str, command: Sequence[str]) -> int:
             client.run(versions.lock, url)
         try:
             if command:
-                return subprocess.run(list(command), check=False).returncode
+                return _run(command)
             err().print(f"{of_url(url)} is locked for you. Ctrl-C frees it.")
             _wait()
             return 0
@@ -185,6 +186,17 @@ def hold_lock(settings: Settings, url: str, command: Sequence[str]) -> int:
                 client.run(versions.unlock, url)
             if not command:
                 err().print("\nIt is free again.")
+
+
+def _run(command: Sequence[str]) -> int:
+    """Until it ends by itself: Ctrl-C is the command's own affair, the lock stays till then."""
+    process = subprocess.Popen(list(command))
+    while True:
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:
+            continue
+        return status if status >= 0 else SIGNALLED - status
 
 
 def _wait() -> None:

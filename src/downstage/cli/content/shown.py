@@ -54,7 +54,9 @@ def size_of(count: int) -> str:
     value, unit = float(count), 0
     while value >= KILO - 0.5 and unit < len(UNITS) - 1:
         value, unit = value / KILO, unit + 1
-    return f"{value:.1f} {UNITS[unit]}" if value < KILO / 10 else f"{value:.0f} {UNITS[unit]}"
+    return (
+        f"{value:.1f} {UNITS[unit]}" if value < KILO / 10 - 0.05 else f"{value:.0f} {UNITS[unit]}"
+    )
 
 
 def time_of(ns: int) -> str:

@@ -86,7 +86,12 @@ class ResumableUpload:
         while True:
             try:
                 return await self._send(url, offset)
-            except errors.Unavailable as error:
+            except errors.Gone:
+                if offset < self._file.size:
+                    raise
+                return ""  # it was complete, and only the answer to that was lost
+            except (errors.Unavailable, errors.Conflict) as error:
+                # Conflict: the server still takes in what an earlier connection left behind.
                 tries += 1
                 if tries > TRIES:
                     raise
@@ -95,10 +100,6 @@ class ResumableUpload:
                 now = await self._offset(url)
                 tries = 0 if now > offset else tries
                 offset = now
-            except errors.Gone:
-                if offset < self._file.size:
-                    raise
-                return ""  # it was complete, and only the answer to that was lost
 
     async def _known(self) -> tuple[str, int] | None:
         """The upload that was begun once, and how much of it has arrived."""
