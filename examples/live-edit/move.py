@@ -1,60 +1,109 @@
-"""Move a prim of a stage that others have open; they see it move.
-
-python examples/live-edit/move.py omniverse://127.0.0.1:8600/Projects/theatre.usda /World/box
-"""
+"""Move a prim along a circle in a stage that others look at."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
+import sys
 import time
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from pxr import Gf, UsdGeom
+from pxr import Gf, Usd, UsdGeom
 
+from downstage.cli.facts import find_platform
 from downstage.client import usd
+from downstage.kernel.errors import PlatformError, SetupError
 
-RATE = 60
+DEMO = "/Projects/theatre.usdc"
+SUFFIX = "circle"
+RATE = 30
+"""Edits a second."""
+ROUND_S = 4.0
 
 
-def main() -> None:
-    """Move it around a circle, then put it back where it was."""
-    parser = argparse.ArgumentParser(description="Move a prim of a live stage around a circle.")
-    parser.add_argument("url", help="of the stage")
-    parser.add_argument("prim", nargs="?", default="", help="its path; by default the first one")
+def main() -> int:
+    """Open, move, say what is done; 1 with a line of words where it cannot be."""
+    options = parse()
+    try:
+        url = options.url or demo_stage()
+        with usd.open_live(url) as live:
+            move(live, options.prim, options.seconds)
+            if options.merge:
+                print(f"Written into the file as {live.merge(options.merge)[:12]}")
+    except PlatformError as error:
+        print(error.detail, file=sys.stderr)
+        return 1
+    return 0
+
+
+def demo_stage() -> str:
+    """The stage of the platform that runs on this folder's data."""
+    data = Path(os.environ.get("DOWNSTAGE_PLATFORM__DATA", "downstage-data"))
+    platform = find_platform(data)
+    if platform is None:
+        raise SetupError(f"No platform runs on {data.absolute()}: make demo, or give a URL.")
+    return f"omniverse://{urlsplit(platform.url).netloc}{DEMO}"
+
+
+def move(live: Any, path: str | None, seconds: float) -> None:
+    """Move one prim of *live* for a while."""
+    prim = live.stage.GetPrimAtPath(path) if path else pick(live.stage)
+    if not prim:
+        raise SetupError(f"There is no prim {path or 'that could be moved'} in this stage.")
+    op, first, radius = circle(prim)
+    others = len(live.people) - 1
+    print(f"Moving {prim.GetPath()} for {seconds:g} s, {others} looking on")
+    began = time.monotonic()
+    count = round(seconds * RATE)
+    for number in range(count):
+        angle = first + math.tau * number / RATE / ROUND_S
+        op.Set(Gf.Vec3d(radius * (math.cos(angle) - 1), 0, radius * math.sin(angle)))
+        live.process()  # sends what was set, applies what others did
+        time.sleep(max(0.0, began + (number + 1) / RATE - time.monotonic()))
+    live.settle()
+    print(f"{count} edits, all of them on the server")
+
+
+def pick(stage: Usd.Stage) -> Usd.Prim:
+    """What there is to move: the sculpture of the demo, or the first thing with a place."""
+    heart = stage.GetPrimAtPath("/Theatre/Sculpture/Heart")
+    things = (prim for prim in stage.Traverse() if prim.IsA(UsdGeom.Gprim))
+    return heart or next(things, Usd.Prim())
+
+
+def circle(prim: Usd.Prim) -> tuple[UsdGeom.XformOp, float, float]:
+    """The op that moves *prim* in the space around it, the angle it has, and the radius."""
+    form = UsdGeom.Xformable(prim)
+    name = f"xformOp:translate:{SUFFIX}"
+    found = [op for op in form.GetOrderedXformOps() if op.GetOpName() == name]
+    ops = form.GetOrderedXformOps()
+    op = found[0] if found else form.AddTranslateOp(opSuffix=SUFFIX)
+    if not found:
+        form.SetXformOpOrder([op, *ops])
+    box = UsdGeom.BBoxCache(Usd.TimeCode.EarliestTime(), [UsdGeom.Tokens.default_])
+    radius = max(box.ComputeWorldBound(prim).ComputeAlignedRange().GetSize()) / 2
+    at = op.Get() or Gf.Vec3d(0)
+    return op, math.atan2(at[2], at[0] + radius), radius
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url", nargs="?", help=f"of a stage; else {DEMO} of the demo")
+    parser.add_argument("--prim", help="path of the prim to move")
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--radius", type=float, default=1.0, help="in the stage's own units")
-    parser.add_argument("--merge", metavar="MESSAGE", help="write what was done into the file")
-    asked = parser.parse_args()
-    with usd.open_live(asked.url) as live:
-        prim = find(live.stage, asked.prim)
-        place = UsdGeom.XformCommonAPI(prim)
-        start = place.GetXformVectors(0)[0]
-        print(f"{prim.GetPath()}: {len(live.people)} here")
-        for step in range(int(asked.seconds * RATE)):
-            turn = 2 * math.pi * step / RATE / 2
-            offset = Gf.Vec3d(math.cos(turn) - 1, 0, math.sin(turn)) * asked.radius
-            place.SetTranslate(start + offset)
-            live.process()  # sends this, and applies what others did
-            time.sleep(1 / RATE)
-        place.SetTranslate(start)
-        live.settle(durable=True)
-        if asked.merge:
-            print(f"written as {live.merge(asked.merge)[:12]}")
-
-
-def find(stage: Any, path: str) -> Any:
-    """The prim at *path*, or the first that has a place."""
-    if path:
-        prim = stage.GetPrimAtPath(path)
-        if not prim:
-            raise SystemExit(f"there is no {path} in this stage")
-        return prim
-    for prim in stage.Traverse():
-        if prim.IsA(UsdGeom.Gprim):
-            return prim
-    raise SystemExit("there is nothing to move in this stage")
+    parser.add_argument(
+        "--merge",
+        nargs="?",
+        const="Moved by examples/live-edit",
+        metavar="MESSAGE",
+        help="write it into the file at the end, as a checkpoint",
+    )
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -87,7 +87,7 @@ async def test_it_follows_the_display(desk, cube: Path) -> None:
     ("argument", "words"),
     [
         ("/no/such/stage.usda", "no such file"),
-        ("omniverse://127.0.0.1:9/stage.usd", "cannot be had"),
+        ("omniverse://127.0.0.1:9/stage.usd", "does not answer"),
         ("broken", "cannot be opened"),
     ],
 )

@@ -32,10 +32,13 @@ def test_it_moves_a_prim_for_others_and_merges(url: str) -> None:
             assert mover.poll() in (None, 0), mover.communicate()[1][-2000:]
             live.wait(0.1)
             live.process()
-            attribute = live.stage.GetPrimAtPath("/World/box").GetAttribute("xformOp:translate")
+            attribute = live.stage.GetPrimAtPath("/World/box").GetAttribute(
+                "xformOp:translate:circle"
+            )
             places.add(str(attribute.Get()))
         said, _ = mover.communicate(timeout=30)
-        assert said.startswith("/World/box: 2 here\nwritten as ")
+        assert "Moving /World/box for 0.5 s, 1 looking on" in said
+        assert "Written into the file as " in said
         assert len(places) > 3, "it was seen to move"
     assert [entry.comment for entry in files.list_checkpoints(scene)] == ["a dance"]
-    assert b"xformOp:translate = (0, 0, 0)" in bytes(files.read_file(scene)[1])
+    assert b"double3 xformOp:translate:circle = (" in bytes(files.read_file(scene)[1])
