@@ -132,6 +132,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._waiting = 0
         self._late = list[_Job[Any]]()
+        self._stale = set[str]()
         self._closed = False
         self._cleaned = time.monotonic()
         (seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()
@@ -238,10 +239,21 @@ class Writer:
             self._db.execute("COMMIT")
             point("content.commit.after")
             self._seq = seq
-            if stale:
-                self._mirror(self._db, stale)
+            self._renew(stale)
         finally:
             self._committing(begins=False, moves=moves)
+
+    def _renew(self, stale: set[str]) -> None:
+        """Mirror what changed. What is committed stands: a mirror that fails is tried again."""
+        self._stale |= stale
+        if not self._stale:
+            return
+        try:
+            self._mirror(self._db, self._stale)
+        except sqlite3.Error:
+            log.exception("content.mirror_failed", tables=sorted(self._stale))
+        else:
+            self._stale.clear()
 
     def _attempt(self, job: _Job[Any], change: Change) -> int:
         """Run one operation in its savepoint; the newest seq after it."""
@@ -270,9 +282,8 @@ class Writer:
 
     def _put_back(self, group: list[_Job[Any]], start: int) -> None:
         """Leave the rest of *group* for the next transaction, before all that waits."""
-        rest = group[start:]
+        self._late[:0] = group[start:]
         del group[start:]
-        self._late = rest
 
     def _roll_back(self) -> None:
         if self._db.in_transaction:

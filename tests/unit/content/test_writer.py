@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 
 import anyio
 import pytest
@@ -17,6 +18,7 @@ from downstage.content.writer import Change
 from downstage.kernel.errors import (
     AlreadyExists,
     DeadlineExceeded,
+    Forbidden,
     InvalidField,
     OutOfSpace,
     SetupError,
@@ -267,3 +269,82 @@ async def test_a_database_of_a_later_version_is_left_alone(data, clock) -> None:
     db.close()
     with pytest.raises(SetupError):
         await open_content(data, clock=clock)
+
+
+async def test_C07_slow_housekeeping_loses_nothing_that_waits(
+    content: Content, uta: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs between two transactions, while the rest of the first is put back."""
+    monkeypatch.setattr(writer, "GROUP_S", 0.0)
+    monkeypatch.setattr(writer, "IDLE_S", 0.0)
+    done = 0
+
+    async def write(n: int) -> None:
+        nonlocal done
+        await content.write(uta, f"/{n}", b"1")
+        done += 1
+
+    with anyio.move_on_after(20):
+        async with anyio.create_task_group() as tasks:
+            for n in range(40):
+                tasks.start_soon(write, n)
+    assert done == 40
+
+
+async def test_S05_a_full_disk_loses_nothing_that_was_put_back(
+    content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was put back waits while the transaction that it left is done one by one.
+
+    The first operation lets the others queue; the third takes longer than a transaction may.
+    """
+    full, answered = [1], 0
+    point = writer.point
+
+    def fails(name: str) -> None:
+        if name == "content.commit.before" and len(content.database._writer._late) == 5 and full:
+            full.clear()
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        point(name)
+
+    async def slow(n: int) -> None:
+        nonlocal answered
+        await content.database.write(lambda db: time.sleep((0.03, 0, 0.06)[n] if n < 3 else 0))
+        answered += 1
+
+    monkeypatch.setattr(writer, "GROUP_S", 0.05)
+    with anyio.move_on_after(10):
+        async with anyio.create_task_group() as tasks:
+            for n in range(8):
+                tasks.start_soon(slow, n)
+            monkeypatch.setattr(writer, "point", fails)
+    assert answered == 8
+    assert not full
+
+
+async def test_a_commit_whose_mirrors_cannot_be_read_stands(
+    content: Content, uta: Caller, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is durable: to call it refused would be a lie, and its events would be missed."""
+    await content.write(uta, "/f", b"1")
+    broken = [True]
+    mirrors = content._mirrors
+    renew = mirrors.renew
+
+    def fails(db: sqlite3.Connection, stale: set[str]) -> None:
+        if broken:
+            broken.clear()
+            raise sqlite3.OperationalError("disk I/O error")
+        renew(db, stale)
+
+    monkeypatch.setattr(content.database._writer, "_mirror", fails)
+    async with content.subscribe(uta, "/f", "node") as events:
+        await content.set_acl(admin, "/f", [AclEntry("everyone", Access.READ)])
+        with anyio.fail_after(5):
+            assert (await anext(aiter(events))).kind == "acl"
+    await content.write(admin, "/g", b"1")  # by the next commit it has been read again
+    with pytest.raises(Forbidden):
+        await content.write(uta, "/f", b"2")
+    assert (await content.stat(uta, "/f")).access == Access.READ
