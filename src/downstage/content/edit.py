@@ -208,6 +208,8 @@ class Edit:
             self.refuse_taken(parent or 0, name, fold)
             raise
         node = Node._make(row)
+        if kind == "mount":
+            self.change.stale.add("mount")
         if kind == "folder":
             self.db.execute("INSERT INTO folder (node) VALUES (?)", (node.id,))
         return node

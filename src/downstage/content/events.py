@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, cast
 
@@ -138,8 +138,11 @@ class Hub:
         """No more of it."""
         self._taps.remove(take)
 
-    def publish(self, events: Iterable[Recorded]) -> None:
+    def publish(self, events: Sequence[Recorded]) -> None:
         """Hand out the events of a commit, in their order."""
+        if not (self._by_target or self._taps) and events:
+            self.published = events[-1].seq
+            return
         for recorded in events:
             for tap in self._taps:
                 tap(recorded)

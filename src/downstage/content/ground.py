@@ -38,7 +38,6 @@ __all__ = ["Ground"]
 
 T = TypeVar("T")
 
-ANY_MOUNT = "SELECT 1 FROM node WHERE kind = 'mount' LIMIT 1"
 SWEPT_AT_ONCE = 100
 HOUSE = Caller(subject="", name="", may=Access.READ | Access.WRITE | Access.ADMIN)
 """Who ends leases and sweeps."""
@@ -81,7 +80,7 @@ class Ground:
         self.live = Live(self, self.database, lambda: locks.moment(clock).ns)
         self.mounts = Mounts(self, limits.mounts, self.blobs.pool)
         self._views = Views(self.database, self._mirrors, self._now)
-        self._mirrors.renew(self.database.near, {"acl", "lock"})
+        self._mirrors.renew(self.database.near, {"acl", "lock", "mount"})
         self._hub.published = self.database.seq
 
     async def start(self) -> None:
@@ -217,7 +216,7 @@ class Ground:
     async def mount_of(self, caller: Caller, path: str) -> Inside | None:
         """The mount that *path* leads through, if any."""
         await self.know(caller)
-        if self.database.near.execute(ANY_MOUNT).fetchone() is None:
+        if not self._mirrors.has_mounts:
             return None
         with self._views.edit(caller) as edit:
             try:

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from downstage.content import names
@@ -89,12 +87,21 @@ class Inside(Exception):
         self.rest = rest
 
 
-@dataclass(frozen=True)
 class Trail:
-    """The way from the root to a place: the nodes that are there, and the names that are not."""
+    """The way from the root to a place: the nodes that are there, and the names that are not.
 
-    nodes: tuple[Node, ...]
-    missing: tuple[str, ...] = ()
+    The last node is as it is now; those above it lead there, and may have had later events.
+    What is made of them is made once: every change asks several times.
+    """
+
+    __slots__ = ("_ids", "_path", "_wanted", "missing", "nodes")
+
+    def __init__(self, nodes: tuple[Node, ...], missing: tuple[str, ...] = ()) -> None:
+        self.nodes = nodes
+        self.missing = missing
+        self._ids: tuple[int, ...] = ()
+        self._path = ""
+        self._wanted = ""
 
     @property
     def last_name(self) -> str:
@@ -106,20 +113,28 @@ class Trail:
         """The last one that is there."""
         return self.nodes[-1]
 
-    @cached_property
+    @property
     def ids(self) -> tuple[int, ...]:
         """Of the nodes, from the root down."""
-        return tuple(node.id for node in self.nodes)
+        if not self._ids:
+            self._ids = tuple([node.id for node in self.nodes])
+        return self._ids
 
-    @cached_property
+    @property
     def path(self) -> str:
         """Of the last node that is there."""
-        return "/" + "/".join(node.name for node in self.nodes[1:])
+        if not self._path:
+            self._path = "/" + "/".join([node.name for node in self.nodes[1:]])
+        return self._path
 
-    @cached_property
+    @property
     def wanted(self) -> str:
         """Of the place, there or not."""
-        return "/" + "/".join([*(node.name for node in self.nodes[1:]), *self.missing])
+        if not self.missing:
+            return self.path
+        if not self._wanted:
+            self._wanted = f"{self.path.rstrip('/')}/{'/'.join(self.missing)}"
+        return self._wanted
 
     @property
     def is_deleted(self) -> bool:
