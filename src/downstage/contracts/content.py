@@ -3,7 +3,7 @@
 ``/v1/files-socket``, sub-protocol ``downstage.files.v1``. A program shows
 ``Authorization: Bearer``; a page offers ``downstage.ticket.<ticket>`` as a second sub-protocol.
 Messages are binary MessagePack, at most `MAX_FRAME` bytes, each **an array of calls**: as many as
-the sender had ready in one turn of its loop.
+the sender had ready in one turn of its loop, at most `MAX_CALLS`.
 
 * to the server: ``[id, op, args]``; `id` is a positive integer of the client's choice, unused while
   its call runs; `args` an array in the order of the table below, whose rest may be left out
@@ -78,6 +78,7 @@ import msgspec
 
 __all__ = [
     "CONTENT_CHANGED",
+    "MAX_CALLS",
     "MAX_FRAME",
     "MAX_INLINE",
     "MAX_UNSENT",
@@ -102,6 +103,8 @@ CONTENT_CHANGED = "content.changed"
 """Bus subject; payload ``{"tenant": str, "seq": int}``: a hint, read events for what it was."""
 MAX_FRAME = 4 * 1024 * 1024
 """Bytes of one socket message."""
+MAX_CALLS = 16_384
+"""Calls of one socket message."""
 MAX_INLINE = 1024 * 1024
 """Bytes that `read` and `write` on the socket carry; more goes by HTTP."""
 MAX_UNSENT = 16 * 1024 * 1024

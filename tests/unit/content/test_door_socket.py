@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -202,7 +203,6 @@ async def test_T03_no_more_waits_for_a_reader_than_fits_in_the_bound() -> None:
         await asyncio.sleep(0)
     assert slow.unsent < 2 * connection.FRAME  # who pushes waits
     wire.call(*[[n, "bytes", [1_000_000]] for n in range(2, 60)])
-    wire.open.set()
     with pytest.raises(Closing, match="slow-reader"):
         await asyncio.wait_for(serving, 5)
 
@@ -221,3 +221,78 @@ async def test_find_tells_nothing_of_other_kinds() -> None:
     asked.line.held[7] = "text"
     with pytest.raises(NotFound):
         asked.find(7, int)
+
+
+async def test_T04_a_frame_of_many_calls_holds_nobody_else_up() -> None:
+    wire, turns = Wire(), 0
+    ops = some_ops()
+    ops.register("busy", NoArgs, lambda asked: time.sleep(0.001))
+    serving = asyncio.create_task(line(ops, wire).serve())
+    wire.call(*[[n, "busy", []] for n in range(1, 201)])
+    begun = asyncio.get_running_loop().time()
+    while len(wire.answers) < 200:
+        await asyncio.sleep(0)
+        turns += 1
+        assert asyncio.get_running_loop().time() < begun + 10
+    assert turns >= 5
+    assert [answer[0] for answer in wire.answers] == list(range(1, 201))
+    wire.leave()
+    await serving
+
+
+async def test_T04_a_frame_of_many_calls_begins_no_more_than_may_run() -> None:
+    wire, running, most = Wire(), 0, 0
+    ops = some_ops()
+
+    async def work(_asked: Asked) -> object:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.001)
+        running -= 1
+        return None
+
+    ops.register("work", NoArgs, work)
+    serving = asyncio.create_task(line(ops, wire).serve())
+    wire.call(*[[n, "work", []] for n in range(1, 1001)])
+    await wire.until(1000)
+    assert most <= connection.MAX_RUNNING
+    wire.call(*[[n, "now", []] for n in range(1, connection.MAX_CALLS + 2)])
+    with pytest.raises(Closing) as told:
+        await asyncio.wait_for(serving, 5)
+    assert (told.value.code, told.value.reason) == (1007, "bad-message")
+
+
+async def test_more_calls_may_stay_open_than_may_run() -> None:
+    wire = Wire()
+    serving = asyncio.create_task(line(some_ops(), wire).serve())
+    count = connection.MAX_RUNNING + 50
+    wire.call(*[[n, "keep", []] for n in range(1, count + 1)])
+    await wire.until(count)
+    wire.call([count + 1, "now", []])
+    await wire.until(count + 1)
+    wire.leave()
+    await serving
+
+
+async def test_T03_a_reader_who_takes_much_for_long_is_not_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "SLOW_S", 0.3)
+    wire = Wire()
+
+    async def send(message: Any) -> None:
+        wire.frames.append(message["bytes"][:8])
+        await asyncio.sleep(0.01)
+
+    wire.send = send  # type: ignore[method-assign]
+    much = line(some_ops(), wire)
+    serving = asyncio.create_task(much.serve())
+    until = asyncio.get_running_loop().time() + 0.7
+    while asyncio.get_running_loop().time() < until:
+        while much.unsent < 2 * connection.FRAME:
+            much.answer(1, 200, bytes(300_000))
+        await asyncio.sleep(0)
+    assert not serving.done()
+    wire.leave()
+    await asyncio.wait_for(serving, 5)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 from starlette.types import Receive, Send
 
 from downstage.content.dialects.calls import Asked, Op, Ops
 from downstage.content.model import Caller
-from downstage.contracts.content import MAX_FRAME, MAX_UNSENT, Call
+from downstage.contracts.content import MAX_CALLS, MAX_FRAME, MAX_UNSENT, Call
 from downstage.kernel.errors import (
     NotSupported,
     PlatformError,
@@ -37,11 +37,13 @@ MAX_OPEN = 4096
 """Calls of one connection that stay open: subscriptions, channels, layers."""
 SLOW_S = 30.0
 """How long a reader may take nothing at all."""
+TURN_S = 0.01
+"""How long the calls of one frame hold the loop; then others have their turn."""
 UNSUPPORTED, INVALID, POLICY, LATER = 1003, 1007, 1008, 1013
 FIX_ARRAY, ARRAY_16 = 16, 65536
 FIRST_OF_OURS = 500
 log = get_logger(__name__)
-_calls = msgspec.msgpack.Decoder(list[Call])
+_calls = msgspec.msgpack.Decoder(Annotated[list[Call], msgspec.Meta(max_length=MAX_CALLS)])
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -163,12 +165,16 @@ class Connection:
         if self._sending:
             return
         self._sending = True
-        timer = asyncio.get_running_loop().call_later(SLOW_S, self.close, LATER, "slow-reader")
+        later = asyncio.get_running_loop().call_later
         try:
             while self._out:
-                await self._send({"type": "websocket.send", "bytes": self._frame()})
+                # For each frame anew: a reader who takes much for long is not slow.
+                timer = later(SLOW_S, self.close, LATER, "slow-reader")
+                try:
+                    await self._send({"type": "websocket.send", "bytes": self._frame()})
+                finally:
+                    timer.cancel()
         finally:
-            timer.cancel()
             self._sending = False
             if self._unsent <= FRAME:
                 self._room.set()
@@ -205,11 +211,22 @@ class Connection:
                 calls = _calls.decode(data)
             except (msgspec.DecodeError, RecursionError):
                 raise Closing(INVALID, "bad-message") from None
-            for call in calls:
-                self._begin(call)
+            await self._begin_all(calls)
             if self._out:
                 await self._flush()
+
+    async def _begin_all(self, calls: list[Call]) -> None:
+        """Begin *calls* in their order; as many at once, and for as long, as one socket may."""
+        now = asyncio.get_running_loop().time
+        until = now() + TURN_S
+        for call in calls:
+            self._begin(call)
+            if now() >= until:
+                self._ready.set()
+                await asyncio.sleep(0)
+                until = now() + TURN_S
             while len(self._running) - self._open >= MAX_RUNNING:
+                self._ready.set()
                 self._free.clear()
                 await self._free.wait()
 
@@ -268,6 +285,7 @@ class Connection:
     def note_opened(self) -> None:
         """One more call stays open."""
         self._open += 1
+        self._free.set()
 
     async def cancel(self, call_id: int) -> bool:
         """End a call that runs or stays open; whether there was one."""
