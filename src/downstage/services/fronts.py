@@ -8,6 +8,7 @@ everywhere.
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from typing import Any, Protocol
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from downstage.kernel.errors import PlatformError, Unavailable
-from downstage.kernel.ids import new_uuid
 from downstage.kernel.limits import MAX_SIGNALLING
 from downstage.kernel.logging import get_logger
 from downstage.services.refusal import answer
@@ -60,11 +60,10 @@ class Front:
     owner: str = ""
     """Id of the service that brought it."""
 
-    def answers(self, path: str) -> bool:
-        """Whether *path*, as it was sent, is its own."""
-        if self.path.endswith("/"):
-            return path.startswith(self.path)
-        return path == self.path or path.startswith((f"{self.path}/", f"{self.path}?"))
+    @property
+    def pattern(self) -> str:
+        """Of the beginnings of its paths, as they are sent."""
+        return re.escape(self.path) + ("" if self.path.endswith("/") else r"(?=[/?]|\Z)")
 
 
 class Fronts:
@@ -72,7 +71,7 @@ class Fronts:
 
     def __init__(self, meter: Counter) -> None:
         self._meter = meter
-        self._fronts: list[Front] = []
+        self._put([])
 
     def __iter__(self) -> Iterator[Front]:
         return iter(self._fronts)
@@ -80,18 +79,16 @@ class Fronts:
     def add(self, front: Front) -> None:
         """Let *front* answer its paths, in place of one that had the same."""
         kept = [item for item in self._fronts if item.path != front.path]
-        self._fronts = sorted([*kept, front], key=lambda item: -len(item.path))
+        self._put([*kept, front])
 
     def remove(self, owner: str) -> None:
         """Take away the fronts of *owner*."""
-        self._fronts = [item for item in self._fronts if item.owner != owner]
+        self._put([item for item in self._fronts if item.owner != owner])
 
     def find(self, path: str) -> Front | None:
         """Who answers *path*, given as it was sent: escapes are not read."""
-        for front in self._fronts:
-            if front.answers(path):
-                return front
-        return None
+        found = self._beginnings.match(path)
+        return None if found is None else self._fronts[(found.lastindex or 0) - 1]
 
     def of(self, scope: Scope) -> Front | None:
         """Who answers the request or socket of *scope*."""
@@ -100,6 +97,12 @@ class Fronts:
         raw: bytes | None = scope.get("raw_path")
         path = raw.decode("latin-1") if raw else scope["path"]
         return self.find(path)
+
+    def _put(self, fronts: list[Front]) -> None:
+        self._fronts = sorted(fronts, key=lambda item: -len(item.path))
+        groups = [f"({front.pattern})" for front in self._fronts]
+        # One match for all of them: every request is asked for.
+        self._beginnings = re.compile("|".join(groups) or r"\Z.")
 
     async def serve(self, front: Front, scope: Scope, receive: Receive, send: Send) -> None:
         """Let *front* answer, and see to what every answer has."""
@@ -181,7 +184,7 @@ def _request_id(scope: Scope) -> str:
             found: str = value.decode()
             break
     else:
-        found = new_uuid()
+        found = f"{random.getrandbits(128):032x}"
     scope["request_id"] = found
     return found
 

@@ -65,6 +65,8 @@ SAFE: tuple[tuple[bytes, bytes], ...] = (
 )
 """What keeps a browser from running what users have stored; and from keeping it unasked."""
 JSON = (b"content-type", b"application/json")
+UNTYPED = b"application/octet-stream"
+MAX_SUFFIX = 17
 NO_STORE = (b"cache-control", b"no-store")
 Answer = list[tuple[bytes, bytes]]
 
@@ -98,10 +100,15 @@ def bearer_of(headers: Headers) -> str:
     return token.strip().decode("latin-1")
 
 
+def _type_of(path: str) -> bytes:
+    _, dot, suffix = path[-MAX_SUFFIX:].rpartition(".")
+    return _type_of_suffix(suffix.lower()) if dot and "/" not in suffix else UNTYPED
+
+
 @lru_cache(maxsize=1024)
-def _type_of(suffix: str) -> bytes:
+def _type_of_suffix(suffix: str) -> bytes:
     found, encoding = mimetypes.guess_type(f"x.{suffix}")
-    return (found if found and not encoding else "application/octet-stream").encode("ascii")
+    return found.encode("ascii") if found and not encoding else UNTYPED
 
 
 @lru_cache(maxsize=256)
@@ -202,7 +209,7 @@ class Files:
             return 304, headers
         asked.part = _part(asked, entry)
         first, stop = asked.part or (0, entry.size)
-        headers.append((b"content-type", _type_of(entry.path.rpartition(".")[2].lower()[:16])))
+        headers.append((b"content-type", _type_of(entry.path)))
         headers.append((b"content-length", str(stop - first).encode()))
         if asked.part is None:
             return 200, headers
