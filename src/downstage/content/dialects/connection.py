@@ -103,6 +103,11 @@ class Connection:
         """Bytes that wait for the reader."""
         return self._unsent
 
+    @property
+    def open_calls(self) -> int:
+        """Calls that stay open: subscriptions, channels, layers."""
+        return self._open
+
     async def serve(self) -> None:
         """Answer until the other side leaves, or must; nothing of it runs on after that.
 

@@ -81,8 +81,10 @@ class Native:
             socket_url=address,
         )
         context.public(actions.router())
-        context.public(EventRoutes(content, callers).router())
+        self.events = EventRoutes(content, callers, self._authenticator)
+        context.public(self.events.router())
         context.start(self.socket.run, name="socket-tokens")
+        context.start(self.events.run, name="event-streams")
 
     def metrics(self) -> list[str]:
         """Sockets and refusals, for Prometheus; labels come from sets that we know."""

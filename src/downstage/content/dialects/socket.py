@@ -10,7 +10,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Protocol, cast
+from dataclasses import dataclass
+from typing import cast
 
 from starlette.types import Receive, Scope, Send
 
@@ -20,6 +21,7 @@ from downstage.content.dialects.calls import Asked, Ops
 from downstage.content.dialects.connection import Closing, Connection
 from downstage.content.dialects.http import bearer_of
 from downstage.content.dialects.signing import Signer
+from downstage.content.dialects.standing import CHECK_S, Proving, Standing
 from downstage.content.dialects.tickets import Tickets
 from downstage.content.directory import Callers
 from downstage.content.model import Caller
@@ -37,13 +39,11 @@ from downstage.kernel.ids import new_id
 from downstage.kernel.logging import get_logger
 from downstage.services.fronts import TEMPLATE
 
-__all__ = ["PATH", "FilesSocket", "Proving"]
+__all__ = ["PATH", "FilesSocket"]
 
 PATH = "/v1/files-socket"
 VERSION = 1
-CHECK_S = 10.0
-"""Tokens that stopped to count are found this often; their sockets end."""
-POLICY = 1008
+POLICY, RESTART = 1008, 1012
 MOST = 2000
 """Sockets at once."""
 MOST_OF_ONE = 200
@@ -51,16 +51,13 @@ MOST_OF_ONE = 200
 log = get_logger(__name__)
 
 
-class Proving(Protocol):
-    """Proves callers, and tells when they no longer count."""
+@dataclass(slots=True)
+class _Guest:
+    """Whose a socket is."""
 
-    async def principal(self, token: str) -> Principal:
-        """The principal that *token* proves."""
-        ...
-
-    def counts(self, principal: Principal) -> bool:
-        """Whether *principal* would still be let in."""
-        ...
+    principal: Principal
+    caller: Caller
+    """As what is open on it was begun."""
 
 
 class HelloArgs(Args, frozen=True):
@@ -104,12 +101,13 @@ class FilesSocket:
         self._content = content
         self._callers = callers
         self._proving = proving
+        self._standing = Standing(proving, callers)
         self._tickets = tickets
         self._signer = signer
         self._origins = origins
         self._lease_s = lease_s
         self._grace_s = grace_s
-        self._lines: dict[Connection, Principal] = {}
+        self._lines: dict[Connection, _Guest] = {}
         self._clients: dict[str, Connection] = {}
         self._leaving: dict[str, asyncio.TimerHandle] = {}
         self._releases = set[asyncio.Task[None]]()
@@ -143,7 +141,7 @@ class FilesSocket:
 
         client_id = new_id("c")
         line = Connection(self.ops, caller_of, client_id, receive=receive, send=send)
-        self._lines[line] = principal
+        self._lines[line] = _Guest(principal, caller)
         self._clients[client_id] = line
         try:
             await line.serve()
@@ -156,16 +154,21 @@ class FilesSocket:
             self._leave(line)
 
     async def run(self) -> None:
-        """End sockets whose tokens no longer count, until cancelled."""
+        """`check` now and then, until cancelled."""
         while True:
             await asyncio.sleep(CHECK_S)
             self.check()
 
     def check(self) -> None:
-        """End sockets whose tokens no longer count."""
-        for line, principal in list(self._lines.items()):
-            if not self._still(principal):
+        """End sockets whose tokens no longer count, or on which more is open than may be now."""
+        for line, guest in list(self._lines.items()):
+            caller = self._standing.now(guest.principal, guest.caller)
+            if caller is None:
                 line.close(POLICY, "invalid-token")
+            elif caller != guest.caller:
+                guest.caller = caller
+                if line.open_calls:
+                    line.close(RESTART, "rights-changed")
 
     async def stop(self) -> None:
         """End all sockets; locks are left to their grace."""
@@ -177,15 +180,6 @@ class FilesSocket:
         for task in list(self._releases):
             task.cancel()
         await asyncio.gather(*self._releases, return_exceptions=True)
-
-    def _still(self, principal: Principal) -> bool:
-        if not self._proving.counts(principal):
-            return False
-        try:
-            self._callers.known(principal)
-        except PlatformError:
-            return False
-        return True
 
     # Who may come in.
 
@@ -219,7 +213,9 @@ class FilesSocket:
         log.warning("files.socket_refused", cause=cause)
 
     def _refuse_more(self, caller: Caller) -> None:
-        of_one = sum(1 for line in self._lines if line.caller.subject == caller.subject)
+        who = (caller.tenant, caller.subject)
+        guests = (guest.caller for guest in self._lines.values())
+        of_one = sum((guest.tenant, guest.subject) == who for guest in guests)
         if len(self._lines) >= MOST or of_one >= MOST_OF_ONE:
             raise TooMany("Too many sockets are open.", retry_after_s=5)
 

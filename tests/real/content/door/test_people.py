@@ -10,7 +10,9 @@ import aiohttp
 import msgspec
 import pytest
 
+from downstage.content.model import Access, AclEntry
 from downstage.contracts.identity import FileBound, InstanceTokenRequest
+from downstage.identity.service import ALL
 from downstage.kernel.errors import Forbidden, PlatformError
 from downstage.testing.content import ContentServer, content_server
 
@@ -114,3 +116,68 @@ async def test_an_instance_holds_no_more_than_its_owner(data: Path) -> None:
             await instance_token(server, FileBound(path="/"), owner="nobody")
         with pytest.raises(PlatformError):
             await server.content.set_acl(caller, "/", [])
+
+
+async def test_what_stays_open_ends_when_its_rights_are_others(data: Path) -> None:
+    """A subscription judges by the groups with which it began."""
+    async with content_server(data) as server, aiohttp.ClientSession(server.url) as session:
+        admin = await server.caller("admin")
+        await server.content.write(admin, "/secret/a", b"1")
+        rights = [AclEntry("everyone", Access.NONE), AclEntry("group:guests", Access.READ)]
+        await server.content.set_acl(admin, "/secret", rights)
+        await server.set_groups("carol", "guests")
+        extension: Any = server.host.extension("content")
+        headers = server.headers("carol")
+        async with (
+            session.ws_connect("/v1/files-socket", headers=headers) as idle,
+            session.ws_connect("/v1/files-socket", headers=headers) as socket,
+            session.get("/v1/files-events?path=/secret", headers=headers) as stream,
+        ):
+            assert await until(socket, 200)
+            assert (await ask(socket, "subscribe", "/secret", "tree"))[0] == 200
+            await stream.content.readuntil(b"\r\n\r\n")
+            extension.socket.check()
+            extension._native.events.check()
+            await server.set_groups("carol")
+            assert await until(idle, 404)
+            extension.socket.check()
+            extension._native.events.check()
+            await server.content.write(admin, "/secret/b", b"1")
+            closed = await socket.receive(10)
+            assert (closed.data, closed.extra) == (1012, "rights-changed")
+            rest = await asyncio.wait_for(stream.content.read(), 10)
+            assert b"/secret/b" not in rest
+            assert (await ask(idle, "ping"))[0] == 200  # nothing was open on it
+
+
+async def test_a_revoked_token_ends_its_stream_of_events(data: Path) -> None:
+    async with content_server(data) as server, aiohttp.ClientSession(server.url) as session:
+        extension: Any = server.host.extension("content")
+        async with session.get("/v1/files-events?path=/", headers=server.headers("bob")) as stream:
+            await stream.content.readuntil(b"\r\n\r\n")
+            await server.set_groups("bob", "admins")
+            extension._native.events.check()
+            await asyncio.wait_for(stream.content.read(), 10)
+
+
+async def test_A13_somebody_disabled_keeps_nobody_else_out(data: Path) -> None:
+    async with (
+        content_server(data) as server,
+        aiohttp.ClientSession(server.url) as session,
+        session.ws_connect("/v1/files-socket", headers=server.headers("carol")),
+    ):
+        await server.identity.users.change("carol", held=ALL, disabled=True)
+        await until_disabled(server, "carol")
+        headers = server.headers("bob")
+        async with session.ws_connect("/v1/files-socket", headers=headers) as socket:
+            assert (await ask(socket, "ping"))[0] == 200
+
+
+async def until_disabled(server: ContentServer, name: str) -> None:
+    """Content hears of it a moment later."""
+    for _ in range(200):
+        people = server.callers.directory.people
+        if people and any(one.name == name and one.disabled for one in people.by_subject.values()):
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("never heard")
