@@ -16,6 +16,7 @@ from websockets.http11 import Request
 
 from downstage.kernel.errors import SetupError
 from downstage.kernel.limits import MAX_SIGNALLING
+from downstage.services.connections import Connection
 from downstage.services.forwarded import Forwarded
 
 __all__ = ["Server", "open_port", "open_unix"]
@@ -66,7 +67,7 @@ class Server:
     ) -> None:
         config = uvicorn.Config(
             Forwarded(app, trusted) if trusted else app,
-            http="httptools",
+            http=Connection,
             ws=_socket_protocol(app),
             ws_max_size=MAX_SIGNALLING,
             ws_per_message_deflate=False,

@@ -172,9 +172,7 @@ class Exchange:
 
     async def _begin(self, status: int, headers: Mapping[str, str]) -> None:
         self.started = True
-        if self._unread and (self._stalled or "expect" in self._headers):
-            # Who waits to be asked for a body never sends it now: whatever came next on this
-            # connection would be taken for that body. And nobody waits for who stands still.
+        if self._unread and self._stalled:  # nobody waits for who stands still
             headers = {**headers, "connection": "close"}
         told = {**headers, **self.always}
         pairs = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in told.items()]
