@@ -20,7 +20,10 @@ import pytest
 
 from downstage.cli import main as cli
 from downstage.client.client import default_client
+from downstage.client.operations import listing
+from downstage.client.options import S3Options
 from downstage.kernel import logging
+from downstage.kernel.errors import PlatformError
 from downstage.testing.content import ContentServer, content_server
 
 START_S = 60.0
@@ -64,10 +67,30 @@ def served() -> Iterator[Served]:
         thread.join()
         raise RuntimeError("the content server did not start")
     running, stop = found
+    _warm(running)
     yield running
     running.loop.call_soon_threadsafe(stop.set)
     thread.join(START_S)
     folder.cleanup()
+
+
+async def files_key(server: ContentServer) -> tuple[str, str]:
+    """An access key of alice's for S3."""
+    principal = await server.host.authenticator.principal(server.token("alice"))
+    made = await server.identity.files_keys.make(principal, "tests", None, None)
+    return made.access_key_id, made.secret_access_key
+
+
+def _warm(served: Served) -> None:
+    """Start what libraries start once in a process and never end."""
+    client = default_client()
+    key, secret = served.do(files_key(served.server))
+    endpoint = f"{served.server.url}/s3"
+    client.options.s3["warm"] = S3Options("", "us-east-1", key, secret, endpoint, allow_http=True)
+    with suppress(PlatformError):
+        client.run(listing.list_, "s3://warm/")
+    client.close()
+    client.engine.open()
 
 
 @dataclass(frozen=True)

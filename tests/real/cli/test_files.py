@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from downstage.client.client import default_client
+from downstage.client.options import S3Options
 from downstage.live.messages import Join
 from downstage.live.ops import Create, Set
 from downstage.live.wire import encode
+
+from tests.real.cli.conftest import files_key
 
 if TYPE_CHECKING:
     from tests.real.cli.conftest import Commands, Line, Served
@@ -352,6 +357,34 @@ def test_a_file_that_changed_is_fetched_anew(
     assert downstage("files", "cp", source, str(back)).status == 0
     assert back.read_bytes() == file.read_bytes()
     assert [path.name for path in back.parent.iterdir()] == ["large.bin"]
+
+
+@pytest.mark.parametrize("scheme", ["omniverse", "http", "s3"])
+def test_a_download_survives_a_line_that_breaks(
+    downstage: Commands, served: Served, line: Line, url: str, data: Path, scheme: str
+) -> None:
+    file, back = data / "large.bin", data / "back.bin"
+    file.write_bytes(random.Random(5).randbytes(LARGE))
+    downstage("files", "cp", "-q", str(file), f"{url}/large.bin")
+    downstage.means(line.authority, served.server.token("alice"))
+    source = {
+        "omniverse": f"omniverse://{line.authority}/{data.name}/large.bin",
+        "http": f"http://{line.authority}/dav/{data.name}/large.bin",
+        "s3": f"s3://{data.name}/large.bin",
+    }[scheme]
+    key, secret = served.do(files_key(served.server))
+    endpoint = f"http://{line.authority}/s3"
+    default_client().options.s3[data.name] = S3Options(
+        "", "us-east-1", key, secret, endpoint, allow_http=True
+    )
+    line.hold_after(LARGE // 2)
+    cutting = threading.Thread(target=lambda: line.stands.wait(30) and line.go_on())
+    cutting.start()
+    ran = downstage("files", "cp", source, str(back))
+    cutting.join()
+    assert ran.status == 0, ran.err
+    assert line.down < LARGE * 3 // 4
+    assert back.read_bytes() == file.read_bytes()
 
 
 def _kill_when_it_stands(process: subprocess.Popen[bytes], line: Line) -> None:
