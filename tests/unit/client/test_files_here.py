@@ -234,3 +234,111 @@ def test_resolving_and_watching(tmp_path: Path) -> None:
     assert first[0][0] is Result.OK
     assert first[0][2] == f"{base}x"
     assert events[0][3] == f"{base}x"
+
+
+@pytest.mark.parametrize("name", ["日" * 85, "x" * 255, "ü" * 127])
+def test_the_longest_names(tmp_path: Path, name: str) -> None:
+    """A hidden part bears more than the name, and must not be too long for it."""
+    url = str(tmp_path / name)
+    assert client.write_file(url, b"1") is Result.OK
+    assert client.copy(url, url, client.CopyBehavior.OVERWRITE) is Result.ERROR_SOURCE_IS_DEST
+    assert [found.name for found in tmp_path.iterdir()] == [name]
+
+
+def test_C02_no_file_replaces_a_pipe_or_a_device(tmp_path: Path) -> None:
+    """As root, writing to /dev/null must not make a file of it."""
+    pipe, file = tmp_path / "pipe", tmp_path / "x"
+    os.mkfifo(pipe)
+    file.write_bytes(b"1")
+    (tmp_path / "link").symlink_to("pipe")
+    overwrite = client.CopyBehavior.OVERWRITE
+    for target in (str(pipe), str(tmp_path / "link")):
+        assert client.write_file(target, b"x") is Result.ERROR_WRONG_TYPE
+        assert client.copy(str(file), target, overwrite) is Result.ERROR_WRONG_TYPE
+        assert client.move(str(file), target, overwrite)[0] is Result.ERROR_WRONG_TYPE
+    assert pipe.is_fifo()
+    assert file.exists()
+
+
+def test_a_replaced_file_stays_as_open_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"1")
+    path.chmod(0o666)
+    before = os.umask(0o077)
+    try:
+        assert client.write_file(str(path), b"2") is Result.OK
+        assert client.write_file(str(tmp_path / "new"), b"2") is Result.OK
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o7777 == 0o666
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+
+
+def test_moving_one_of_two_names_of_a_file(tmp_path: Path) -> None:
+    """The system's rename does nothing then, and says that it did."""
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "b").hardlink_to(tmp_path / "a")
+    moved = client.move(str(tmp_path / "a"), str(tmp_path / "b"), client.CopyBehavior.OVERWRITE)
+    assert moved == (Result.OK, False)
+    assert [found.name for found in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_write_that_is_given_up_writes_to_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A descriptor that is closed under a thread would be another file's by the time it writes."""
+    from downstage.client.providers import file as provided
+
+    writing, go, handles = threading.Event(), threading.Event(), list[int]()
+    still_open = list[bool]()
+    ended = threading.Event()
+
+    def slowly(handle: int, piece: Any) -> None:
+        del piece
+        handles.append(handle)
+        writing.set()
+        assert go.wait(WAIT_S)
+        still_open.append(Path(f"/proc/self/fd/{handle}").exists())
+        ended.set()
+
+    monkeypatch.setattr(provided, "_write_all", slowly)
+
+    async def pieces() -> Any:
+        yield b"1"
+
+    async def work(_: Any) -> None:
+        from downstage.client.providers.provider import Outgoing, no_progress
+
+        the_client = default_client()
+        place = the_client.place(str(tmp_path / "x"))
+        provider = await the_client.provider(place)
+        await provider.write(place, Outgoing(pieces=pieces()), "", no_progress)
+
+    request = default_client().start(work, lambda _: None)
+    assert writing.wait(WAIT_S)
+    request.stop()
+    assert client.stat("/")[0] is Result.OK  # the cancellation has come through
+    go.set()
+    assert ended.wait(WAIT_S)
+    client.shutdown()
+    assert still_open == [True]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_replaced_while_it_is_copied_is_not_torn(tmp_path: Path) -> None:
+    path, data = tmp_path / "x", b"a" * 3_000_000
+    path.write_bytes(data)
+    found = bytearray()
+
+    async def work(the_client: Any) -> None:
+        place = the_client.place(str(path))
+        provider = await the_client.provider(place)
+        async with provider.incoming(place) as incoming:
+            async for piece in incoming.pieces:
+                if not found:
+                    (tmp_path / "y").write_bytes(b"b" * 3_000_000)
+                    (tmp_path / "y").replace(path)
+                found.extend(piece)
+
+    default_client().run(work)
+    assert found == data

@@ -21,6 +21,8 @@ from downstage.kernel import errors
 __all__ = [
     "copy_tree",
     "entry_of",
+    "hidden_name",
+    "keep_mode",
     "listed",
     "listed_with_links",
     "move_tree",
@@ -30,6 +32,7 @@ __all__ = [
     "read_whole",
     "remove",
     "replaced",
+    "target_of",
 ]
 
 FILE = ItemFlags.READABLE_FILE | ItemFlags.WRITEABLE_FILE | ItemFlags.DOES_NOT_HAVE_CHILDREN
@@ -37,6 +40,8 @@ FOLDER = ItemFlags.CAN_HAVE_CHILDREN
 OTHER = ItemFlags(0)
 PIECE = 4 * 1024 * 1024
 PART = ".downstage-part"
+MAX_NAME = 255
+"""Bytes of a name that every disk takes."""
 _ERRORS: dict[int, tuple[type[errors.PlatformError], str]] = {
     errno.ENOENT: (errors.NotFound, "There is nothing there."),
     errno.ENOTDIR: (errors.NotFound, "A part of the path is no folder."),
@@ -175,17 +180,48 @@ def part_of(path: str, start: int, stop: int) -> tuple[bytes, os.stat_result]:
         return os.pread(handle, max(0, stop - start), start), found
 
 
+def hidden_name(name: str, mark: str) -> str:
+    """The name of a part of the file *name*, cut so that a disk takes it, whatever its script."""
+    room = MAX_NAME - len(f"..{mark}{PART}")
+    return f".{os.fsdecode(os.fsencode(name)[:room])}.{mark}{PART}"
+
+
+def target_of(path: str) -> str:
+    """The file that a write to *path* makes or replaces: what a link leads to.
+
+    Raises:
+        WrongType: a folder is there, or a pipe, a socket, a device, which no file may replace.
+    """
+    target = os.path.realpath(path) if Path(path).is_symlink() else path
+    try:
+        mode = Path(target).lstat().st_mode
+    except OSError:
+        return target
+    if modes.S_ISDIR(mode):
+        raise errors.WrongType("A folder is there.")
+    if not modes.S_ISREG(mode):
+        raise errors.WrongType("What is there is no file, and stays.")
+    return target
+
+
+def keep_mode(handle: int, target: str) -> None:
+    """Let the new file be as open to others as the one that it replaces."""
+    try:
+        os.fchmod(handle, modes.S_IMODE(Path(target).stat().st_mode) & 0o777)
+    except OSError:
+        return  # there is none
+
+
 @contextmanager
 def replaced(path: str, *, overwrite: bool = True) -> Generator[int]:
     """A descriptor to write to: it becomes *path* at once and whole, or not at all."""
-    target = os.path.realpath(path) if Path(path).is_symlink() else path
+    target = target_of(path)
     folder, name = os.path.split(target)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    if Path(target).is_dir():
-        raise errors.WrongType("A folder is there.")
-    temporary = str(Path(folder, f".{name[:200]}.{token_hex(6)}{PART}"))
-    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _mode(target))
+    temporary = str(Path(folder, hidden_name(name, token_hex(6))))
+    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
+        keep_mode(handle, target)
         yield handle
         if overwrite:
             Path(temporary).replace(target)
@@ -194,13 +230,6 @@ def replaced(path: str, *, overwrite: bool = True) -> Generator[int]:
     finally:
         os.close(handle)
         Path(temporary).unlink(missing_ok=True)
-
-
-def _mode(target: str) -> int:
-    try:
-        return modes.S_IMODE(Path(target).stat().st_mode)
-    except OSError:
-        return 0o666
 
 
 def _place_new(temporary: str, target: str) -> None:
@@ -245,7 +274,7 @@ def copy_tree(source: str, target: str, how: Copying) -> None:
         _copy_file(source, target, how)
         return
     Path(target).mkdir(parents=True, exist_ok=True)
-    for folder, folders, files in os.walk(source):
+    for folder, folders, files in os.walk(source, onerror=_raise):
         into = Path(target, os.path.relpath(folder, source))
         for name in [*folders, *files]:
             here, there = Path(folder, name), into / name
@@ -256,6 +285,10 @@ def copy_tree(source: str, target: str, how: Copying) -> None:
                 there.mkdir(exist_ok=True)
             elif here.is_file():
                 _copy_file(str(here), str(there), Copying(overwrite=True, progress=how.progress))
+
+
+def _raise(error: OSError) -> None:
+    raise error  # a folder that cannot be read: not a copy without it
 
 
 def _copy_file(source: str, target: str, how: Copying) -> None:
@@ -285,8 +318,12 @@ def _check(source: str, target: str, how: Copying) -> None:
     real, goal = os.path.realpath(source), os.path.realpath(target)
     if real == goal or (is_folder and goal.startswith(real.rstrip("/") + "/")):
         raise errors.SourceIsTarget("Source and target are one.")
-    if os.path.lexists(target) and (not how.overwrite or Path(target).is_dir() != is_folder):
+    if not os.path.lexists(target):
+        return
+    if not how.overwrite or Path(target).is_dir() != is_folder:
         raise errors.AlreadyExists("Something is there already.")
+    if not is_folder:
+        target_of(target)
 
 
 def move_tree(source: str, target: str, how: Copying) -> bool:
@@ -295,10 +332,13 @@ def move_tree(source: str, target: str, how: Copying) -> bool:
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     if Path(target).is_dir():
         copy_tree(source, target, how)  # two folders become one
-        shutil.rmtree(source)
+        remove(source, recursive=True)
         return True
     try:
-        Path(source).rename(target)
+        if os.path.lexists(target) and Path(source).samefile(target):
+            Path(source).unlink()  # two names of one file: renaming would leave both
+        else:
+            Path(source).rename(target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from downstage.client.places import Place
 from downstage.client.providers import disk
 from downstage.client.providers.folder_watch import FolderWatch
+from downstage.client.providers.hops import in_thread
+from downstage.client.providers.local_body import LocalFile
 from downstage.client.providers.provider import (
     Change,
     Copying,
@@ -34,7 +36,6 @@ from downstage.kernel.errors import AlreadyExists, NotSupported
 __all__ = ["FileProvider"]
 
 T = TypeVar("T")
-PIECE = 1024 * 1024
 SMALL = 256 * 1024
 """Bytes of a file that may share its hop with others."""
 
@@ -92,7 +93,7 @@ class FileProvider(Provider):
         if small is not None:
             progress(len(small[1]), len(small[1]))
             return small
-        return await _in_thread(lambda: disk.read_whole(place, progress))
+        return await in_thread(lambda: disk.read_whole(place, progress))
 
     async def read_range(self, place: Place, start: int, stop: int) -> bytes:
         """The bytes from *start* up to *stop*."""
@@ -107,20 +108,15 @@ class FileProvider(Provider):
 
     @asynccontextmanager
     async def incoming(self, place: Place) -> AsyncGenerator[Incoming]:
-        """A file, piece by piece."""
-        entry = await self.stat(place)
-
-        async def pieces() -> AsyncGenerator[bytes]:
-            done = 0
-            while piece := (await self._part(place, done)):
-                done += len(piece)
-                yield piece
-
-        yield Incoming(entry.size, entry.version or "", pieces())
-
-    async def _part(self, place: Place, done: int) -> bytes:
-        data, _ = await _in_thread(lambda: disk.part_of(place.path, done, done + PIECE))
-        return data
+        """A file, piece by piece: one and the same, even where it is replaced meanwhile."""
+        _refuse_versions(place)
+        file = await asyncio.to_thread(LocalFile, place.path)
+        try:
+            version = disk.entry_of(place, "", file.seen).version or ""
+            yield Incoming(file.size, version, file.pieces())
+            file.check()
+        finally:
+            file.close()
 
     async def write(
         self, place: Place, body: Outgoing, message: str, progress: Progress
@@ -129,7 +125,7 @@ class FileProvider(Provider):
         _refuse_versions(place)
         if body.data is not None:
             data = body.data
-            hop = self._hop if memoryview(data).nbytes <= SMALL else _in_thread
+            hop = self._hop if memoryview(data).nbytes <= SMALL else in_thread
             made = await hop(lambda: disk.put(place.path, data, progress))
         else:
             made = await self._stream(place, body, progress)
@@ -137,18 +133,18 @@ class FileProvider(Provider):
 
     async def _stream(self, place: Place, body: Outgoing, progress: Progress) -> os.stat_result:
         opened = disk.replaced(place.path)
-        handle = await _in_thread(opened.__enter__)
         done = 0
         try:
+            handle = await in_thread(opened.__enter__)
             async for piece in body.chunks():
-                await _in_thread(lambda piece=piece: _write_all(handle, piece))
+                await in_thread(lambda piece=piece: _write_all(handle, piece))
                 done += len(piece)
                 progress(done, body.size or done)
             made = os.fstat(handle)
         except BaseException as error:
             _abandon(opened, error)
             raise
-        await _in_thread(lambda: opened.__exit__(None, None, None))
+        await in_thread(lambda: opened.__exit__(None, None, None))
         return made
 
     async def create_folder(self, place: Place) -> None:
@@ -163,20 +159,20 @@ class FileProvider(Provider):
 
     async def delete(self, place: Place, *, recursive: bool) -> None:
         """Remove a file or folder, for good."""
-        await _in_thread(lambda: disk.remove(place.path, recursive=recursive))
+        await in_thread(lambda: disk.remove(place.path, recursive=recursive))
 
     async def obliterate(self, place: Place, *, checkpoints: bool) -> None:
         """Remove a file or an empty folder."""
-        await _in_thread(lambda: disk.remove(place.path, recursive=False))
+        await in_thread(lambda: disk.remove(place.path, recursive=False))
 
     async def copy(self, source: Place, target: Place, how: Copying) -> None:
         """Copy on this machine."""
         _refuse_versions(source)
-        await _in_thread(lambda: disk.copy_tree(source.path, target.path, how))
+        await in_thread(lambda: disk.copy_tree(source.path, target.path, how))
 
     async def move(self, source: Place, target: Place, how: Copying) -> bool:
         """Move on this machine."""
-        return await _in_thread(lambda: disk.move_tree(source.path, target.path, how))
+        return await in_thread(lambda: disk.move_tree(source.path, target.path, how))
 
     async def server_info(self, place: Place) -> ServerInfo:
         """Of this machine, that it keeps no checkpoints."""
@@ -186,10 +182,10 @@ class FileProvider(Provider):
     async def watch(self, place: Place, *, children: bool) -> AsyncGenerator[AsyncIterator[Change]]:
         """Tells that something happened; what, the watcher sees by looking."""
         wanted = Path(place.path) if children else Path(place.path).parent
-        folder = await _in_thread(lambda: _nearest(wanted))
+        folder = await in_thread(lambda: _nearest(wanted))
         change = Change(ListEvent.UNKNOWN, ListEntry(url=place.url))
         loop = asyncio.get_running_loop()
-        making = asyncio.ensure_future(_in_thread(lambda: FolderWatch(folder, loop)))
+        making = asyncio.ensure_future(in_thread(lambda: FolderWatch(folder, loop)))
         try:
             watch = await asyncio.shield(making)
         except asyncio.CancelledError:
@@ -233,14 +229,6 @@ def _settle(done: list[tuple[asyncio.Future[Any], Any]]) -> None:
             answer.set_exception(value)
         else:
             answer.set_result(value)
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    def run() -> T:
-        with disk.os_errors():
-            return work()
-
-    return await asyncio.to_thread(run)
 
 
 def _small(place: Place) -> tuple[str, Content] | None:

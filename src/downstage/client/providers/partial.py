@@ -9,14 +9,22 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import stat as modes
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 
 from downstage.client.logs import log
 from downstage.client.places import Place
-from downstage.client.providers.disk import PART, os_errors
+from downstage.client.providers.disk import (
+    PART,
+    hidden_name,
+    keep_mode,
+    os_errors,
+    target_of,
+)
+from downstage.client.providers.hops import in_thread
 from downstage.client.providers.provider import Progress, Provider
 from downstage.client.types import ListEntry, LogLevel
 from downstage.kernel import errors
@@ -101,7 +109,7 @@ class _Download:
             async for piece in incoming.pieces:
                 if self._done + len(piece) > self._entry.size:
                     raise errors.Upstream("The server sent more than the file has.")
-                await asyncio.to_thread(self._write, piece)
+                await in_thread(lambda piece=piece: self._write(piece))
                 self._progress(self._done, self._entry.size)
         if self._done < self._entry.size:
             raise errors.Unavailable("The answer was cut short.")
@@ -132,16 +140,14 @@ class _Download:
 
 def _part_of(source: Place, entry: ListEntry, path: str) -> Path:
     """The hidden file; others of the same target, of versions that are past, are removed."""
-    target = Path(os.path.realpath(path) if Path(path).is_symlink() else path)
     with os_errors():
+        target = Path(target_of(path))
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.is_dir():
-            raise errors.WrongType("A folder is there.")
         version = entry.hash or entry.version or ""
         facts = f"{source.url}\0{source.query}\0{version}\0{entry.size}"
         digest = blake2b(facts.encode(errors="surrogateescape"), digest_size=8).hexdigest()
-        part = target.with_name(f".{target.name[:150]}.{digest}{PART}")
-        stem, end = f".{target.name[:150]}.", PART
+        part = target.with_name(hidden_name(target.name, digest))
+        stem, end = part.name.removesuffix(digest + PART), PART
         for name in os.listdir(target.parent):  # noqa: PTH208 - names, of which few are ours
             between = name.removeprefix(stem).removesuffix(end)
             if name == f"{stem}{between}{end}" and len(between) == DIGEST and name != part.name:
@@ -177,14 +183,20 @@ def _opened(part: Path) -> Generator[int]:
             is_ours = False
         if not is_ours:
             raise errors.Conflict("Another program fetches this file just now.")
+        if not _is_private(os.fstat(handle)):
+            raise errors.Forbidden(f"{part.name} was left there by somebody else.")
         yield handle
     finally:
         os.close(handle)
 
 
+def _is_private(found: os.stat_result) -> bool:
+    """Whether nobody else could keep it open, and it is no other name of some file."""
+    return modes.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink == 1
+
+
 def _finish(part: Path, handle: int, path: str) -> None:
-    target = os.path.realpath(path) if Path(path).is_symlink() else path
     with os_errors():
-        with suppress(FileNotFoundError):
-            os.fchmod(handle, Path(target).stat().st_mode & 0o7777)
+        target = target_of(path)
+        keep_mode(handle, target)
         part.replace(target)
