@@ -38,7 +38,8 @@ from downstage.services.facilities.principal import Authenticator
 __all__ = ["Credentials", "FilesKey", "Identity", "IdentityService"]
 
 KEY_ID = re.compile(r"t-[a-z2-7]{26}")
-TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{86}")
+"""As ours begin and end: a password may have dots in it, too."""
 KEPT = 4096
 KEPT_ABSENT = 1024
 ABSENT_S = 10.0

@@ -23,7 +23,7 @@ from downstage.kernel.logging import get_logger
 from downstage.services.client import AsyncClient
 from downstage.services.errors import BaseServiceError
 
-__all__ = ["Callers", "Directory", "IdentityDirectory", "People", "StaticDirectory"]
+__all__ = ["Callers", "Directory", "IdentityDirectory", "People", "StaticDirectory", "is_person"]
 
 FRESH_S = 10.0
 """Groups are read again after this long, in case that a hint was lost."""
@@ -44,10 +44,13 @@ class People:
     by_subject: Mapping[str, Person]
     revision: int
 
-    @property
-    def groups(self) -> list[str]:
-        """Every group that somebody is in."""
-        found = {group for person in self.by_subject.values() for group in person.groups}
+    def of(self, tenant: str) -> list[Person]:
+        """Those of a tenant: who may know of each other."""
+        return [person for person in self.by_subject.values() if person.tenant == tenant]
+
+    def groups_of(self, tenant: str) -> list[str]:
+        """Every group that somebody of a tenant is in."""
+        found = {group for person in self.of(tenant) for group in person.groups}
         return sorted(found | {ADMINS})
 
 
@@ -118,12 +121,18 @@ class IdentityDirectory:
         known = self._people
         if known is not None and (not missing or missing in known.by_subject):
             return known
+        asked_at = self._clock.monotonic()
         async with self._lock:
-            known = self._people
-            if known is None or self._clock.monotonic() - self._read_at >= RETRY_S:
-                await self._load()
+            if self._people is None or self._read_at <= asked_at:
+                await self._load_in_turn(asked_at)
         assert self._people is not None  # noqa: S101 - just read, or it raised
         return self._people
+
+    async def _load_in_turn(self, asked_at: float) -> None:
+        """Read it, but not more often than it may be; all who wait meanwhile are served by that."""
+        if self._people is not None:
+            await anyio.sleep(max(0.0, self._read_at + RETRY_S - asked_at))
+        await self._load()
 
     async def run(self) -> None:
         """Keep it fresh until cancelled; what nobody asked for yet is not read."""
@@ -148,6 +157,7 @@ class IdentityDirectory:
     async def _load(self) -> None:
         found = dict[str, Person]()
         after: str | None = None
+        began_at = self._clock.monotonic()
         while True:
             try:
                 answer = await self._identity.v1.directory.get(limit=PAGE, after=after)
@@ -159,7 +169,7 @@ class IdentityDirectory:
             if after is None or len(found) > MOST_PEOPLE:
                 break
         before = self._people
-        self._read_at = self._clock.monotonic()
+        self._read_at = began_at
         if before is None or before.by_subject != found:
             self._people = People(found, 1 if before is None else before.revision + 1)
 
@@ -187,7 +197,7 @@ class Callers:
         key = (principal.token_id, client_id)
         caller = self._kept.get(key)
         if caller is None and (
-            _subject(principal) in people.by_subject or not _is_person(principal)
+            _subject(principal) in people.by_subject or not is_person(_subject(principal))
         ):
             caller = _caller(principal, people, client_id)
             if principal.token_id:
@@ -205,13 +215,16 @@ class Callers:
         caller = self.known(principal, client_id)
         if caller is None:
             people = await self.directory.read(missing=_subject(principal))
+            subject = _subject(principal)
+            if is_person(subject) and subject not in people.by_subject:
+                raise InvalidToken  # without groups, what is denied to them would be allowed
             caller = _caller(principal, people, client_id)
         return caller
 
 
-def _is_person(principal: Principal) -> bool:
-    """Whether there must be a user behind it: the operator and services are none."""
-    return ":" not in _subject(principal)
+def is_person(subject: str) -> bool:
+    """Whether there must be a user behind a subject: the operator and services are none."""
+    return ":" not in subject
 
 
 def _subject(principal: Principal) -> str:

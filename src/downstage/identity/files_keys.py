@@ -74,8 +74,10 @@ class FilesKeys:
 
         Raises:
             InvalidField: a scope that is not one of files.
-            Forbidden: more than the owner holds, or nothing at all.
+            Forbidden: more than the owner holds, or nothing at all; or the owner is nobody.
         """
+        if await self._users.find_subject(owner.subject) is None:
+            raise Forbidden("A files key is a person's own: sign in as one.")
         wanted = set(scopes) if scopes is not None else {s for s in SCOPES if owner.may(s)}
         if unknown := sorted(wanted.difference(SCOPES)):
             raise InvalidField("scopes", f"{unknown[0][:64]} is not a scope of files.")
@@ -109,14 +111,16 @@ class FilesKeys:
                 )
             ).first()
         person = await self._users.find_subject(row.owner) if row is not None else None
-        if row is None or person is None or person.disabled:
+        # Of an API token that may do more, what stands for it here may do with files alone.
+        scopes = frozenset(row.scopes).intersection(SCOPES) if row is not None else None
+        if row is None or person is None or person.disabled or not scopes:
             raise NotFound("There is no such key.")
         principal = Principal(
             subject=person.subject,
             name=person.name,
             kind="token",
             tenant=row.tenant,
-            scopes=frozenset(row.scopes),
+            scopes=scopes,
         )
         lifetime = min(LEASE, timedelta(seconds=row.expires_at - now))
         signed = await self._keys.sign(principal, lifetime, token_id=key_id)

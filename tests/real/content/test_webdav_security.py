@@ -189,7 +189,7 @@ def test_guessing_passwords_is_slow_here_too(served: Any, fresh: str) -> None:
 
 def test_a_password_opens_until_it_is_changed(served: Any, fresh: str) -> None:
     admin = {"authorization": f"Bearer {served.tokens['admin']}"}
-    name = (f"u{fresh}", "correct horse battery")
+    name = (f"u{fresh}", "correct.horse.battery")  # as a token, but for what is in it
     with served.http() as client:
         body = {"name": name[0], "password": name[1], "groups": []}
         assert client.post("/v1/users", json=body, headers=admin, auth=None).status_code == 201

@@ -62,3 +62,20 @@ async def test_secrets_stay_the_same_over_a_restart(start: Any) -> None:
         content = await house.service("content")
         opened = await content.v1.files_keys.open.post(access_key_id=made["access_key_id"])
         assert opened["secret_access_key"] == made["secret_access_key"]
+
+
+async def test_A06_what_stands_for_an_api_token_may_do_with_files_alone(
+    house: Any, refused: Any
+) -> None:
+    await house.add("ada", "admins")
+    ada = await house.sign_in("ada")
+    content = await house.service("content")
+    token = await ada.v1.tokens.post(name="all")
+    assert "users:write" in token["scopes"]
+    opened = await content.v1.files_keys.open.post(access_key_id=token["id"])
+    me = await house.client(opened["token"]).v1.auth.me.get()
+    assert me["scopes"] == ["files:admin", "files:read", "files:write"]
+    other = await ada.v1.tokens.post(name="none", scopes=["sessions:read"])
+    await refused(content.v1.files_keys.open.post(access_key_id=other["id"]), 404)
+    operator = await house.operator()
+    await refused(operator.v1.files_keys.post(name="x"), 403)

@@ -9,9 +9,9 @@ import pytest
 
 from downstage.auth.principal import Bound, Principal
 from downstage.bus import MemoryBus
-from downstage.content.directory import Callers, IdentityDirectory, StaticDirectory
+from downstage.content.directory import Callers, IdentityDirectory, People, StaticDirectory
 from downstage.content.model import Access, Reach
-from downstage.contracts.identity import PEOPLE_CHANGED
+from downstage.contracts.identity import PEOPLE_CHANGED, Person
 from downstage.kernel.errors import Forbidden, InvalidToken, Unavailable
 from downstage.services.errors import ServiceUnavailableError
 
@@ -147,3 +147,37 @@ async def test_nobody_is_known_before_identity_answered() -> None:
     identity.put("ann", disabled=True)
     with pytest.raises(InvalidToken):
         await callers.of(principal())
+
+
+async def test_a_newcomer_has_their_groups_from_the_first_moment() -> None:
+    identity = IdentityDouble()
+    identity.put("ann")
+    callers = Callers(IdentityDirectory(identity, MemoryBus()))  # type: ignore[arg-type]
+    await callers.of(principal())
+    identity.put("eve", "contractors")  # and the hint is late
+    eve = principal(subject="eve", token_id="t-2")
+    found = await asyncio.gather(*(callers.of(eve) for _ in range(20)))
+    assert {caller.groups for caller in found} == {frozenset({"contractors"})}
+    assert identity.asked == 2
+
+
+async def test_who_is_gone_is_nobody() -> None:
+    identity = IdentityDouble()
+    identity.put("ann")
+    callers = Callers(IdentityDirectory(identity, MemoryBus()))  # type: ignore[arg-type]
+    ghost = principal(subject="ghost", token_id="t-2")
+    with pytest.raises(InvalidToken):
+        await callers.of(ghost)
+    found = await asyncio.gather(*(callers.of(ghost) for _ in range(5)), return_exceptions=True)
+    assert [type(error) for error in found] == [InvalidToken] * 5
+    assert identity.asked <= 3
+
+
+def test_C10_people_know_those_of_their_tenant_alone() -> None:
+    def person(subject: str, tenant: str, group: str) -> Person:
+        return Person(subject=subject, name=subject, tenant=tenant, groups=[group], disabled=False)
+
+    both = [person("ann", "main", "artists"), person("eve", "other", "secret-project")]
+    people = People({one.subject: one for one in both}, 1)
+    assert [one.subject for one in people.of("main")] == ["ann"]
+    assert people.groups_of("main") == ["admins", "artists"]
