@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -14,6 +14,7 @@ __all__ = [
     "Args",
     "CheckpointArgs",
     "CopyArgs",
+    "Count",
     "DeleteArgs",
     "ExplainArgs",
     "FolderArgs",
@@ -39,6 +40,8 @@ __all__ = [
 ]
 
 Kind = Literal["file", "folder"]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+"""A number that the database can hold."""
 
 
 class Args(msgspec.Struct, array_like=True, frozen=True):
@@ -54,21 +57,21 @@ class PathArgs(Args, frozen=True):
 class StatArgs(PathArgs, frozen=True):
     """What to look at."""
 
-    checkpoint: int = 0
+    checkpoint: Count = 0
     deleted: bool = False
 
 
 class ManyArgs(Args, frozen=True):
     """Paths, each with a checkpoint or 0."""
 
-    addresses: list[tuple[str, int]]
+    addresses: list[tuple[str, Count]]
 
 
 class ListArgs(PathArgs, frozen=True):
     """Which page of which folder."""
 
     after: str = ""
-    limit: int = 1000
+    limit: Annotated[int, msgspec.Meta(le=2**62)] = 1000
     recursive: bool = False
     deleted: bool = False
 
@@ -76,9 +79,9 @@ class ListArgs(PathArgs, frozen=True):
 class ReadArgs(PathArgs, frozen=True):
     """Which bytes of which file."""
 
-    checkpoint: int = 0
-    start: int = 0
-    length: int = -1
+    checkpoint: Count = 0
+    start: Count = 0
+    length: Annotated[int, msgspec.Meta(ge=-1, le=2**62)] = -1
 
 
 class WriteArgs(PathArgs, frozen=True):
@@ -101,7 +104,7 @@ class CopyArgs(Args, frozen=True):
 
     source: str
     target: str
-    checkpoint: int = 0
+    checkpoint: Count = 0
     overwrite: bool = False
     only: Kind | None = None
     conditions: Conditions | None = None
@@ -142,7 +145,7 @@ class CheckpointArgs(PathArgs, frozen=True):
 class RestoreArgs(PathArgs, frozen=True):
     """Which checkpoint to bring back."""
 
-    checkpoint: int
+    checkpoint: Count
     message: str = ""
 
 
@@ -197,8 +200,8 @@ class ExplainArgs(PathArgs, frozen=True):
 class QuotaArgs(PathArgs, frozen=True):
     """What a folder may hold."""
 
-    bytes: int | None = None
-    nodes: int | None = None
+    bytes: Count | None = None
+    nodes: Count | None = None
 
 
 class MountArgs(PathArgs, frozen=True):

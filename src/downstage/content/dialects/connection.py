@@ -227,7 +227,8 @@ class Connection:
         for call in calls:
             self._begin(call)
             if now() >= until:
-                self._ready.set()
+                if self._unsent > FRAME:
+                    self._ready.set()
                 await asyncio.sleep(0)
                 until = now() + TURN_S
             while len(self._running) - self._open >= MAX_RUNNING:

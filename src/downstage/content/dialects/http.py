@@ -47,7 +47,7 @@ from downstage.kernel.errors import (
 from downstage.services.fronts import TEMPLATE
 from downstage.services.refusal import answer
 
-__all__ = ["PREFIX", "Authenticating", "Files", "bearer_of"]
+__all__ = ["PREFIX", "Authenticating", "Files", "bearer_of", "part_of"]
 
 PREFIX = "/v1/files"
 SMALL = 64 * 1024
@@ -207,7 +207,7 @@ class Files:
         headers: Answer = [*SAFE, *_facts(entry)]
         if _is_same(condition, entry):
             return 304, headers
-        asked.part = _part(asked, entry)
+        asked.part = part_of(asked.headers, entry)
         first, stop = asked.part or (0, entry.size)
         headers.append((b"content-type", _type_of(entry.path)))
         headers.append((b"content-length", str(stop - first).encode()))
@@ -271,11 +271,16 @@ class _Request:
         return self.method == "HEAD"
 
 
-def _part(asked: _Request, entry: Entry) -> tuple[int, int] | None:
-    wanted = header_of(asked.headers, b"range")
+def part_of(headers: Headers, entry: Entry) -> tuple[int, int] | None:
+    """First byte, and the one after the last, that Range and If-Range ask for; None: the whole.
+
+    Raises:
+        RangeNotSatisfiable: none of it is there.
+    """
+    wanted = header_of(headers, b"range")
     if wanted is None:
         return None
-    only_if = header_of(asked.headers, b"if-range")
+    only_if = header_of(headers, b"if-range")
     if only_if is not None and only_if.strip() != _quoted(entry.etag):
         return None  # a weak or other etag, or a date: the whole file then
     return one_range(wanted.decode("latin-1"), entry.size)

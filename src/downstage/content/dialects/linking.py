@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from downstage.content.dialects.arguments import PathArgs
+from typing import Annotated
+
+import msgspec
+
+from downstage.content.dialects.arguments import Count, PathArgs
 from downstage.content.dialects.calls import Asked, Ops
 from downstage.content.dialects.origin import Links
 from downstage.content.service import Content
@@ -13,8 +17,8 @@ __all__ = ["register"]
 class LinkArgs(PathArgs, frozen=True):
     """Of which file, for how long."""
 
-    checkpoint: int = 0
-    lifetime_s: float = 0.0
+    checkpoint: Count = 0
+    lifetime_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
 def register(ops: Ops, content: Content, links: Links) -> None:

@@ -313,11 +313,12 @@ class _Handlers:
 
     async def people(self, asked: Asked) -> object:
         """Users and groups, for who sets rights; an instance has no business with them."""
-        if asked.caller.reach is not None:
+        caller = asked.caller
+        if caller.reach is not None:
             raise Forbidden("A token with bounds sees no people.")
         people = await self._callers.directory.read()
-        users = [(item.subject, item.groups) for item in people.by_subject.values()]
-        return users, people.groups
+        users = [(item.subject, item.groups) for item in people.of(caller.tenant)]
+        return users, people.groups_of(caller.tenant)
 
     def _lease(self, wanted: float) -> float:
         if not 0 <= wanted <= MAX_LEASE_S:

@@ -15,10 +15,10 @@ from urllib.parse import quote, urlencode
 from starlette.types import Receive, Scope, Send
 
 from downstage.content.dialects.addresses import header_of, path_of, query_of
-from downstage.content.dialects.exchange import one_range
+from downstage.content.dialects.http import part_of
 from downstage.content.dialects.signing import Signer
 from downstage.content.dialects.transfer import Idle, send_reading
-from downstage.content.directory import Callers
+from downstage.content.directory import Callers, is_person
 from downstage.content.model import Access, Caller, Entry, Reach
 from downstage.content.service import Content
 from downstage.kernel.clock import Clock
@@ -211,8 +211,7 @@ class Origin:
                 await _send_head(send, 304, fields)
                 await send({"type": "http.response.body", "body": b""})
                 return
-            wanted = header_of(headers, b"range")
-            part = None if wanted is None else one_range(wanted.decode("latin-1"), entry.size)
+            part = part_of(headers, entry)
             start, stop = part or (0, entry.size)
             fields.append((b"content-length", str(stop - start).encode()))
             if part is not None:
@@ -229,7 +228,8 @@ class Origin:
         """Who made the link, with the groups of now, and nothing but that file."""
         people = await self._callers.directory.read(missing=link.subject)
         person = people.by_subject.get(link.subject)
-        if person is not None and person.disabled:
+        # A service, or the operator, is nobody in the directory; a person who is not has left.
+        if is_person(link.subject) if person is None else person.disabled:
             raise Forbidden("This link does not count. Ask for a new one.")
         admin = Access(link.may) & Access.ADMIN
         return Caller(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from downstage.content.channels import Member
-from downstage.content.dialects.arguments import Args, PathArgs
+from downstage.content.dialects.arguments import Args, Count, PathArgs
 from downstage.content.dialects.calls import Asked, Ops
 from downstage.content.dialects.forms import event_row
 from downstage.content.model import Scope
@@ -17,7 +17,7 @@ class SubscribeArgs(PathArgs, frozen=True):
     """Where, how deep, from which event on."""
 
     scope: Scope
-    since: int | None = None
+    since: Count | None = None
 
 
 class JoinArgs(PathArgs, frozen=True):

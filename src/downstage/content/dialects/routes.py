@@ -308,10 +308,10 @@ class ActionRoutes:
         people = await self._callers.directory.read()
         users = [
             {"subject": item.subject, "name": item.name, "groups": item.groups}
-            for item in people.by_subject.values()
-            if item.tenant == who.tenant
+            for item in people.of(who.tenant)
         ]
-        return PeopleView.model_validate({"users": users, "groups": people.groups})
+        groups = people.groups_of(who.tenant)
+        return PeopleView.model_validate({"users": users, "groups": groups})
 
 
 PersonReader = Annotated[Principal, Depends(require("files:read", kinds=("user", "token")))]

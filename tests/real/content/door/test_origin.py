@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
+import aiohttp
 import pytest
 
+from downstage.identity.service import ALL
 from downstage.kernel.clock import ManualClock
 from downstage.testing.content import ContentServer, content_server
 
@@ -130,6 +133,24 @@ async def test_C06_a_link_ends_with_its_time_or_its_persons_right(data: Any) -> 
             links.read("GET", "/a.png", parts.query.encode())
 
 
+async def test_C06_a_link_ends_with_its_person(data: Any) -> None:
+    async with content_server(data) as server, aiohttp.ClientSession() as session:
+        carol = await server.caller("carol")
+        await server.content.write(carol, "/a.png", b"1")
+        extension: Any = server.host.extension("content")
+        url, _ = await extension.links.open(server.content, carol, "/a.png", 0, 60.0)
+        async with session.get(url) as answer:
+            assert answer.status == 200
+        await server.identity.users.remove("carol", held=ALL)
+        for _ in range(200):
+            async with session.get(url) as answer:
+                if answer.status == 403:
+                    break
+            await asyncio.sleep(0.02)
+        else:
+            pytest.fail("it opens still")
+
+
 async def test_ranges_conditions_and_our_own_pages(
     server: ContentServer, link: Any, shown: Any
 ) -> None:
@@ -138,6 +159,9 @@ async def test_ranges_conditions_and_our_own_pages(
     assert (answer.status, answer.body) == (206, b"\x01\x02\x03")
     assert answer.headers["content-range"] == "bytes 1-3/256000"
     etag = answer.headers["etag"]
+    for known, status in ((etag, 206), ('"older"', 200), ("W/" + etag, 200)):
+        more = f"Range: bytes=1-3\r\nIf-Range: {known}\r\n"
+        assert (await shown(target, more=more)).status == status
     assert (await shown(target, more=f"If-None-Match: {etag}\r\n")).status == 304
     assert (await shown(target, more="Range: bytes=999999-\r\n")).status == 416
     answer = await shown(target, more=f"Origin: {server.url}\r\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -250,6 +251,25 @@ async def test_wrong_arguments_are_answered(line: Any, home: str) -> None:
         assert (await alice.outcome("fly", home))[1][0] == "not-supported"
         assert (await alice.outcome("write", f"{home}/a", bytes(MAX_INLINE + 1)))[0] == 413
         assert (await alice.outcome("stat_many", [["/", 0]] * 5000))[0] == 413
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1, -2])
+async def test_T05_numbers_that_no_database_holds_are_answered(line: Any, number: int) -> None:
+    async with line("admin") as admin:
+        for op, *args in (
+            ("stat", "/", number),
+            ("stat_many", [["/", number]]),
+            ("read", "/", number),
+            ("read", "/", 0, number),
+            ("read", "/", 0, 0, number),
+            ("restore", "/", number),
+            ("set_quota", "/", number),
+            ("subscribe", "/", "tree", number),
+            ("link", "/", number),
+            ("link", "/", 0, math.nan),
+        ):
+            status, body = await admin.outcome(op, *args)
+            assert (status, body[0]) == (400, "bad-message"), (op, args)
 
 
 async def test_T04_a_message_over_the_limit_ends_the_socket(line: Any) -> None:
