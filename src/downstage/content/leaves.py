@@ -6,6 +6,7 @@ from downstage.content import quota
 from downstage.content.edit import Edit
 from downstage.content.model import Access, Kind
 from downstage.content.tree import Trail
+from downstage.content.unseen import require_place
 from downstage.kernel.errors import AlreadyExists
 
 __all__ = ["create"]
@@ -25,7 +26,7 @@ def create(edit: Edit, path: str, kind: Kind, *, link: str = "") -> Trail:
         WrongType: a file lies above.
     """
     trail = edit.walk(path)
-    edit.require(trail, Access.WRITE)
+    require_place(edit, trail, Access.WRITE)
     if not trail.missing:
         raise AlreadyExists("There is something already.", path=path)
     edit.refuse_locked(trail)

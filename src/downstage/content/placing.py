@@ -9,6 +9,7 @@ from downstage.content import names, quota, removal, tree, versions
 from downstage.content.edit import Edit, check
 from downstage.content.model import ANY, Access, Condition, Entry, Kind
 from downstage.content.tree import Node, Trail
+from downstage.content.unseen import require_place
 from downstage.kernel.errors import (
     AlreadyExists,
     BadUrl,
@@ -34,7 +35,7 @@ def create_folder(edit: Edit, path: str, *, parents: bool) -> Entry:
         WrongType: a file lies above.
     """
     trail = edit.walk(path)
-    edit.require(trail, Access.WRITE)
+    require_place(edit, trail, Access.WRITE)
     if not trail.missing:
         raise AlreadyExists("There is something already.", path=path)
     if len(trail.missing) > 1 and not parents:
@@ -69,7 +70,7 @@ def copy(
     versions.check_comment(message)
     here = edit.find(source, Access.READ)
     there = edit.walk(target)
-    edit.require(there, Access.WRITE)
+    require_place(edit, there, Access.WRITE)
     check(source_condition, here.node)
     _refuse_pair(here, there, only)
     if here.node.kind not in COPIED:
@@ -113,7 +114,7 @@ def move(
     versions.check_comment(message)
     here = edit.find(source, Access.WRITE)
     there = edit.walk(target)
-    edit.require(there, Access.WRITE)
+    require_place(edit, there, Access.WRITE)
     check(source_condition, here.node)
     if len(here.nodes) == 1:
         raise Forbidden("The root stays where it is.")

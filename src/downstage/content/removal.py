@@ -59,16 +59,15 @@ def undelete(edit: Edit, path: str) -> Entry:
     """
     trail = edit.walk(path)
     if not trail.missing:
-        edit.require(trail, Access.WRITE)
+        _require_seen(edit, trail)
         raise AlreadyExists("Something bears this name now.", path=path)
     if len(trail.missing) > 1:
-        raise NotFound("The folder above is not there.", path=path)
+        raise _nothing(path)
     name = trail.last_name
     node = tree.child(edit.db, trail.node.id, name, deleted=True)
     if node is None:
-        edit.require(trail, Access.READ)
-        raise NotFound("Nothing was deleted at this path.", path=path)
-    edit.require(Trail((*trail.nodes, node)), Access.WRITE)
+        raise _nothing(path)
+    _require_seen(edit, Trail((*trail.nodes, node)))
     edit.refuse_locked(trail)
     edit.refuse_taken(trail.node.id, name, names.fold(name))
     quota.add(edit.db, trail.ids, *quota.held_by(edit.db, node.id, node.kind, node.size))
@@ -81,6 +80,17 @@ def undelete(edit: Edit, path: str) -> Entry:
     back = Trail((*trail.nodes, edit.node(node.id)))
     edit.record("undeleted", back, seq)
     return edit.entry(back)
+
+
+def _require_seen(edit: Edit, trail: Trail) -> None:
+    """Refuse what may not be written; what may not even be read, as if nothing had been deleted."""
+    if not edit.access(trail) & Access.READ:
+        raise _nothing(trail.wanted)
+    edit.require(trail, Access.WRITE)
+
+
+def _nothing(path: str) -> NotFound:
+    return NotFound("Nothing was deleted at this path.", path=path)
 
 
 def obliterate(edit: Edit, path: str, *, checkpoints: bool) -> None:

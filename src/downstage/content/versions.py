@@ -10,6 +10,7 @@ from downstage.content.edit import Bytes, Edit, check
 from downstage.content.model import ANY, Access, Condition, Entry, Family, Version
 from downstage.content.properties import give_family
 from downstage.content.tree import Node, Trail
+from downstage.content.unseen import require_place
 from downstage.kernel.errors import InvalidField, NotFound, WrongType
 
 __all__ = [
@@ -245,7 +246,7 @@ def _file(trail: Trail) -> Node:
 def _writeable(edit: Edit, path: str, condition: Condition) -> Trail:
     """The way to where a file may be written."""
     trail = edit.walk(path)
-    edit.require(trail, Access.WRITE)
+    require_place(edit, trail, Access.WRITE)
     if not trail.missing and trail.node.kind != "file":
         raise WrongType("There is a folder, or something else without bytes.", path=path)
     if trail.missing and trail.node.kind != "folder":
