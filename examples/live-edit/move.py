@@ -30,7 +30,7 @@ def main() -> int:
     try:
         url = options.url or demo_stage()
         with usd.open_live(url) as live:
-            move(live, options.prim, options.seconds)
+            move(live, options.prim, options.seconds, options.radius)
             if options.merge:
                 print(f"Written into the file as {live.merge(options.merge)[:12]}")
     except PlatformError as error:
@@ -48,12 +48,12 @@ def demo_stage() -> str:
     return f"omniverse://{urlsplit(platform.url).netloc}{DEMO}"
 
 
-def move(live: Any, path: str | None, seconds: float) -> None:
+def move(live: Any, path: str | None, seconds: float, radius: float | None) -> None:
     """Move one prim of *live* for a while."""
     prim = live.stage.GetPrimAtPath(path) if path else pick(live.stage)
     if not prim:
         raise SetupError(f"There is no prim {path or 'that could be moved'} in this stage.")
-    op, first, radius = circle(prim)
+    op, first, radius = circle(prim, radius)
     others = len(live.people) - 1
     print(f"Moving {prim.GetPath()} for {seconds:g} s, {others} looking on")
     began = time.monotonic()
@@ -74,7 +74,7 @@ def pick(stage: Usd.Stage) -> Usd.Prim:
     return heart or next(things, Usd.Prim())
 
 
-def circle(prim: Usd.Prim) -> tuple[UsdGeom.XformOp, float, float]:
+def circle(prim: Usd.Prim, radius: float | None) -> tuple[UsdGeom.XformOp, float, float]:
     """The op that moves *prim* in the space around it, the angle it has, and the radius."""
     form = UsdGeom.Xformable(prim)
     name = f"xformOp:translate:{SUFFIX}"
@@ -84,7 +84,7 @@ def circle(prim: Usd.Prim) -> tuple[UsdGeom.XformOp, float, float]:
     if not found:
         form.SetXformOpOrder([op, *ops])
     box = UsdGeom.BBoxCache(Usd.TimeCode.EarliestTime(), [UsdGeom.Tokens.default_])
-    radius = max(box.ComputeWorldBound(prim).ComputeAlignedRange().GetSize()) / 2
+    radius = radius or max(box.ComputeWorldBound(prim).ComputeAlignedRange().GetSize()) / 2
     at = op.Get() or Gf.Vec3d(0)
     return op, math.atan2(at[2], at[0] + radius), radius
 
@@ -94,6 +94,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url", nargs="?", help=f"of a stage; else {DEMO} of the demo")
     parser.add_argument("--prim", help="path of the prim to move")
+    parser.add_argument(
+        "--radius", type=float, help="in the stage's units; else by the prim's size"
+    )
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument(
         "--merge",
