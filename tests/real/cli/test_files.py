@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from tests.real.cli.conftest import files_key
 
 from downstage.client.client import default_client
 from downstage.client.options import S3Options
 from downstage.live.messages import Join
 from downstage.live.ops import Create, Set
 from downstage.live.wire import encode
-
-from tests.real.cli.conftest import files_key
 
 if TYPE_CHECKING:
     from tests.real.cli.conftest import Commands, Line, Served
@@ -361,8 +360,9 @@ def test_a_file_that_changed_is_fetched_anew(
 
 @pytest.mark.parametrize("scheme", ["omniverse", "http", "s3"])
 def test_a_download_survives_a_line_that_breaks(
-    downstage: Commands, served: Served, line: Line, url: str, data: Path, scheme: str
+    downstage: Commands, served: Served, line: Line, data: Path, scheme: str
 ) -> None:
+    url = f"omniverse://{served.authority}/{data.name}"
     file, back = data / "large.bin", data / "back.bin"
     file.write_bytes(random.Random(5).randbytes(LARGE))
     downstage("files", "cp", "-q", str(file), f"{url}/large.bin")
