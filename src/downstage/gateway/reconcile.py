@@ -15,7 +15,7 @@ from downstage.contracts.manager import InstanceView
 from downstage.gateway.models import Session
 from downstage.gateway.sessions import Facts, Sessions
 from downstage.gateway.states import Effect, Event, InstanceEnded, Placed, Progressed
-from downstage.kernel.errors import PlatformError
+from downstage.kernel.errors import PlatformError, Unavailable
 from downstage.kernel.logging import get_logger
 
 __all__ = ["Reconciler"]
@@ -126,13 +126,21 @@ class Reconciler:
         if instance is None:
             is_new = session.life.state == "queued"
             gone = InstanceEnded(*(("not-placed", CUT_OFF) if is_new else ("instance-lost", LOST)))
-            await self._sessions.apply(session_id, gone)
+            await self._end(session, gone)
         elif instance.state == "ended":
             reason = instance.reason or "instance-ended"
             ended = InstanceEnded(reason, instance.detail, instance.exit_code)
-            await self._sessions.apply(session_id, ended)
+            await self._end(session, ended)
         elif session.life.state != "ending":
             await self._follow(session_id, instance)
+
+    async def _end(self, session: Session, ended: InstanceEnded) -> None:
+        """Files first: who restarts between the two steps never looks at what has ended."""
+        try:
+            await self._sessions.files.end(session)
+        except Unavailable as error:  # the session's end waits for nobody; it is tried again after
+            log.warning("session.files_not_ended", session_id=session.id, why=error.detail)
+        await self._sessions.apply(session.id, ended)
 
     async def _follow(self, session_id: str, instance: InstanceView) -> None:
         if instance.media_socket:

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import struct
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import anyio
@@ -331,19 +331,19 @@ async def test_users_and_groups(house: Any) -> None:
     async with house.wire("root") as root, house.wire("eve") as eve:
         assert "bob" in (await root.call("get_users"))["users"]
         assert await eve.status("get_users") == "DENIED"
-        bob = {"user": "bob", "group": "artists"}
+        bob = {"user": "bob", "group": "painters"}
         assert await eve.status("add_user_to_group", **bob) == "DENIED"
         assert await root.status("add_user_to_group", **bob) == "OK"
         assert await root.status("add_user_to_group", **bob) == "USER_ALREADY_IN_GROUP"
-        assert "artists" in (await root.call("get_groups"))["groups"]
-        assert (await root.call("get_group_users", group="artists"))["users"] == ["bob"]
-        assert (await root.call("get_user_groups", user="bob"))["groups"] == ["artists"]
+        assert "painters" in (await root.call("get_groups"))["groups"]
+        assert (await root.call("get_group_users", group="painters"))["users"] == ["bob"]
+        assert (await root.call("get_user_groups", user="bob"))["groups"] == ["painters"]
         assert await root.status("remove_user_from_group", **bob) == "OK"
         assert await root.status("remove_user_from_group", **bob) == "USER_NOT_IN_GROUP"
         assert await root.status("add_user_to_group", **bob) == "OK"
-        assert await root.status("remove_group", group="artists") == "OK"
-        assert await root.status("remove_group", group="artists") == "GROUP_NOT_FOUND"
-        nobody = {"user": "nobody", "group": "artists"}
+        assert await root.status("remove_group", group="painters") == "OK"
+        assert await root.status("remove_group", group="painters") == "GROUP_NOT_FOUND"
+        nobody = {"user": "nobody", "group": "painters"}
         assert await root.status("add_user_to_group", **nobody) == "USER_NOT_FOUND"
         assert await root.status("create_group", group="x") == "NOT_IMPLEMENTED"
 
@@ -555,3 +555,22 @@ async def test_C07_nucleus_who_may_not_write_takes_no_room(house: Any, folder: s
         assert await ours.put(number, 0, bytes(MIB)) == 200
         assert await ours.put(number, MIB, b"x") == 507
         assert await ours.put(number, 9_999_999_999_999_999_999, b"x") == 507
+
+
+@pytest.mark.parametrize(("path", "most"), [("/omni/discovery", 32), ("/omni/api", 3)])
+async def test_T06_nucleus_one_address_does_not_keep_strangers_out(
+    house: Any, path: str, most: int
+) -> None:
+    url = f"ws://127.0.0.1:{house.port}{path}"
+    options: dict[str, Any] = {"compression": None, "proxy": None}
+    async with AsyncExitStack() as held:
+        for _ in range(most):
+            one = connect(url, local_addr=("127.0.0.2", 0), **options)
+            await held.enter_async_context(one)
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(url, local_addr=("127.0.0.2", 0), **options)
+        assert refused.value.response.status_code == 503
+        async with connect(url, local_addr=("127.0.0.3", 0), **options) as socket:
+            assert await socket.ping()
+    async with connect(url, local_addr=("127.0.0.2", 0), **options) as socket:
+        assert await socket.ping()

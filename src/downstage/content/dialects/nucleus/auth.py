@@ -148,7 +148,7 @@ def _life(expire_at: object, now: datetime) -> int | None:
     try:
         end = datetime.fromisoformat(str(expire_at))
         seconds = int((end.replace(tzinfo=end.tzinfo or now.tzinfo) - now).total_seconds())
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InvalidInput("expire_at: a time in ISO 8601.") from error
     return min(max(seconds, LEAST_LIFE_S), LONGEST_LIFE_S)
 

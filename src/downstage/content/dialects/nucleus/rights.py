@@ -9,6 +9,7 @@ from downstage.content.dialects.nucleus.call import Answer, Call
 from downstage.content.dialects.nucleus.paths import as_folder, read_address, wire_path
 from downstage.content.dialects.nucleus.status import failure
 from downstage.content.dialects.nucleus.views import RIGHTS, rights
+from downstage.content.locks import MAX_LEASE_S
 from downstage.content.model import Access, AclEntry
 from downstage.kernel.errors import InvalidField, PlatformError
 
@@ -16,7 +17,7 @@ __all__ = ["get_acl_resolved", "get_acl_v2", "lock", "set_acl_v2", "unlock"]
 
 EVERYONE = "everyone"
 WORDS = {word: bit for bit, word in RIGHTS}
-LEAST_LEASE_S, LONGEST_LEASE_S = 1, 30 * 86400
+LEAST_LEASE_S, LONGEST_LEASE_S = 1, MAX_LEASE_S
 MAX_ENTRIES = 256
 NEWEST = "0"
 

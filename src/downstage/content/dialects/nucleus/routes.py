@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -19,6 +19,7 @@ from downstage.content.dialects.nucleus import auth, discovery
 from downstage.content.dialects.nucleus.accounts import Accounts
 from downstage.content.dialects.nucleus.desk import Desk
 from downstage.content.dialects.nucleus.files import DOWNLOAD
+from downstage.content.dialects.nucleus.guests import Guests
 from downstage.content.dialects.nucleus.origin import Origin, check_site, origin_of
 from downstage.content.dialects.nucleus.session import LFT, MAX_MESSAGE, Session
 from downstage.content.dialects.nucleus.sows import MAX_MESSAGE as MAX_SOWS
@@ -29,14 +30,14 @@ from downstage.content.directory import Callers
 from downstage.content.model import Caller
 from downstage.content.service import Content
 from downstage.kernel.clock import Clock
-from downstage.kernel.errors import NotFound, NotSupported, PlatformError, Unavailable
+from downstage.kernel.errors import NotFound, NotSupported, PlatformError
 from downstage.services.facilities.principal import Authenticator
 
 __all__ = ["Doorkeeper", "Nucleus"]
 
-MOST_STRANGERS = 64
-"""Sockets of discovery and sign-in at once."""
-MOST_UNPROVEN = 4
+STRANGERS = (256, 32)
+"""Sockets of discovery and sign-in at once; and those of one network address."""
+UNPROVEN = (6, 3)
 """The same of sockets for commands whose address held no token that counts: messages there are
 large, whoever sends them."""
 MAX_QUERY = 32 * 1024
@@ -89,8 +90,8 @@ class Nucleus:
         self._spool = Spool(folder, clock, content.blobs.layout.check_room)
         self._desk = Desk(content, gate, accounts, self._spool, clock, grace_s)
         self._transfer = Transfer(self._desk)
-        self._strangers = 0
-        self._unproven = 0
+        self._strangers = Guests(*STRANGERS)
+        self._unproven = Guests(*UNPROVEN)
         self._open = set[anyio.CancelScope]()
 
     def fronts(self) -> list[tuple[str, ASGIApp, int]]:
@@ -130,7 +131,7 @@ class Nucleus:
 
     async def _discovery(self, scope: Scope, receive: Receive, send: Send) -> None:
         websocket = _socket(scope, receive, send)
-        origin = await self._enter(websocket, self._strangers < MOST_STRANGERS)
+        origin = origin_of(websocket)
 
         async def handle(method: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
             if method == "DiscoverySearch.find":
@@ -143,8 +144,7 @@ class Nucleus:
 
     async def _auth(self, scope: Scope, receive: Receive, send: Send) -> None:
         websocket = _socket(scope, receive, send)
-        await self._enter(websocket, self._strangers < MOST_STRANGERS)
-        address = websocket.client.host if websocket.client else "unknown"
+        address = _address(websocket)
 
         async def handle(method: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
             if method.partition(".")[0] not in auth.INTERFACES:
@@ -154,23 +154,18 @@ class Nucleus:
         await self._serve_sows(websocket, handle)
 
     async def _serve_sows(self, websocket: WebSocket, handle: Handler) -> None:
-        self._strangers += 1
-        try:
+        with self._strangers.seat(_address(websocket)):
+            await self._enter(websocket)
             await self._until_stopped(websocket, SowsSocket(websocket, handle).serve)
-        finally:
-            self._strangers -= 1
 
     async def _api(self, scope: Scope, receive: Receive, send: Send) -> None:
         token = _take_token(scope)
         websocket = _socket(scope, receive, send)
         is_known = await self._is_known(token)
-        origin = await self._enter(websocket, is_known or self._unproven < MOST_UNPROVEN)
-        self._unproven += not is_known
-        try:
+        with nullcontext() if is_known else self._unproven.seat(_address(websocket)):
+            origin = await self._enter(websocket)
             session = Session(websocket, self._desk, origin.base, token)
             await self._until_stopped(websocket, session.serve)
-        finally:
-            self._unproven -= not is_known
 
     async def _is_known(self, token: str) -> bool:
         try:
@@ -179,12 +174,11 @@ class Nucleus:
             return False  # the command that authorises will say what is wrong with it
         return True
 
-    async def _enter(self, websocket: WebSocket, has_room: bool) -> Origin:
+    @staticmethod
+    async def _enter(websocket: WebSocket) -> Origin:
         """Accept the socket, or refuse it by raising."""
         check_site(websocket)
         origin = origin_of(websocket)
-        if not has_room:
-            raise Unavailable("Too many sockets wait to sign in.", retry_after_s=5)
         await websocket.accept()
         return origin
 
@@ -216,6 +210,10 @@ def _request(scope: Scope, receive: Receive) -> Request:
     if scope["type"] != "http":
         raise NotFound("No WebSocket is served here.")
     return Request(scope, receive)
+
+
+def _address(websocket: WebSocket) -> str:
+    return websocket.client.host if websocket.client else "unknown"
 
 
 def _take_token(scope: Scope) -> str:

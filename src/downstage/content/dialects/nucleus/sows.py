@@ -24,7 +24,8 @@ from downstage.kernel.logging import get_logger
 __all__ = ["MAX_MESSAGE", "SowsSocket"]
 
 MAX_MESSAGE = 64 * 1024
-IDLE_S = 600.0
+IDLE_S = 60.0
+"""Nobody has said here who they are; who has more to ask dials again."""
 ANSWER_S = 20.0
 MOST_IN_FLIGHT = 16
 """Requests of one socket; a client has three."""
