@@ -54,13 +54,15 @@ def move(live: Any, path: str | None, seconds: float, radius: float | None) -> N
     if not prim:
         raise SetupError(f"There is no prim {path or 'that could be moved'} in this stage.")
     op, first, radius = circle(prim, radius)
+    is_z_up = UsdGeom.GetStageUpAxis(live.stage) == UsdGeom.Tokens.z
     others = len(live.people) - 1
     print(f"Moving {prim.GetPath()} for {seconds:g} s, {others} looking on")
     began = time.monotonic()
     count = round(seconds * RATE)
     for number in range(count):
         angle = first + math.tau * number / RATE / ROUND_S
-        op.Set(Gf.Vec3d(radius * (math.cos(angle) - 1), 0, radius * math.sin(angle)))
+        away = radius * (math.cos(angle) - 1), radius * math.sin(angle)
+        op.Set(Gf.Vec3d(*away, 0) if is_z_up else Gf.Vec3d(away[0], 0, away[1]))
         live.process()  # sends what was set, applies what others did
         time.sleep(max(0.0, began + (number + 1) / RATE - time.monotonic()))
     live.settle()
@@ -86,7 +88,7 @@ def circle(prim: Usd.Prim, radius: float | None) -> tuple[UsdGeom.XformOp, float
     box = UsdGeom.BBoxCache(Usd.TimeCode.EarliestTime(), [UsdGeom.Tokens.default_])
     radius = radius or max(box.ComputeWorldBound(prim).ComputeAlignedRange().GetSize()) / 2
     at = op.Get() or Gf.Vec3d(0)
-    return op, math.atan2(at[2], at[0] + radius), radius
+    return op, math.atan2(at[1] or at[2], at[0] + radius), radius
 
 
 def parse() -> argparse.Namespace:
