@@ -12,8 +12,10 @@ import anyio
 import anyio.to_thread
 
 from downstage.content import schema
+from downstage.content.change import Change, Recorded
+from downstage.content.locks import Moment
 from downstage.content.reader import MAX_CONNECTIONS, Readers, Remembered
-from downstage.content.writer import Change, Recorded, Writer
+from downstage.content.writer import Writer
 
 __all__ = ["NAME", "ContentDatabase"]
 
@@ -27,7 +29,7 @@ class ContentDatabase:
 
     Args:
         folder: where the file lies; made if missing.
-        now_ns: nanoseconds since the epoch.
+        now: the time.
         mirror: told which of the tables held in memory a commit changed; in the writer's thread.
         publish: gets the events of each commit, on the loop, before its answers are given.
         housekeeping: an operation to run every second.
@@ -37,7 +39,7 @@ class ContentDatabase:
         self,
         folder: Path,
         *,
-        now_ns: Callable[[], int],
+        now: Callable[[], Moment],
         mirror: Callable[[sqlite3.Connection, set[str]], None],
         publish: Callable[[list[Recorded]], None],
         housekeeping: Callable[[Change], None],
@@ -48,7 +50,7 @@ class ContentDatabase:
         self.remembered.watch(connection)
         self._writer = Writer(
             connection,
-            now_ns=now_ns,
+            now=now,
             committing=self.remembered.committing,
             mirror=mirror,
             publish=publish,

@@ -10,10 +10,10 @@ from typing import Protocol
 import msgspec
 
 from downstage.content import acl, locks, names, quota, tree
+from downstage.content.change import Change, Recorded
 from downstage.content.mirrors import Mirrors
 from downstage.content.model import Access, Caller, Condition, Entry, EventKind, Kind
 from downstage.content.tree import Node, Trail
-from downstage.content.writer import Change, Recorded
 from downstage.kernel.errors import (
     AlreadyExists,
     Forbidden,
@@ -25,9 +25,9 @@ from downstage.kernel.errors import (
 __all__ = ["Bytes", "Edit", "check"]
 
 INSERT = (
-    "INSERT INTO node (parent, name, fold, kind, hash, size, version, checkpoint, comment,"  # noqa: S608 - constants
+    "INSERT INTO node (parent, name, fold, kind, hash, size, version, checkpoint, comment,"
     " created_at, created_by, modified_at, modified_by, seq, link)"
-    f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING {tree.COLUMNS}"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -68,14 +68,18 @@ class Edit:
 
     change: Change
     caller: Caller
-    now: locks.Moment
     mirrors: Mirrors | None = None
     """Of what is committed; for the writer alone, whom nobody overtakes."""
 
     @property
     def db(self) -> sqlite3.Connection:
-        """The writer's connection."""
+        """The writer's connection, everything written that was put off; see `Change.bare`."""
         return self.change.db
+
+    @property
+    def now(self) -> locks.Moment:
+        """The time of the operation."""
+        return self.change.now
 
     @property
     def by(self) -> str:
@@ -98,7 +102,23 @@ class Edit:
         Raises:
             BadUrl: no path.
         """
-        return tree.walk(self.db, self.root(), names.parse(path), deleted=deleted)
+        parts = names.parse(path)
+        folders, tenant = self.change.folders, self.caller.tenant
+        if folders is None or deleted or not parts:
+            return tree.walk(self.db, self.root(), parts, deleted=deleted)
+        above = folders.way(tenant, parts[:-1])
+        if above is None:
+            trail = tree.walk(self.db, self.root(), parts)
+            folders.remember(tenant, parts, trail)
+            return trail
+        return self._step(above, parts[-1])
+
+    def _step(self, above: tuple[Node, ...], name: str) -> Trail:
+        """The way to what bears *name* at the end of a way to a folder."""
+        node = tree.child(self.change.bare, above[-1].id, name)
+        if node is not None and node.kind == "folder":
+            node = tree.child(self.db, above[-1].id, name)  # its last event may be put off
+        return Trail(above, (name,)) if node is None else Trail((*above, node))
 
     def find(self, path: str, needed: Access, *, deleted: bool = False) -> Trail:
         """The way to something that is there, with all rights of *needed*.
@@ -196,18 +216,22 @@ class Edit:
         """
         fold, at, by = names.fold(name), self.change.at, self.by
         digest, size = ("", 0) if content is None else (content.hash, content.size)
+        version, checkpoint, seq = int(content is not None), int(bool(comment)), self.change.seq + 1
         try:
-            row = self.db.execute(
+            made = self.change.bare.execute(
                 INSERT,
                 (
-                    *(parent, name, fold, kind, digest, size, content is not None, bool(comment)),
-                    *(comment, at, by, at, by, self.change.seq + 1, link),
+                    *(parent, name, fold, kind, digest, size, version, checkpoint),
+                    *(comment, at, by, at, by, seq, link),
                 ),
-            ).fetchone()
+            ).lastrowid
         except sqlite3.IntegrityError:
             self.refuse_taken(parent or 0, name, fold)
             raise
-        node = Node._make(row)
+        node = Node(
+            made or 0, parent, name, kind, size, digest, version, at, by, at, by, seq, comment,
+            checkpoint, 0, "", link,
+        )  # fmt: skip
         if kind == "mount":
             self.change.stale.add("mount")
         if kind == "folder":
@@ -240,19 +264,29 @@ class Edit:
             raise WrongType("A file lies where a folder is needed.", path=trail.path)
         for name in parents:
             node = self.insert(trail.node.id, name, "folder")
-            quota.add(self.db, trail.ids, 0, 1)
+            self.count(trail, 0, 1)
             seq = self.change.next_seq()
             self.touch(trail, seq)
             trail = Trail((*trail.nodes, node))
             self.record("created", trail, seq)
         return trail
 
+    def count(self, folder: Trail, size: int, nodes: int) -> None:
+        """A folder, and those above it, hold *size* bytes and *nodes* more (or fewer).
+
+        Raises:
+            QuotaReached: one of them may not hold that much.
+        """
+        if self.change.folders is None:
+            quota.add(self.db, folder.ids, size, nodes)
+        else:
+            self.change.folders.add(folder.ids, size, nodes)
+
     def touch(self, folder: Trail, seq: int) -> None:
         """What a folder holds has changed by event *seq*."""
-        self.db.execute(
-            "UPDATE node SET seq = ?, modified_at = ?, modified_by = ? WHERE id = ?",
-            (seq, self.change.at, self.by, folder.node.id),
-        )
+        if self.change.folders is None:
+            raise RuntimeError("This only looks.")
+        self.change.folders.touch(folder.node.id, seq, self.change.at, self.by)
 
     def node(self, node: int) -> Node:
         """A row by its id, as it is now."""

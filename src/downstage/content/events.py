@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, cast
 
+from downstage.content.change import Recorded
 from downstage.content.model import Caller, Entry, Event, EventKind, Scope
-from downstage.content.writer import Recorded
 from downstage.kernel.errors import Gone
 
 __all__ = ["MAX_BUFFER", "Calling", "Hub", "Subscription", "forget_old", "newest", "read_since"]

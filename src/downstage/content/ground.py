@@ -10,6 +10,7 @@ from typing import TypeVar
 from downstage.content import acl, guarding, locks, quota, removal, versions
 from downstage.content.blobs.store import DiskBlobs
 from downstage.content.care import Care
+from downstage.content.change import Change, Recorded
 from downstage.content.channels import Channels
 from downstage.content.database import ContentDatabase
 from downstage.content.edit import Edit
@@ -30,7 +31,6 @@ from downstage.content.mounts.table import Mounts
 from downstage.content.tree import Inside
 from downstage.content.uploads import Uploads
 from downstage.content.views import Views
-from downstage.content.writer import Change, Recorded
 from downstage.kernel.clock import Clock
 from downstage.kernel.errors import Gone, NotFound, NotSupported, PlatformError
 
@@ -60,7 +60,7 @@ class Ground:
         self._tenants = set[str]()
         self.database = ContentDatabase(
             folder,
-            now_ns=lambda: locks.moment(clock).ns,
+            now=self._now,
             mirror=self._mirrors.renew,
             publish=self._publish,
             housekeeping=self._keep_house,
@@ -233,7 +233,7 @@ class Ground:
         return NotSupported("That cannot be done inside of a mount.", mount=inside.path)
 
     def _as(self, change: Change, caller: Caller) -> Edit:
-        return Edit(change, caller, self._now(), self._mirrors)
+        return Edit(change, caller, self._mirrors)
 
     def _now(self) -> locks.Moment:
         return locks.moment(self._clock)

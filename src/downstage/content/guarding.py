@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from downstage.content import acl, locks, quota, tree
+from downstage.content.change import Change
 from downstage.content.edit import Edit
 from downstage.content.model import Access, AclEntry, Caller, Grant, Lock, Usage
 from downstage.content.tree import Trail
-from downstage.content.writer import Change
 from downstage.kernel.errors import Forbidden, InvalidField, Locked, NotFound, WrongType
 from downstage.kernel.ids import new_secret, new_uuid
 

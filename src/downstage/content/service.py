@@ -179,7 +179,7 @@ class Content(Upkeep):
                     edit,
                     path,
                     staged,
-                    adopt=lambda: adopt(edit.db, staged, edit.change.at // 10**9),
+                    adopt=lambda: adopt(edit.change.bare, staged, edit.change.at // 10**9),
                     condition=condition,
                     message=message,
                     parents=parents,

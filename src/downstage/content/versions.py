@@ -60,13 +60,14 @@ def put(
     check_comment(message)
     trail = _writeable(edit, path, condition)
     if not trail.missing:
-        adopt()
-        return _entry(edit, replace(edit, trail, content, message), properties)
+        return _entry(edit, replace(edit, trail, content, message, adopt=adopt), properties)
     if len(trail.missing) > 1 and not parents:
         raise NotFound("The folder above is missing.", path=path)
-    folder = edit.make_folders(Trail(trail.nodes), trail.missing[:-1])
-    adopt()
-    return _entry(edit, create(edit, folder, trail.last_name, content, message), properties)
+    folder = Trail(trail.nodes)
+    if len(trail.missing) > 1:
+        folder = edit.make_folders(folder, trail.missing[:-1])
+    made = create(edit, folder, trail.last_name, content, message, adopt=adopt)
+    return _entry(edit, made, properties)
 
 
 def _entry(edit: Edit, trail: Trail, family: Family | None) -> Entry:
@@ -89,15 +90,33 @@ def refuse_put(edit: Edit, path: str, size: int, condition: Condition) -> None:
         quota.refuse_over(edit.db, trail.up.ids, size - trail.node.size, 0)
 
 
-def create(edit: Edit, folder: Trail, name: str, content: Bytes, message: str = "") -> Trail:
+def create(
+    edit: Edit,
+    folder: Trail,
+    name: str,
+    content: Bytes,
+    message: str = "",
+    *,
+    adopt: Callable[[], None] | None = None,
+) -> Trail:
     """A new file in a folder, with its event; the way to it.
+
+    Args:
+        edit: the operation.
+        folder: where.
+        name: of the file.
+        content: what it is to hold.
+        message: makes it a checkpoint.
+        adopt: see `put`.
 
     Raises:
         AlreadyExists: the name is taken.
-        QuotaReached: it does not fit.
+        QuotaReached: it does not fit; nothing was written.
     """
+    edit.count(folder, content.size, 1)
+    if adopt is not None:
+        adopt()
     node = edit.insert(folder.node.id, name, "file", content=content, comment=message)
-    quota.add(edit.db, folder.ids, content.size, 1)
     seq = edit.change.next_seq()
     _add_version(edit, node.id, 1, content, checkpoint=1 if message else 0, comment=message)
     edit.touch(folder, seq)
@@ -106,30 +125,44 @@ def create(edit: Edit, folder: Trail, name: str, content: Bytes, message: str = 
     return trail
 
 
-def replace(edit: Edit, trail: Trail, content: Bytes, message: str = "") -> Trail:
-    """A new content of a file that is there, with its event; the way to it.
+def replace(
+    edit: Edit,
+    trail: Trail,
+    content: Bytes,
+    message: str = "",
+    *,
+    adopt: Callable[[], None] | None = None,
+) -> Trail:
+    """A new content of a file that is there, with its event; the way to it. Arguments: `create`.
 
     Raises:
-        QuotaReached: it does not fit.
+        QuotaReached: it does not fit; nothing was written.
     """
-    node = trail.node
-    quota.add(edit.db, trail.up.ids, content.size - node.size, 0)
+    node, db = trail.node, edit.change.bare
+    edit.count(trail.up, content.size - node.size, 0)
+    if adopt is not None:
+        adopt()
     seq = edit.change.next_seq()
     number = node.checkpoint + 1 if message else 0
     _add_version(edit, node.id, node.version + 1, content, checkpoint=number, comment=message)
-    edit.db.execute(
-        "UPDATE node SET hash = ?, size = ?, version = version + 1, checkpoint = ?, comment = ?,"
+    node = node._replace(
+        hash=content.hash, size=content.size, version=node.version + 1, comment=message, seq=seq,
+        checkpoint=number or node.checkpoint, modified_at=edit.change.at, modified_by=edit.by,
+    )  # fmt: skip
+    db.execute(
+        "UPDATE node SET hash = ?, size = ?, version = ?, checkpoint = ?, comment = ?,"
         " modified_at = ?, modified_by = ?, seq = ? WHERE id = ?",
         (
-            *(content.hash, content.size, number or node.checkpoint, message),
-            *(edit.change.at, edit.by, seq, node.id),
+            *(node.hash, node.size, node.version, node.checkpoint, message),
+            *(node.modified_at, node.modified_by, seq, node.id),
         ),
     )
-    edit.db.execute(
-        "DELETE FROM version WHERE node = ? AND n <= ? AND checkpoint = 0",
-        (node.id, node.version + 1 - KEPT),
-    )
-    after = edit.refreshed(trail)
+    if node.version > KEPT:
+        db.execute(
+            "DELETE FROM version WHERE node = ? AND n <= ? AND checkpoint = 0",
+            (node.id, node.version - KEPT),
+        )
+    after = Trail((*trail.nodes[:-1], node))
     edit.record("updated", after, seq)
     return after
 
@@ -259,7 +292,7 @@ def _writeable(edit: Edit, path: str, condition: Condition) -> Trail:
 def _add_version(
     edit: Edit, node: int, n: int, content: Bytes, *, checkpoint: int, comment: str
 ) -> None:
-    edit.db.execute(
+    edit.change.bare.execute(
         "INSERT INTO version (node, n, hash, size, checkpoint, by, at, comment)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (node, n, content.hash, content.size, checkpoint, edit.by, edit.change.at, comment),

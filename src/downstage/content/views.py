@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 
 from downstage.content import acl, locks, names, tree, versions
+from downstage.content.change import Change, Recorded
 from downstage.content.database import ContentDatabase
 from downstage.content.edit import Edit
 from downstage.content.events import newest
 from downstage.content.mirrors import Mirrors
 from downstage.content.model import Access, Caller, Entry, Page
 from downstage.content.tree import Trail
-from downstage.content.writer import Change, Recorded
 from downstage.kernel.errors import InvalidField, NotFound, WrongType
 
 __all__ = ["MAX_PAGE", "Views"]
@@ -49,8 +49,7 @@ class Views:
         """An operation that only looks, all at one moment, on the loop; await nothing inside."""
         self._near.execute("BEGIN")
         try:
-            now = self._now()
-            yield Edit(Change(self._near, now.ns, 0, set()), caller, now)
+            yield Edit(Change(self._near, self._now(), 0, set()), caller)
         finally:
             self._near.execute("ROLLBACK")
 
@@ -164,8 +163,7 @@ class Views:
         """
         _check_text("after", after)
         seq = newest(db)
-        now = self._now()
-        edit = Edit(Change(db, now.ns, seq, set()), caller, now)
+        edit = Edit(Change(db, self._now(), seq, set()), caller)
         trail = edit.find(path, Access.READ, deleted=deleted)
         if trail.node.kind == "mount":
             raise tree.Inside(trail.node, trail.path, ())

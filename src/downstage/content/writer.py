@@ -1,8 +1,10 @@
 """The one writer: a thread, a connection, and as many operations a transaction as are waiting.
 
-An answer comes after the commit. Each operation has a savepoint of its own, so that one that is
-refused takes nothing else with it. When the disk is full the transaction is gone: its operations
-are then tried one by one, and what does not fit is refused while the rest goes on.
+An answer comes after the commit. One operation that is refused takes nothing else with it: nearly
+all are refused before they wrote anything; where one was not, the transaction is done anew with a
+savepoint around each. When the disk is full the transaction is gone: its operations are then tried
+one by one, and what does not fit is refused while the rest goes on. So an operation may run more
+than once: it changes nothing but the database.
 """
 
 from __future__ import annotations
@@ -14,20 +16,17 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
-from downstage.content.model import EventKind
+from downstage.content.change import Change, Recorded, store
+from downstage.content.folders import Folders
+from downstage.content.locks import Moment
+from downstage.content.patience import Patience
 from downstage.kernel.chaos import point
-from downstage.kernel.errors import (
-    DeadlineExceeded,
-    InvalidField,
-    OutOfSpace,
-    PlatformError,
-    Unavailable,
-)
+from downstage.kernel.errors import InvalidField, OutOfSpace, PlatformError, Unavailable
 from downstage.kernel.logging import get_logger
 
-__all__ = ["Change", "Recorded", "Writer"]
+__all__ = ["Writer"]
 
 T = TypeVar("T")
 
@@ -52,44 +51,6 @@ class Committing(Protocol):
     def __call__(self, *, begins: bool, moves: bool) -> None: ...
 
 
-class Recorded(NamedTuple):
-    """An event as it is stored; chains are ids from the root down to the node itself."""
-
-    seq: int
-    kind: EventKind
-    node: int
-    chain: tuple[int, ...]
-    path: str
-    old_chain: tuple[int, ...]
-    old_path: str
-    by: str
-    at: int
-    row: tuple[Any, ...] | None
-    """The node after the operation; None: read it when it is needed."""
-
-
-class Change:
-    """One operation inside the transaction: its connection, its time, what it did."""
-
-    __slots__ = ("at", "db", "events", "moves", "seq", "stale")
-
-    def __init__(self, db: sqlite3.Connection, at: int, seq: int, stale: set[str]) -> None:
-        self.db = db
-        self.at = at
-        """Nanoseconds since the epoch; the time of everything that this operation does."""
-        self.seq = seq
-        self.events: list[Recorded] = []
-        self.stale = stale
-        """Tables held in memory that this transaction changed, so far: ``lock``, ``acl``."""
-        self.moves = False
-        """Set when a folder that was there is somewhere else, or gone."""
-
-    def next_seq(self) -> int:
-        """The number of the next event; give it to `record`."""
-        self.seq += 1
-        return self.seq
-
-
 @dataclass(slots=True)
 class _Job(Generic[T]):
     run: Callable[[Change], T]
@@ -104,7 +65,7 @@ class Writer:
 
     Args:
         connection: the only one that writes; closed by `close`.
-        now_ns: the time, nanoseconds since the epoch.
+        now: the time.
         committing: called before and after every commit; says whether it begins, and whether it
             moves folders or changes rights.
         mirror: called after a commit, before its answers, with the mirrored tables that changed.
@@ -116,20 +77,22 @@ class Writer:
         self,
         connection: sqlite3.Connection,
         *,
-        now_ns: Callable[[], int],
+        now: Callable[[], Moment],
         committing: Committing,
         mirror: Callable[[sqlite3.Connection, set[str]], None],
         publish: Callable[[list[Recorded]], None],
         housekeeping: Callable[[Change], None],
     ) -> None:
         self._db = connection
-        self._now_ns = now_ns
+        self._folders = Folders(connection)
+        self._now = now
         self._committing = committing
         self._mirror = mirror
         self._publish = publish
         self._housekeeping = housekeeping
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
+        self._patience = Patience()
         self._waiting = 0
         self._late = list[_Job[Any]]()
         self._stale = set[str]()
@@ -157,12 +120,9 @@ class Writer:
             raise Unavailable("Too many changes are waiting.", retry_after_s=1)
         future: asyncio.Future[T] = self._loop.create_future()
         self._waiting += 1
+        self._patience.watch(future, ANSWER_S)
         self._jobs.put(_Job(run, future))
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                return await future
-        except TimeoutError:
-            raise DeadlineExceeded("It takes too long, and may be done nevertheless.") from None
+        return await future
 
     async def close(self) -> None:
         """Finish what waits, then end; idempotent."""
@@ -170,6 +130,7 @@ class Writer:
             self._closed = True
             self._jobs.put(None)
         await asyncio.to_thread(self._thread.join, CLOSE_S)
+        self._patience.close()
 
     # In the thread.
 
@@ -223,16 +184,20 @@ class Writer:
         Raises:
             sqlite3.Error: nothing of it was done.
         """
-        started = time.monotonic()
-        seq, stale = self._seq, set[str]()
+        stale = set[str]()
         self._db.execute("BEGIN IMMEDIATE")
-        for number, job in enumerate(group):
-            job.change = Change(self._db, self._now_ns(), seq, stale)
-            seq = self._attempt(job, job.change)
-            if time.monotonic() - started > GROUP_S:
-                self._put_back(group, number + 1)
-                break
-        moves = "acl" in stale or any(job.change.moves for job in group if job.change)
+        if not self._attempt_all(group, stale):
+            self._roll_back()
+            if len(group) == 1:
+                return
+            stale.clear()
+            self._db.execute("BEGIN IMMEDIATE")
+            self._attempt_all(group, stale, apart=True)
+        changes = [job.change for job in group if job.change is not None]
+        seq = changes[-1].seq
+        store(self._db, [event for change in changes for event in change.events])
+        self._folders.write()
+        moves = "acl" in stale or any(change.moves for change in changes)
         self._committing(begins=True, moves=moves)
         try:
             point("content.commit.before")
@@ -255,15 +220,51 @@ class Writer:
         else:
             self._stale.clear()
 
-    def _attempt(self, job: _Job[Any], change: Change) -> int:
-        """Run one operation in its savepoint; the newest seq after it."""
-        before = change.seq
+    def _attempt_all(self, group: list[_Job[Any]], stale: set[str], *, apart: bool = False) -> bool:
+        """Run operations, as many as there is time for; False: one that failed left something.
+
+        Args:
+            group: the operations; those for which there was no time are put back.
+            stale: takes what is held in memory and was changed.
+            apart: each in a savepoint, so that none leaves anything when it fails.
+        """
+        started, seq = time.monotonic(), self._seq
+        for number, job in enumerate(group):
+            job.change = change = Change(self._db, self._now(), seq, stale, self._folders)
+            written = self._written()
+            if apart:
+                self._attempt_apart(job, change)
+            else:
+                self._attempt(job, change)
+            if job.error is not None:
+                change.drop(seq)
+                if not apart and self._written() != written:
+                    return False
+            seq = change.seq
+            if time.monotonic() - started > GROUP_S:
+                self._put_back(group, number + 1)
+                break
+        return True
+
+    def _written(self) -> int:
+        """Grows with everything that an operation writes, or has put off."""
+        return self._db.total_changes - self._folders.written + self._folders.changes
+
+    def _attempt_apart(self, job: _Job[Any], change: Change) -> None:
+        """Run one operation in a savepoint, which is undone when it fails."""
+        self._folders.write()
         self._db.execute("SAVEPOINT operation")
+        self._attempt(job, change)
+        if job.error is not None:
+            self._db.execute("ROLLBACK TO operation")
+            self._folders.forget()
+        self._db.execute("RELEASE operation")
+
+    def _attempt(self, job: _Job[Any], change: Change) -> None:
+        """Run one operation."""
         try:
             job.outcome = job.run(change)
             job.error = None
-            if change.events:
-                _store(self._db, change.events)
         except sqlite3.Error as error:
             if _is_full(error) or not self._db.in_transaction:
                 raise
@@ -272,13 +273,6 @@ class Writer:
             job.error = InvalidField("text", "it holds half a character, which is no UTF-8")
         except Exception as error:  # noqa: BLE001 - each operation's error is its asker's
             job.error = error
-        if job.error is not None:
-            self._db.execute("ROLLBACK TO operation")
-            change.events.clear()
-            change.moves = False
-            change.seq = before
-        self._db.execute("RELEASE operation")
-        return change.seq
 
     def _put_back(self, group: list[_Job[Any]], start: int) -> None:
         """Leave the rest of *group* for the next transaction, before all that waits."""
@@ -286,6 +280,7 @@ class Writer:
         del group[start:]
 
     def _roll_back(self) -> None:
+        self._folders.forget()
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
 
@@ -332,25 +327,8 @@ class Writer:
                 job.future.set_exception(job.error)
             else:
                 job.future.set_result(job.outcome)
+        self._patience.drop_done()
 
 
 def _is_full(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", None) in FULL
-
-
-def _store(db: sqlite3.Connection, events: list[Recorded]) -> None:
-    db.executemany(
-        "INSERT INTO event (seq, kind, node, chain, path, old_chain, old_path, by, at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (
-                *(e.seq, e.kind, e.node, _text(e.chain), e.path, _text(e.old_chain)),
-                *(e.old_path, e.by, e.at),
-            )
-            for e in events
-        ],
-    )
-
-
-def _text(chain: tuple[int, ...]) -> str:
-    return " ".join(map(str, chain))

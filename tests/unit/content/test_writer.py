@@ -11,10 +11,10 @@ import anyio
 import pytest
 
 from downstage.content import writer
+from downstage.content.change import Change
 from downstage.content.database import NAME
 from downstage.content.model import Access, AclEntry, Caller, Condition
 from downstage.content.service import Content, open_content
-from downstage.content.writer import Change
 from downstage.kernel.errors import (
     AlreadyExists,
     DeadlineExceeded,
