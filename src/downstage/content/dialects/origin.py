@@ -104,7 +104,11 @@ class Links:
         Raises:
             NotFound: there is none.
             WrongType: it is no file.
+            Forbidden: the caller's token has bounds: it ends with its instance, and so must all
+                that it opens.
         """
+        if caller.reach is not None:
+            raise Forbidden("A token of an instance makes no links.")
         entry = await content.stat(caller, path, checkpoint=checkpoint)
         if entry.kind != "file":
             raise WrongType("A link opens a file.")
