@@ -16,7 +16,9 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 import anyio
 import anyio.to_thread
@@ -27,6 +29,7 @@ from downstage.content.live_room import LiveMember, LiveRoom
 from downstage.content.model import Access, Caller, Event
 from downstage.kernel.chaos import point
 from downstage.kernel.errors import (
+    Conflict,
     Forbidden,
     NotFound,
     PlatformError,
@@ -80,6 +83,13 @@ class Tree(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class _Place:
+    """Where a file is now."""
+
+    path: str
+
+
 class Live:
     """All live layers of a content service; `run` is to be run beside.
 
@@ -95,7 +105,7 @@ class Live:
         self._now_ns = now_ns
         self._incarnation = new_id("start")
         self._rooms = dict[int, LiveRoom]()
-        self._opening = dict[int, asyncio.Lock]()
+        self._opening = WeakValueDictionary[int, asyncio.Lock]()
         self._unsaved = asyncio.Event()
         self._saving = asyncio.Lock()
         self._is_closed = False
@@ -118,8 +128,11 @@ class Live:
             raise Forbidden("A client names itself by 1 to 64 characters.")
         base, may_write = await self._tree.look(caller, lambda edit: _find(edit, path))
         member: LiveMember | None = None
+        place = _Place(path)
 
         def happened(event: Event) -> None:
+            if event.kind == "renamed":
+                place.path = event.path
             if member is not None:
                 room.happened(member, event)
 
@@ -132,7 +145,7 @@ class Live:
                 room.joining -= 1
             try:
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._keep_checking, member, path)
+                    tasks.start_soon(self._keep_checking, member, place)
                     yield member
                     tasks.cancel_scope.cancel()
             finally:
@@ -179,16 +192,12 @@ class Live:
     # Rooms -------------------------------------------------------------------------------------
 
     async def _room(self, node: int, base: str) -> LiveRoom:
-        lock = self._opening.setdefault(node, asyncio.Lock())
-        try:
-            async with lock:
-                room = self._rooms.get(node)
-                if room is None:
-                    room = self._rooms[node] = await self._load(node, base)
-                return room
-        finally:
-            if not lock.locked():
-                self._opening.pop(node, None)
+        lock = self._opening.setdefault(node, asyncio.Lock())  # lives as long as somebody waits
+        async with lock:
+            room = self._rooms.get(node)
+            if room is None:
+                room = self._rooms[node] = await self._load(node, base)
+            return room
 
     async def _load(self, node: int, base: str) -> LiveRoom:
         if self._is_closed:
@@ -206,16 +215,16 @@ class Live:
             write_merge=self._merge,
         )
 
-    async def _keep_checking(self, member: LiveMember, path: str) -> None:
+    async def _keep_checking(self, member: LiveMember, place: _Place) -> None:
         """Take rights from a member that lost them."""
         while not member.is_over:
             await asyncio.sleep(CHECK_S)
             try:
                 _, member.may_write = await self._tree.look(
-                    member.caller, lambda edit: _find(edit, path)
+                    member.caller, lambda edit: _find(edit, place.path)
                 )
             except NotFound:
-                continue  # it may have moved; that it went, or may not be read, the watch tells
+                continue  # that it went, or may not be read, the watch tells
             except PlatformError as error:
                 member.end(error)
 
@@ -233,19 +242,23 @@ class Live:
                 await self._database.write(lambda db: _append_all(db, taken))
             except PlatformError as error:
                 log.warning("content.live_not_saved", layers=len(taken), why=error.detail)
-                for room, _ in taken:
-                    self._give_up(room, error)
+                self._give_up([room for room, _ in taken], error)
+                return
+            except sqlite3.Error as error:  # a fault of ours; the other layers go on
+                log.exception("content.live_not_saved", layers=len(taken))
+                self._give_up([room for room, _ in taken], Unavailable(str(error)))
                 return
             point("content.live.saved")
             for room, batches in taken:
                 room.saved(batches[-1].seq)
 
-    def _give_up(self, room: LiveRoom, error: PlatformError) -> None:
+    def _give_up(self, rooms: list[LiveRoom], error: PlatformError) -> None:
         """Forget what cannot be saved; it is opened again as it is on disk."""
-        room.unsaved = []
-        room.end(error)
-        if self._rooms.get(room.node) is room:
-            del self._rooms[room.node]
+        for room in rooms:
+            room.unsaved = []
+            room.end(error)
+            if self._rooms.get(room.node) is room:
+                del self._rooms[room.node]
 
     async def _tidy(self) -> None:
         for node, room in list(self._rooms.items()):
@@ -273,13 +286,15 @@ class Live:
     async def _merge_now(self, room: LiveRoom, member: LiveMember, base: str) -> int:
         sequencer = room.sequencer
         async with self._saving:
+            if self._rooms.get(room.node) is not room:
+                raise Conflict("This layer was given up; open it again.")
             state = State(sequencer.epoch + 1, base, sequencer.seq, sequencer.time)
             known = dict(sequencer.known)
             checkpoint = await self._database.write(
                 lambda db: _begin_merged(db, room.node, state, known)
             )
             room.unsaved = []  # it is in the file
-            message = sequencer.merged(base, checkpoint, member.client, self._now_ns())
+            message = sequencer.merged(base, checkpoint, member.key, self._now_ns())
         room.tell(message)
         return sequencer.epoch
 

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import pytest
 
 from downstage.content import live as live_module
 from downstage.content import live_room
+from downstage.content.dialects import living
+from downstage.content.dialects.calls import Asked
 from downstage.content.live import Live, LiveMember
+from downstage.content.live_room import key_of
 from downstage.content.model import Access, AclEntry, Caller
 from downstage.content.service import Content, open_content
 from downstage.kernel.clock import ManualClock
-from downstage.kernel.errors import BadMessage, Conflict, Forbidden, PlatformError, WrongType
+from downstage.kernel.errors import (
+    BadMessage,
+    Conflict,
+    Forbidden,
+    PlatformError,
+    TooMany,
+    WrongType,
+)
 from downstage.live.document import Document
 from downstage.live.messages import (
     Durable,
@@ -81,7 +92,7 @@ async def test_batches_come_to_all_in_one_order(running: Live, uta: Caller, ben:
         own = await heard(one, Ordered)
         assert own == Ordered(1, own.time, "one", 1, b"")
         other = await heard(one, Ordered)
-        assert (other.seq, other.client, other.ops) == (2, "two", put(1))
+        assert (other.seq, other.client, other.ops) == (2, key_of(ben, "two"), put(1))
         assert other.time > own.time
         assert (await heard(two, Ordered)).ops == MAKE
         assert await heard(two, Durable) == Durable(1)
@@ -109,7 +120,7 @@ async def test_who_comes_back_gets_what_it_missed_and_nothing_twice(
             back = await heard(one, Welcome)
             assert back.snapshot is None
             assert back.known == 1
-            assert [(b.client, b.ops) for b in back.batches] == [("two", put(1))]
+            assert [(b.client, b.ops) for b in back.batches] == [(key_of(ben, "two"), put(1))]
             one.submit(1, 1, MAKE)  # it never heard that this one arrived
             one.submit(1, 2, put(2))
             assert (await heard(one, Ordered)).n == 2
@@ -179,7 +190,7 @@ async def test_a_merge_begins_another_epoch(
     ):
         one.submit(1, 1, MAKE)
         assert one.hold() == 1
-        assert await heard(two, Held) == Held("one", 1)
+        assert await heard(two, Held) == Held(key_of(uta, "one"), 1)
         two.submit(1, 1, put(1))  # dropped: it will come again
         with pytest.raises(Conflict):
             two.hold()
@@ -292,3 +303,130 @@ async def test_a_full_layer_takes_nothing_more(
         with pytest.raises(PlatformError) as refused:
             one.submit(1, 2, encode([Set("/A", "x", bytes(40))]))
         assert refused.value.code == "too-large"
+
+
+async def test_A07_nobody_takes_the_name_of_anothers_client(
+    running: Live, uta: Caller, ben: Caller
+) -> None:
+    """It is told to all; who comes under it is not who had it."""
+    async with running.open(uta, "/s.usda", Join("one")) as one:
+        one.submit(1, 1, MAKE)
+        await heard(one, Durable)
+        async with running.open(ben, "/s.usda", Join("one")) as thief:
+            welcome = await heard(thief, Welcome)
+            assert (welcome.known, len(welcome.people)) == (0, 2)
+            assert [person.client for person in welcome.people] == [key_of(uta, "one"), "one"]
+            thief.submit(1, 1, put(1))
+            told = await heard(one, Ordered)
+            assert (told.client, told.ops) == (key_of(ben, "one"), put(1))
+            one.submit(1, 2, put(2))
+            own = await heard(one, Ordered)
+            assert (own.client, own.n, own.ops) == ("one", 2, b"")
+
+
+async def test_C07_a_merge_goes_on_when_its_client_goes(
+    running: Live, content: Content, uta: Caller, ben: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were the layer let go in between, what others do then would be in neither epoch."""
+    write, begun, go_on = content.database.write, anyio.Event(), anyio.Event()
+
+    async def slow(job: object) -> object:
+        begun.set()
+        await go_on.wait()
+        return await write(job)
+
+    async with running.open(ben, "/s.usda", Join("two")) as two:
+        async with running.open(uta, "/s.usda", Join("one")) as one:
+            one.submit(1, 1, MAKE)
+            await heard(one, Durable)
+            one.hold()
+            entry = await content.write(uta, "/s.usda", b"#usda 1.0\nmerged")
+            monkeypatch.setattr(content.database, "write", slow)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(one.merged, entry.etag)
+                await begun.wait()
+                tasks.cancel_scope.cancel()
+        monkeypatch.setattr(content.database, "write", write)
+        two.submit(1, 1, put(1))  # the layer is still held: it will come again
+        go_on.set()
+        assert (await heard(two, Merged)).epoch == 2
+        two.submit(2, 1, MAKE)
+        assert (await heard(two, Ordered)).n == 1
+        assert await heard(two, Durable) == Durable(1)
+    async with running.open(uta, "/s.usda", Join("three")) as three:
+        assert list(document_of(await heard(three, Welcome)).specs) == ["/", "/A"]
+
+
+async def test_rights_are_looked_for_where_the_file_is_now(
+    running: Live, content: Content, uta: Caller, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_module, "CHECK_S", 0.01)
+    await content.create_folder(admin, "/shown")
+    await content.set_acl(admin, "/shown", [AclEntry("everyone", Access.READ, Access.WRITE)])
+    async with running.open(uta, "/s.usda", Join("one")) as one:
+        await content.move(admin, "/s.usda", "/shown/s.usda")
+        await content.write(uta, "/s.usda", b"another that may be written")
+        with anyio.fail_after(5):
+            while one.may_write:
+                await anyio.sleep(0.01)
+
+
+async def test_a_layer_that_nobody_is_in_is_let_go(running: Live, uta: Caller) -> None:
+    async with running.open(uta, "/s.usda", Join("one")):
+        assert running._rooms
+    with anyio.fail_after(5):
+        while running._rooms:
+            await anyio.sleep(0.01)
+
+
+async def test_a_full_layer_can_still_be_joined(
+    running: Live, uta: Caller, ben: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert live_room.MAX_LAYER < live_room.MAX_WAITING_BYTES
+    monkeypatch.setattr(live_room, "MAX_OF_ONE", 2)
+    async with (
+        running.open(uta, "/s.usda", Join("one")),
+        running.open(uta, "/s.usda", Join("two")),
+        running.open(ben, "/s.usda", Join("two")),
+    ):
+        with pytest.raises(TooMany):
+            async with running.open(uta, "/s.usda", Join("three")):
+                pass
+
+
+async def test_large_batches_keep_their_turn(running: Live, uta: Caller, ben: Caller) -> None:
+    """They are looked at in a thread; what comes after waits for them."""
+    async with (
+        running.open(ben, "/s.usda", Join("two")) as two,
+        running.open(uta, "/s.usda", Join("one")) as one,
+    ):
+        large = encode([Set("/A", "x", bytes(2 * live_room.AT_ONCE))])
+        asked = Submitting(one)
+        assert asked.submit(1, MAKE) is None
+        calls = [asked.submit(2, large), asked.submit(3, put(3)), asked.hold()]
+        async with anyio.create_task_group() as tasks:
+            for call in calls:
+                assert isinstance(call, Awaitable)
+                tasks.start_soon(finish, call)
+        assert [(await heard(two, Ordered)).n for _ in range(3)] == [1, 2, 3]
+        assert (await heard(two, Held)).seq == 3
+        assert one.queued == 0
+
+
+async def finish(call: Awaitable[object]) -> None:
+    await call
+
+
+class Submitting:
+    """The socket's operations, with one layer open under the call 7."""
+
+    def __init__(self, member: LiveMember) -> None:
+        self._live = living._Handlers(SimpleNamespace(live=None))
+        self._line = SimpleNamespace(held={7: member})
+
+    def submit(self, n: int, ops: bytes) -> object:
+        args = living.SubmitArgs(member=7, epoch=1, n=n, ops=ops)
+        return self._live.submit(Asked(n, args, self._line))
+
+    def hold(self) -> object:
+        return self._live.hold(Asked(99, living.MemberArgs(member=7), self._line))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import msgspec
 import pytest
 from hypothesis import given
@@ -85,6 +86,19 @@ def test_batches_come_back() -> None:
 def test_ops_out_of_bounds_are_refused(ops: list[Op]) -> None:
     with pytest.raises(BadMessage):
         wire.decode(wire.encode(ops))
+
+
+def test_T05_the_largest_batch_takes_no_seconds_to_look_at() -> None:
+    """Each path is another, so that nothing remembered helps; it took five seconds once."""
+    paths = [
+        "/" + "/".join("abcdefgh"[(number >> 3 * n) & 7] for n in range(24))
+        for number in range(1 << 20, (1 << 20) + 40_000)
+    ]
+    batch = encode([Set(path, "x", None) for path in paths])
+    assert len(batch) < MAX_BATCH
+    began = time.process_time()
+    assert len(decode(batch)) == len(paths)
+    assert time.process_time() - began < 2
 
 
 def test_too_much_is_refused() -> None:

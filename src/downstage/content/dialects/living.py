@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from downstage.content.dialects.arguments import Args, PathArgs
 from downstage.content.dialects.calls import Asked, Ops
 from downstage.content.live import LiveMember
+from downstage.content.live_room import AT_ONCE
 from downstage.content.service import Content
 from downstage.live.messages import Join
 
@@ -61,14 +64,18 @@ class _Handlers:
         return None
 
     def submit(self, asked: Asked) -> object:
-        """At once, so that batches keep the order in which they came."""
+        """At once, so that batches keep the order in which they came; large ones in a thread."""
         args: SubmitArgs = asked.args
-        asked.find(args.member, LiveMember).submit(args.epoch, args.n, args.ops)
+        member = asked.find(args.member, LiveMember)
+        if member.queued or len(args.ops) > AT_ONCE:
+            return _queued(member, lambda: member.submit_large(args.epoch, args.n, args.ops))
+        member.submit(args.epoch, args.n, args.ops)
         return None
 
     def hold(self, asked: Asked) -> object:
         """Answer with the last seq."""
-        return asked.find(asked.args.member, LiveMember).hold()
+        member = asked.find(asked.args.member, LiveMember)
+        return _queued(member, member.hold_in_turn) if member.queued else member.hold()
 
     def resume(self, asked: Asked) -> object:
         """Give the hold up."""
@@ -79,6 +86,19 @@ class _Handlers:
         """Answer with the new epoch."""
         args: MergedArgs = asked.args
         return await asked.find(args.member, LiveMember).merged(args.base)
+
+
+def _queued(member: LiveMember, run: Callable[[], Awaitable[object]]) -> object:
+    """What waits for the member's calls before it, counted from now on."""
+    member.queued += 1
+
+    async def wait() -> object:
+        try:
+            return await run()
+        finally:
+            member.queued -= 1
+
+    return wait()
 
 
 def register(ops: Ops, content: Content) -> None:
