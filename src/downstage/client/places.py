@@ -43,17 +43,19 @@ class Place:
         """
         text = _absolute(url)
         parts = split(normalize_url(text))
-        scheme, authority = parts.scheme or "", parts.authority or ""
+        scheme = parts.scheme or ""
+        if scheme == "file" and parts.authority in {None, "localhost"}:
+            parts = parts._replace(authority="")  # one file has one address
+        authority = parts.authority or ""
         if "%2F" in parts.path and scheme != "file":
             raise BadUrl("A name cannot hold a slash.")
         path = decode(parts.path) or "/"
         if "\0" in path:
             raise BadUrl("A path cannot hold NUL.")
-        if scheme == "file" and authority not in {"", "localhost"}:
+        if scheme == "file" and authority:
             raise BadUrl("Files of other machines are reached by a server, not by file:.")
-        clean = parts._replace(query=None, fragment=None)
         return cls(
-            url=_text(clean.scheme, clean.authority, clean.path),
+            url=_text(parts.scheme, parts.authority, parts.path),
             scheme=scheme,
             authority=authority,
             path=path.rstrip("/") or "/",

@@ -273,7 +273,7 @@ def get_group_users_with_callback(
 
 
 def create_group(url: str, group: str) -> Result:
-    """Make a group.
+    """Make a group; our servers make one with its first user, and answer ERROR_NOT_SUPPORTED.
 
     Args:
         url: anywhere on the server.
@@ -283,7 +283,7 @@ def create_group(url: str, group: str) -> Result:
 
 
 async def create_group_async(url: str, group: str) -> Result:
-    """Make a group.
+    """Make a group; our servers make one with its first user, and answer ERROR_NOT_SUPPORTED.
 
     Args:
         url: anywhere on the server.
@@ -293,7 +293,7 @@ async def create_group_async(url: str, group: str) -> Result:
 
 
 def create_group_with_callback(url: str, group: str, callback: Callable[[Result], Any]) -> Request:
-    """Make a group.
+    """Make a group; our servers make one with its first user, and answer ERROR_NOT_SUPPORTED.
 
     Args:
         url: anywhere on the server.
@@ -304,7 +304,7 @@ def create_group_with_callback(url: str, group: str, callback: Callable[[Result]
 
 
 def rename_group(url: str, group: str, new_name: str) -> Result:
-    """Give a group another name; its rights go with it.
+    """Give a group another name; rights that were given to it stay with the old one.
 
     Args:
         url: anywhere on the server.
@@ -315,7 +315,7 @@ def rename_group(url: str, group: str, new_name: str) -> Result:
 
 
 async def rename_group_async(url: str, group: str, new_name: str) -> Result:
-    """Give a group another name; its rights go with it.
+    """Give a group another name; rights that were given to it stay with the old one.
 
     Args:
         url: anywhere on the server.
@@ -328,7 +328,7 @@ async def rename_group_async(url: str, group: str, new_name: str) -> Result:
 def rename_group_with_callback(
     url: str, group: str, new_name: str, callback: Callable[[Result], Any]
 ) -> Request:
-    """Give a group another name; its rights go with it.
+    """Give a group another name; rights that were given to it stay with the old one.
 
     Args:
         url: anywhere on the server.

@@ -214,7 +214,8 @@ def move(
     Args:
         src_url: what to move.
         dst_url: what it shall be called.
-        behavior: what to do where the target exists.
+        behavior: what to do where the target exists. A folder is merged: what only the target
+            has stays.
         message: of the checkpoint that it makes at the target.
     """
     return block(False, do.move, src_url, dst_url, behavior, message)
@@ -231,7 +232,8 @@ async def move_async(
     Args:
         src_url: what to move.
         dst_url: what it shall be called.
-        behavior: what to do where the target exists.
+        behavior: what to do where the target exists. A folder is merged: what only the target
+            has stays.
         message: of the checkpoint that it makes at the target.
     """
     return await wait(False, do.move, src_url, dst_url, behavior, message)
@@ -250,7 +252,8 @@ def move_with_callback(
         src_url: what to move.
         dst_url: what it shall be called.
         callback: gets what the blocking flavour returns, on the callback thread.
-        behavior: what to do where the target exists.
+        behavior: what to do where the target exists. A folder is merged: what only the target
+            has stays.
         message: of the checkpoint that it makes at the target.
     """
     return start(callback, False, do.move, src_url, dst_url, behavior, message)
@@ -320,7 +323,7 @@ def move_folder(
     Args:
         src_url: the folder.
         dst_url: what it shall be called.
-        behavior: what to do where the target exists.
+        behavior: what to do where the target exists; OVERWRITE merges.
         message: of the checkpoints that it makes at the target.
     """
     return block(False, do.move_folder, src_url, dst_url, behavior, message)
@@ -337,7 +340,7 @@ async def move_folder_async(
     Args:
         src_url: the folder.
         dst_url: what it shall be called.
-        behavior: what to do where the target exists.
+        behavior: what to do where the target exists; OVERWRITE merges.
         message: of the checkpoints that it makes at the target.
     """
     return await wait(False, do.move_folder, src_url, dst_url, behavior, message)
@@ -356,7 +359,7 @@ def move_folder_with_callback(
         src_url: the folder.
         dst_url: what it shall be called.
         callback: gets what the blocking flavour returns, on the callback thread.
-        behavior: what to do where the target exists.
+        behavior: what to do where the target exists; OVERWRITE merges.
         message: of the checkpoints that it makes at the target.
     """
     return start(callback, False, do.move_folder, src_url, dst_url, behavior, message)

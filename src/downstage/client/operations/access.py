@@ -103,7 +103,7 @@ async def get_group_users(client: Client, url: str, group: str) -> tuple[str, ..
 
 
 async def create_group(client: Client, url: str, group: str) -> None:
-    """Make a group.
+    """Make a group; our servers make one with its first user, and answer ERROR_NOT_SUPPORTED.
 
     Args:
         url: anywhere on the server.
@@ -114,7 +114,7 @@ async def create_group(client: Client, url: str, group: str) -> None:
 
 
 async def rename_group(client: Client, url: str, group: str, new_name: str) -> None:
-    """Give a group another name; its rights go with it.
+    """Give a group another name; rights that were given to it stay with the old one.
 
     Args:
         url: anywhere on the server.

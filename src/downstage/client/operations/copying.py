@@ -6,10 +6,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from downstage.client.client import Client
+from downstage.client.operations.carrying import carry
 from downstage.client.places import Place
-from downstage.client.providers.provider import Copying, Only, Outgoing, Provider
-from downstage.client.types import CopyBehavior, FileStatus, ListEntry
-from downstage.kernel.errors import AlreadyExists, NotFound, SourceIsTarget, WrongType
+from downstage.client.providers.provider import Copying, Only
+from downstage.client.types import CopyBehavior, FileStatus
+from downstage.kernel.errors import SourceIsTarget
 
 __all__ = ["copy", "copy_file", "copy_folder", "move", "move_file", "move_folder"]
 
@@ -85,7 +86,8 @@ async def move(
     Args:
         src_url: what to move.
         dst_url: what it shall be called.
-        behavior: what to do where the target exists.
+        behavior: what to do where the target exists. A folder is merged: what only the target
+            has stays.
         message: of the checkpoint that it makes at the target.
     """
     return await _move(client, src_url, dst_url, _how(None, behavior, message))
@@ -121,7 +123,7 @@ async def move_folder(
     Args:
         src_url: the folder.
         dst_url: what it shall be called.
-        behavior: what to do where the target exists.
+        behavior: what to do where the target exists; OVERWRITE merges.
         message: of the checkpoints that it makes at the target.
     """
     return await _move(client, src_url, dst_url, _how("folder", behavior, message))
@@ -140,7 +142,7 @@ async def _copy(client: Client, src_url: str, dst_url: str, how: Copying) -> Non
     if here is there:
         await here.copy(source, target, how)
     else:
-        await _carry(here, source, there, target, how)
+        await carry(here, source, there, target, how)
     tell(1, 1)
 
 
@@ -152,8 +154,8 @@ async def _move(client: Client, src_url: str, dst_url: str, how: Copying) -> boo
     if here is there:
         copied = await here.move(source, target, how)
     else:
-        await _carry(here, source, there, target, how)
-        await here.delete(source, recursive=True)
+        carried = await carry(here, source, there, target, how, is_move=True)
+        await carried.remove_source()
         copied = True
     tell(1, 1)
     return copied
@@ -166,51 +168,3 @@ def _places(client: Client, src_url: str, dst_url: str, *, is_copy: bool) -> tup
     if source.holds(target) and not is_own_checkpoint:
         raise SourceIsTarget("Source and target are one, or the target lies in the source.")
     return source, target
-
-
-async def _carry(
-    here: Provider, source: Place, there: Provider, target: Place, how: Copying
-) -> None:
-    """From one provider to another: the bytes pass through this machine, in pieces."""
-    entry = await here.stat(source)
-    _check_kind(entry, how.only)
-    present = await _present(there, target)
-    if present is not None and (not how.overwrite or present.is_folder != entry.is_folder):
-        raise AlreadyExists("Something is there already.")
-    if entry.is_folder:
-        await _carry_folder(here, source, there, target, how)
-    else:
-        await _carry_file(here, source, there, target, how)
-
-
-async def _carry_folder(
-    here: Provider, source: Place, there: Provider, target: Place, how: Copying
-) -> None:
-    if await _present(there, target) is None:
-        await there.create_folder(target)
-    for entry in await here.entries(source):
-        inner, outer = source.child(entry.relative_path), target.child(entry.relative_path)
-        if entry.is_folder:
-            await _carry_folder(here, inner, there, outer, how)
-        else:
-            await _carry_file(here, inner, there, outer, how)
-
-
-async def _carry_file(
-    here: Provider, source: Place, there: Provider, target: Place, how: Copying
-) -> None:
-    async with here.incoming(source) as incoming:
-        body = Outgoing(pieces=incoming.pieces, size=incoming.size)
-        await there.write(target, body, how.message, how.progress)
-
-
-async def _present(provider: Provider, place: Place) -> ListEntry | None:
-    try:
-        return await provider.stat(place)
-    except NotFound:
-        return None
-
-
-def _check_kind(entry: ListEntry, only: Only) -> None:
-    if only is not None and (only == "folder") != entry.is_folder:
-        raise WrongType(f"The source is no {only}.")

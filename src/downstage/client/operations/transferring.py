@@ -8,7 +8,7 @@ from downstage.client.places import Place
 from downstage.client.providers.provider import Copying, Outgoing, Progress, Provider, no_progress
 from downstage.kernel.errors import WrongType
 
-__all__ = ["transfer_file"]
+__all__ = ["carry_file", "transfer_file"]
 
 
 async def transfer_file(
@@ -34,6 +34,18 @@ async def transfer_file(
         how = Copying(overwrite=True, only="file", message=message, progress=progress)
         await here.copy(source, target, how)
         return
+    await carry_file(here, source, there, target, message, progress)
+
+
+async def carry_file(  # noqa: PLR0917 - two ends, and what is said of the way
+    here: Provider,
+    source: Place,
+    there: Provider,
+    target: Place,
+    message: str,
+    progress: Progress,
+) -> None:
+    """The same from one provider to another."""
     if source.scheme == "file":
         await there.put_file(target, source.path, message, progress)
         return

@@ -6,14 +6,14 @@ import errno
 import os
 import shutil
 import stat as modes
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
 
 from downstage.client.places import Place
-from downstage.client.providers.provider import Copying, Progress
+from downstage.client.providers.provider import Copying, Progress, no_progress
 from downstage.client.types import AccessFlags, Content, ItemFlags, ListEntry
 from downstage.client.url_parts import SAFE_SEGMENT, encode
 from downstage.kernel import errors
@@ -274,6 +274,7 @@ def copy_tree(source: str, target: str, how: Copying) -> None:
         _copy_file(source, target, how)
         return
     Path(target).mkdir(parents=True, exist_ok=True)
+    progress = _added_up(source, how.progress)
     for folder, folders, files in os.walk(source, onerror=_raise):
         into = Path(target, os.path.relpath(folder, source))
         for name in [*folders, *files]:
@@ -284,7 +285,29 @@ def copy_tree(source: str, target: str, how: Copying) -> None:
             elif here.is_dir():
                 there.mkdir(exist_ok=True)
             elif here.is_file():
-                _copy_file(str(here), str(there), Copying(overwrite=True, progress=how.progress))
+                _copy_file(str(here), str(there), Copying(overwrite=True, progress=progress()))
+
+
+def _added_up(source: str, progress: Progress) -> Callable[[], Progress]:
+    """What makes, for each file of the folder *source* in turn, what adds it to the others."""
+    if progress is no_progress:
+        return lambda: no_progress
+    total = sum(
+        Path(folder, name).lstat().st_size for folder, _, names in os.walk(source) for name in names
+    )
+    finished = 0
+
+    def next_file() -> Progress:
+        before = finished
+
+        def tell(done: int, _: int) -> None:
+            nonlocal finished
+            finished = before + done
+            progress(min(finished, total - 1), total)
+
+        return tell
+
+    return next_file
 
 
 def _raise(error: OSError) -> None:

@@ -223,12 +223,15 @@ class S3Files(Provider):
         inside = [key async for key in self._below(_key(source))]
         if not inside:
             await self._markers.put(_key(target))
-        slots = asyncio.Semaphore(AT_ONCE)
+        slots, done = asyncio.Semaphore(AT_ONCE), 0
 
         async def one(key: str) -> None:
+            nonlocal done
             async with slots:
                 rest = key.removeprefix(_key(source)).lstrip("/")
                 await self._copy_one(key, f"{_key(target)}/{rest}")
+            done += 1
+            how.progress(min(done, len(inside) - 1), len(inside))
 
         await asyncio.gather(*(one(key) for key in inside))
 

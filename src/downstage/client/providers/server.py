@@ -263,12 +263,17 @@ class ServerProvider(Provider):
 
     async def move(self, source: Place, target: Place, how: Copying) -> bool:
         """Move at the server; it copies nothing."""
+        from downstage.client.providers.merging import move_merging
+
         _refuse_checkpoint(source)
+        await move_merging(self, source, target, how, self._move)
+        return False
+
+    async def _move(self, source: Place, target: Place, how: Copying) -> None:
         await self.link.ask(
             "move", self.path(source), self.path(target), how.overwrite, how.only, None,
             how.message, again=False,
         )  # fmt: skip
-        return False
 
     async def create_checkpoint(self, place: Place, comment: str, *, force: bool) -> str:
         """Keep the present content; where nothing changed, the last one's query."""
@@ -330,7 +335,7 @@ class ServerProvider(Provider):
         """Groups live in the identity service, as the users' own."""
         from downstage.client.providers.groups import change_group
 
-        await change_group(self.link.http, await self.people(place), change, group, other)
+        await change_group(self.link.http, change, group, other)
 
     async def server_info(self, place: Place) -> ServerInfo:
         """What the server says of itself, and who one is there."""

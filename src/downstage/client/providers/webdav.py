@@ -159,7 +159,7 @@ class WebDavFiles(HttpFiles):
                 inner = source.child(child.relative_path), target.child(child.relative_path)
                 await self._transfer(method, *inner, Copying(overwrite=True))
             if method == "MOVE":
-                await self.delete(source, recursive=True)
+                await self.delete(source, recursive=False)  # what came meanwhile stays
             return
         await self._make_folders(target)
         slash = "/" if entry.is_folder else ""
