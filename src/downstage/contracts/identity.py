@@ -259,7 +259,7 @@ class ServiceTokenRequest(Request):
 class FileBound(Request):
     """A path, and all below it, that a token may touch."""
 
-    path: str = Field(max_length=4096)
+    path: str = Field(max_length=4096, pattern=r"^/")
     writes: bool = False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -9,7 +10,13 @@ from typing import Any, cast
 import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from downstage.kernel.errors import InvalidInput, PlatformError, TooLarge, UnsupportedMedia
+from downstage.kernel.errors import (
+    DeadlineExceeded,
+    InvalidInput,
+    PlatformError,
+    TooLarge,
+    UnsupportedMedia,
+)
 from downstage.kernel.limits import MAX_BODY
 from downstage.services.flights import ANSWERED
 from downstage.services.refusal import answer
@@ -18,6 +25,8 @@ __all__ = ["BodyLimit"]
 
 PIECE = 256 * 1024
 """Bytes that one step of decompression makes at most: what waits in memory, and holds the loop."""
+IDLE_S = 60.0
+"""How long the next piece of a body may take."""
 MAX_DIGITS = 20
 """Of a length; more than that is more than any limit."""
 CODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
@@ -121,18 +130,19 @@ def _is_more(announced: bytes, limit: int) -> bool:
 class _Counted:
     """Counts a body as it comes; remembers what was wrong with it."""
 
-    __slots__ = ("_limit", "_receive", "_refuse", "_seen", "refusal")
+    __slots__ = ("_ended", "_limit", "_receive", "_refuse", "_seen", "refusal")
 
     def __init__(self, receive: Receive, limit: int | None, refuse: Callable[[], TooLarge]) -> None:
         self._receive = receive
         self._limit = limit
         self._refuse = refuse
         self._seen = 0
+        self._ended = False
         self.refusal: PlatformError | None = None
 
     async def __call__(self) -> Message:
         try:
-            message = await self._receive()
+            message = await (self._receive() if self._ended else self._next())
             if self._limit is not None:
                 self._seen += len(message.get("body", b""))
                 if self._seen > self._limit:
@@ -140,6 +150,15 @@ class _Counted:
         except PlatformError as error:
             self.refusal = error
             raise
+        return message
+
+    async def _next(self) -> Message:
+        try:
+            async with asyncio.timeout(IDLE_S):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"No byte of the body came for {IDLE_S:g} s.") from error
+        self._ended = not message.get("more_body", False)
         return message
 
 

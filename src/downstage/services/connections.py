@@ -95,6 +95,19 @@ class Connection(HttpToolsProtocol):
         self._untold = 0
         super().on_body(body)
 
+    def on_message_complete(self) -> None:
+        """A request came to its end, wanted or not."""
+        if self.cycle.response_complete:
+            self._stop_waiting()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """An answer was sent: for the rest of a body that nobody wants there is some time, too."""
+        super().on_response_complete()
+        cycle = self.cycle
+        if cycle.response_complete and cycle.more_body and self._timer is None:
+            self._wait_for_head()
+
     def _count(self, size: int) -> None:
         self._untold = 0
         self._head += size

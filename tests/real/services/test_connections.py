@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import anyio
@@ -115,6 +116,26 @@ def test_T03_who_does_not_say_what_it_wants_is_sent_away(port: int, start: bytes
 
 def test_T03_a_second_request_has_as_long_as_the_first(port: int) -> None:
     assert said(port, HEAD + b"\r\n" + HEAD).count(b"HTTP/1.1 200") == 1
+
+
+def test_T03_the_rest_of_a_body_that_nobody_wants_has_an_end(port: int) -> None:
+    address = ("127.0.0.1", port)
+    with socket.create_connection(address, timeout=DEADLINE_S) as sock:
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200")
+        for _ in range(200):
+            try:
+                sock.sendall(b"x")
+            except ConnectionError:
+                return
+            time.sleep(0.05)
+    pytest.fail("It listens for ever.")
+
+
+def test_a_body_that_nobody_wanted_is_passed_over(port: int) -> None:
+    sent = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabcde"
+    last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert said(port, sent, sent, last).count(b"HTTP/1.1 200") == 3
 
 
 @pytest.mark.parametrize(
