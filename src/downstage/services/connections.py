@@ -97,7 +97,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A request came to its end, wanted or not."""
-        if self.cycle.response_complete:
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # none where a socket opens at once
+        if cycle is not None and cycle.response_complete:
             self._stop_waiting()
         super().on_message_complete()
 
