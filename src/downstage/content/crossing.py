@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Protocol
 
 from downstage.content.model import Caller, Condition, Entry
@@ -63,6 +64,7 @@ async def copy(
     refuse_stale(source_condition, found.etag)
     if not overwrite:
         await _refuse_taken(content, caller, target)
+        condition = replace(condition, if_none_match_any=True)  # nor one that comes meanwhile
     async with await content.read(caller, source, checkpoint=checkpoint) as reading:
         return await content.write(
             caller,

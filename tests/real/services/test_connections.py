@@ -21,7 +21,12 @@ SILENCE_S = 0.3
 
 
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers without a look at the body, or with one."""
+    """Answers without a look at the body, or with one; a socket is opened and closed."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close", "code": 1000})
+        return
     size = 0
     while scope["path"] == "/read":
         message = await receive()
@@ -130,6 +135,20 @@ def test_T03_the_rest_of_a_body_that_nobody_wants_has_an_end(port: int) -> None:
                 return
             time.sleep(0.05)
     pytest.fail("It listens for ever.")
+
+
+def test_a_socket_opens_at_once_or_after_a_request(port: int) -> None:
+    upgrade = (
+        b"GET /s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+    )
+    masked = b"\x88\x82\x00\x00\x00\x00\x03\xe8"  # the close, answered
+    assert said(port, upgrade, masked).startswith(b"HTTP/1.1 101")
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as sock:
+        sock.sendall(HEAD + b"\r\n")
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200")
+        sock.sendall(upgrade)
+        assert sock.recv(65536).startswith(b"HTTP/1.1 101")
 
 
 def test_a_body_that_nobody_wanted_is_passed_over(port: int) -> None:
