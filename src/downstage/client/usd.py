@@ -75,7 +75,8 @@ def open(url: str, *, load: bool = True) -> Any:
     path = localize(url).path
     rule = usd.Stage.LoadAll if load else usd.Stage.LoadNone
     stage = usd.Stage.Open(str(path), rule)
-    if default_client().place(url).scheme != "file":
+    place = default_client().place(url)
+    if place.scheme != "file" and not place.checkpoint:
         _follow_mode(url, path, stage)
     return stage
 

@@ -9,7 +9,7 @@ from pxr import Sdf, Usd
 
 from downstage.client import files, usd
 from downstage.client.client import default_client
-from downstage.kernel.errors import NotFound, TooLarge, Unavailable
+from downstage.kernel.errors import NotFound, NotSupported, TooLarge, Unavailable
 
 pytestmark = pytest.mark.real
 
@@ -154,3 +154,16 @@ def test_what_is_wrong_is_said(url: str) -> None:
         usd.open(f"{url}/absent.usda")
     with pytest.raises(Unavailable, match=r"omniverse://127\.0\.0\.1:9/x\.usda cannot be fetched"):
         usd.open("omniverse://127.0.0.1:9/x.usda")
+
+
+def test_a_checkpoint_opens_with_what_it_refers_to_now(url: str) -> None:
+    body = '#usda 1.0\n(\n    subLayers = [@./part.usda@]\n)\ndef "{}" {{\n}}\n'
+    for name, part in (("First", "Old"), ("Second", "New")):
+        put(url, "part.usda", f'#usda 1.0\ndef "{part}" {{\n}}\n')
+        files.write_file(f"{url}/scene.usda", body.format(name).encode(), message=name)
+    first = usd.open(f"{url}/scene.usda?&1")
+    present = usd.open(f"{url}/scene.usda")
+    assert [prim.GetName() for prim in first.Traverse()] == ["New", "First"]
+    assert [prim.GetName() for prim in present.Traverse()] == ["New", "Second"]
+    with pytest.raises(NotSupported):
+        usd.open_live(f"{url}/scene.usda?&1")
