@@ -156,10 +156,9 @@ class Follower:
     def process(self) -> Update:
         """Apply what others did; what of it is to be shown."""
         self._arrival.looked()
-        self._live.process()
-        before, self.link = (self.link, self.problem), self._live.link
-        update = Update()
+        before, update = (self.link, self.problem), Update()
         try:
+            self._live.process()
             update.changes = self._refresh(self._watch.take())
         except TooMuch:
             self.is_stale = self._is_wanted = True
@@ -168,6 +167,7 @@ class Follower:
             self.problem = _words(error)
         if self._is_wanted and self._clock() >= self._next_reading:
             update.scene = self._read()
+        self.link = self._live.link
         update.is_told = before != (self.link, self.problem)
         return update
 

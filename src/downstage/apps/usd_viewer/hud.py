@@ -110,7 +110,8 @@ class Hud:
         words = [line for line in (status.note, status.notice) if line]
         notes = [self._text(self._plain, line, _ACCENT) for line in words]
         lines = [name, told, *notes]
-        wide = max(name.get_width(), self.unit * 15, *(note.get_width() for note in notes), 0)
+        least = self.unit * (20 if status.people else 15)  # steady, whatever the figures are
+        wide = max(name.get_width(), least, *(note.get_width() for note in notes), 0)
         panel = self._panel((wide + self.unit * 2, self.unit * (1 + 2 * len(lines)) * 7 // 9))
         surface.blit(panel, (self.unit, self.unit))
         surface.fill(_ACCENT, (self.unit, self.unit, max(2, self.unit // 7), panel.get_height()))

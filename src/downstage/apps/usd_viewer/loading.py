@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,8 @@ def _run(stage: str) -> None:
 
 
 def _wake() -> None:
-    pygame.event.post(pygame.event.Event(ARRIVED))
+    with suppress(pygame.error):  # the window is closed, or events enough wait for the viewer
+        pygame.event.post(pygame.event.Event(ARRIVED))
 
 
 def _load(source: StageSource) -> Loaded:
