@@ -28,10 +28,16 @@ FORGET_AT_ONCE = 10_000
 GONE = frozenset({"deleted", "obliterated"})
 
 
-class View(Protocol):
-    """What a caller sees of an event's node after it, or would have before; None: nothing."""
+class Views(Protocol):
+    """What callers see of an event's node."""
 
-    def __call__(self, caller: Caller, recorded: Recorded, *, before: bool) -> Entry | None: ...
+    def sees(self, caller: Caller, recorded: Recorded, *, before: bool) -> bool:
+        """Whether a caller may read it where it is after the event, or where it was *before*."""
+        ...
+
+    def of_event(self, caller: Caller, recorded: Recorded) -> Entry | None:
+        """The node as a caller who may read it sees it; None: it is gone for good."""
+        ...
 
 
 @dataclass(slots=True)
@@ -43,6 +49,8 @@ class Watch:
     path: str
     chain: tuple[int, ...]
     scope: Scope
+    is_lost: bool = False
+    """The caller may not read the target any more, and was told that it is gone."""
 
 
 class Subscription:
@@ -100,11 +108,14 @@ class Hub:
     """Hands each event to the subscriptions that may see it; lives on the loop.
 
     Args:
-        view: what a caller sees of an event's node.
+        views: what callers see of an event's node.
     """
 
-    def __init__(self, view: View) -> None:
-        self._view = view
+    def __init__(self, views: Views) -> None:
+        self._views = views
+        self._judging: Recorded | None = None
+        self._judged: dict[tuple[int, bool], bool] = {}
+        self._shown: dict[int, Entry | None] = {}
         self._by_target: dict[int, set[Subscription]] = {}
         self._by_way: dict[int, set[Subscription]] = {}
         """By each node on the way to the target: what happens to it happens to the target."""
@@ -157,6 +168,8 @@ class Hub:
         watch = subscription.watch
         if recorded.seq <= subscription.seq:
             return  # a reading saw it before it was handed out
+        if recorded is not self._judging:
+            self._judging, self._judged, self._shown = recorded, {}, {}
         if recorded.node in watch.chain[:-1]:
             event = self._from_above(watch, recorded)
         else:
@@ -184,15 +197,30 @@ class Hub:
         """What happened to the target, or to something in it."""
         now = _covers(watch, recorded.chain)
         before = _covers(watch, recorded.old_chain) if recorded.old_chain else now
-        old = self._view(watch.caller, recorded, before=True) if before else None
+        old = before and self._sees(watch, recorded, before=True)
         if recorded.kind in GONE:
-            return None if old is None else _event(recorded, None)
-        new = self._view(watch.caller, recorded, before=False) if now else None
-        if recorded.kind == "renamed":
-            return _renamed(watch, recorded, old, new)
-        if recorded.kind == "acl" and new is None and now:
+            return _event(recorded, None) if old else None
+        new = now and self._sees(watch, recorded, before=False)
+        if recorded.node == watch.target and recorded.kind == "renamed":
+            watch.path, watch.chain = recorded.path, recorded.chain
+        if recorded.kind == "acl" and now and not new:
             return _lost(watch, recorded)
-        return None if new is None else _event(recorded, new)
+        if new:
+            return self._seen(watch, recorded, was_seen=old)
+        if not old or recorded.kind != "renamed":
+            return None
+        watch.is_lost = watch.is_lost or recorded.node == watch.target
+        return _gone(recorded, recorded.old_path)
+
+    def _seen(self, watch: Watch, recorded: Recorded, *, was_seen: bool) -> Event | None:
+        """What is told of something that may be seen after it; *was_seen*: before it, too."""
+        watch.is_lost = watch.is_lost and recorded.node != watch.target
+        entry = self._shown_to(watch, recorded)
+        if entry is None and recorded.kind != "renamed":
+            return None  # that it is gone for good comes yet
+        if was_seen or recorded.kind != "renamed":
+            return _event(recorded, entry)
+        return _event(recorded._replace(kind="created", old_path=""), entry)
 
     def _from_above(self, watch: Watch, recorded: Recorded) -> Event | None:
         """What happened to a folder above the target happened to the target too."""
@@ -209,13 +237,31 @@ class Hub:
             old_chain=(), row=None,
         )  # fmt: skip
         if recorded.kind in GONE:
-            return _event(mine, None)
-        entry = self._view(watch.caller, mine, before=False)
-        if entry is None:
-            return _event(
-                mine._replace(kind="deleted", path=old_path or watch.path, old_path=""), None
-            )
-        return _event(mine, entry)
+            return None if watch.is_lost else _event(mine, None)
+        was_lost, watch.is_lost = (
+            watch.is_lost,
+            not self._views.sees(watch.caller, mine, before=False),
+        )
+        if not watch.is_lost:
+            return _event(mine, self._views.of_event(watch.caller, mine))
+        # Where it goes from then on is no business of the caller's.
+        return None if was_lost else _gone(mine, old_path or watch.path)
+
+    # Many watch for one caller: each is judged once for each event.
+
+    def _sees(self, watch: Watch, recorded: Recorded, *, before: bool) -> bool:
+        key = (id(watch.caller), before)
+        sees = self._judged.get(key)
+        if sees is None:
+            sees = self._views.sees(watch.caller, recorded, before=before)
+            self._judged[key] = sees
+        return sees
+
+    def _shown_to(self, watch: Watch, recorded: Recorded) -> Entry | None:
+        key = id(watch.caller)
+        if key not in self._shown:
+            self._shown[key] = self._views.of_event(watch.caller, recorded)
+        return self._shown[key]
 
 
 def read_since(db: sqlite3.Connection, watch: Watch, since: int, upto: int) -> list[Recorded]:
@@ -263,26 +309,19 @@ def _covers(watch: Watch, chain: tuple[int, ...]) -> bool:
     return chain[-1:] == (watch.target,)
 
 
-def _renamed(
-    watch: Watch, recorded: Recorded, old: Entry | None, new: Entry | None
-) -> Event | None:
-    """A move within what is watched and may be seen, out of it, or into it."""
-    if recorded.node == watch.target:
-        watch.path, watch.chain = recorded.path, recorded.chain
-    if new is not None and old is not None:
-        return _event(recorded, new)
-    if new is not None:
-        return _event(recorded._replace(kind="created", old_path=""), new)
-    if old is not None:
-        return _event(recorded._replace(kind="deleted", path=recorded.old_path, old_path=""), None)
-    return None
-
-
-def _lost(watch: Watch, recorded: Recorded) -> Event:
+def _lost(watch: Watch, recorded: Recorded) -> Event | None:
     """Rights were taken: the thing itself is gone for who watches it, else list again."""
+    if watch.is_lost:
+        return None
     if recorded.node == watch.target:
-        return _event(recorded._replace(kind="deleted"), None)
+        watch.is_lost = True
+        return _gone(recorded, recorded.path)
     return Event(recorded.seq, "relist", watch.path, at=recorded.at)
+
+
+def _gone(recorded: Recorded, path: str) -> Event:
+    """It went where it may not be seen."""
+    return _event(recorded._replace(kind="deleted", path=path, old_path=""), None)
 
 
 def _event(recorded: Recorded, entry: Entry | None) -> Event:

@@ -26,7 +26,7 @@ from downstage.content.events import (
 from downstage.content.limits import Limits
 from downstage.content.live import Live
 from downstage.content.mirrors import Mirrors
-from downstage.content.model import ANY, Access, Caller, Entry, Event, Scope
+from downstage.content.model import ANY, Access, Caller, Event, Scope
 from downstage.content.mounts.table import Mounts
 from downstage.content.tree import Inside
 from downstage.content.uploads import Uploads
@@ -56,7 +56,6 @@ class Ground:
         self._clock = clock
         self._limits = limits
         self._mirrors = Mirrors()
-        self._hub = Hub(self._seen)
         self._tenants = set[str]()
         self.database = ContentDatabase(
             folder,
@@ -80,6 +79,7 @@ class Ground:
         self.live = Live(self, self.database, lambda: locks.moment(clock).ns)
         self.mounts = Mounts(self, limits.mounts, self.blobs.pool)
         self._views = Views(self.database, self._mirrors, self._now)
+        self._hub = Hub(self._views)
         self._mirrors.renew(self.database.near, {"acl", "lock", "mount"})
         self._hub.published = self.database.seq
 
@@ -243,9 +243,6 @@ class Ground:
 
     def _publish(self, events: list[Recorded]) -> None:
         self._hub.publish(events)
-
-    def _seen(self, caller: Caller, recorded: Recorded, *, before: bool) -> Entry | None:
-        return self._views.of_event(caller, recorded, before=before)
 
     def _keep_house(self, change: Change) -> None:
         guarding.expire_locks(self._as(change, HOUSE))

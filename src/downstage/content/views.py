@@ -231,20 +231,22 @@ class Views:
             ids = known[node] = () if way is None else way.ids
         return ids
 
-    def of_event(self, caller: Caller, recorded: Recorded, *, before: bool) -> Entry | None:
-        """What a caller sees of an event's node after it, or would have *before*; None: nothing."""
+    def sees(self, caller: Caller, recorded: Recorded, *, before: bool) -> bool:
+        """Whether a caller may read an event's node, where it is after it or where it was."""
         chain, path = recorded.chain, recorded.path
         if before and recorded.old_chain:
             chain, path = recorded.old_chain, recorded.old_path
-        access = acl.allowed(self._mirrors.rights, chain, caller, path)
-        if not access & Access.READ:
-            return None
+        return bool(acl.allowed(self._mirrors.rights, chain, caller, path) & Access.READ)
+
+    def of_event(self, caller: Caller, recorded: Recorded) -> Entry | None:
+        """An event's node as a caller who may read it sees it; None: it is gone for good."""
         row = recorded.row
         if row is None:
             row = self._near.execute(tree.BY_ID, (recorded.node,)).fetchone()
         if row is None:
             return None
-        return self.with_lock(tree.entry_of(row, path, access))
+        access = acl.allowed(self._mirrors.rights, recorded.chain, caller, recorded.path)
+        return self.with_lock(tree.entry_of(row, recorded.path, access))
 
 
 def _check_text(field: str, text: str) -> None:

@@ -184,13 +184,13 @@ class Writer:
         Raises:
             sqlite3.Error: nothing of it was done.
         """
-        stale = set[str]()
+        stale = set(self._stale)
         self._db.execute("BEGIN IMMEDIATE")
         if not self._attempt_all(group, stale):
             self._roll_back()
             if len(group) == 1:
                 return
-            stale.clear()
+            stale = set(self._stale)
             self._db.execute("BEGIN IMMEDIATE")
             self._attempt_all(group, stale, apart=True)
         changes = [job.change for job in group if job.change is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AsyncExitStack
 
 import anyio
 import pytest
@@ -320,3 +321,75 @@ async def test_what_a_reading_saw_is_not_told_again(
         async with content.subscribe(uta, "/d", "list", since=since) as watching:
             await content.write(uta, "/d/new", b"1")
             assert [e.path for e in await told(watching, 1)] == ["/d/new"]
+
+
+async def test_who_resumes_hears_that_something_is_gone_for_good(
+    content: Content, uta: Caller, admin: Caller
+) -> None:
+    """Its row is no more; who had read it still has to know where it was, and that it went."""
+    await content.write(uta, "/d/f", b"1")
+    await content.write(uta, "/d/g", b"1")
+    seq = await content.seq()
+    await content.move(uta, "/d/f", "/d/h")
+    await content.patch_properties(uta, "/d/h", {"a": "b"}, ())
+    await content.obliterate(admin, "/d/h")
+    await content.delete(uta, "/d/g")
+    await content.obliterate(admin, "/d/g")
+    async with content.subscribe(uta, "/d", "tree", since=seq) as watching:
+        seen = await told(watching, 4)
+        assert await nothing_waits(content, uta, watching)
+    assert [(e.kind, e.path, e.old_path) for e in seen] == [
+        ("renamed", "/d/h", "/d/f"),
+        ("obliterated", "/d/h", ""),
+        ("deleted", "/d/g", ""),
+        ("obliterated", "/d/g", ""),
+    ]
+
+
+async def test_C10_what_was_hidden_is_not_told_where_it_goes_from_then_on(
+    content: Content, uta: Caller, admin: Caller
+) -> None:
+    hidden = [AclEntry("everyone", NOTHING)]
+    await content.write(admin, "/a/b/f", b"1")
+    async with (
+        content.subscribe(uta, "/a/b", "tree") as below,
+        content.subscribe(uta, "/a/b/f", "node") as file,
+    ):
+        await content.set_acl(admin, "/a", hidden)
+        await content.move(admin, "/a", "/secret-one")
+        await content.move(admin, "/secret-one", "/secret-two")
+        await content.set_acl(admin, "/secret-two/b", hidden)
+        await content.set_acl(admin, "/secret-two/b/f", hidden)
+        await content.delete(admin, "/secret-two/b/f")
+        await content.undelete(admin, "/secret-two/b/f")
+        for path in ("/secret-two/b/f", "/secret-two/b", "/secret-two"):
+            await content.set_acl(admin, path, ())
+        for watching, path in ((below, "/b"), (file, "/b/f")):
+            seen = await told(watching, 2)
+            assert [(e.kind, e.path) for e in seen] == [
+                ("deleted", f"/a{path}"),
+                ("acl", f"/secret-two{path}"),
+            ]
+            assert await nothing_waits(content, uta, watching)
+
+
+async def test_many_who_watch_for_one_caller_are_judged_once(
+    content: Content, uta: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    sees = content._views.sees
+
+    def counted(*args: object, **more: object) -> bool:
+        nonlocal asked
+        asked += 1
+        return sees(*args, **more)
+
+    monkeypatch.setattr(content._views, "sees", counted)
+    async with AsyncExitStack() as stack:
+        watching = [
+            await stack.enter_async_context(content.subscribe(uta, "/", "tree")) for _ in range(50)
+        ]
+        await content.write(uta, "/f", b"1")
+        for one in watching:
+            assert (await told(one, 1))[0].path == "/f"
+    assert asked <= 2
