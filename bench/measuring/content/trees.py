@@ -87,7 +87,9 @@ def _raw(database: Path) -> Callable[[str], list[tuple[Any, ...]]]:
     """The page by name alone, all columns, one connection."""
     connection = sqlite3.connect(database)
     (parent,) = connection.execute("SELECT id FROM node WHERE name = 'many'").fetchone()
-    query = "SELECT * FROM node WHERE parent = ? AND name > ? ORDER BY name LIMIT ?"
+    query = (
+        "SELECT * FROM node WHERE parent = ? AND name > ? AND deleted_at = 0 ORDER BY name LIMIT ?"
+    )
 
     def run(after: str) -> list[tuple[Any, ...]]:
         return connection.execute(query, (parent, after, PAGE)).fetchall()

@@ -151,6 +151,12 @@ class Edit:
         found = [self.mirrors.held[node] for node in nodes if node in self.mirrors.held]
         return [held for held in found if not held.is_over(self.now)]
 
+    def held_below(self, trail: Trail) -> list[locks.Held]:
+        """The locks on a node and on what lies below it that are not over."""
+        if self.mirrors is not None and not self.mirrors.held and "lock" not in self.change.stale:
+            return []  # nearly always, and then there is no need to look
+        return locks.held_below(self.db, trail.node.id, self.now)
+
     def require(self, trail: Trail, needed: Access) -> None:
         """Refuse who lacks a right, and all but folders above the place.
 
@@ -168,7 +174,7 @@ class Edit:
         """
         found = self.held(trail.ids)
         if below and not trail.missing and trail.node.kind == "folder":
-            found += locks.held_below(self.db, trail.node.id, self.now)
+            found += self.held_below(trail)
         locks.refuse_others(found, self.caller, trail.wanted)
 
     def require_below(self, trail: Trail, needed: Access) -> None:
@@ -182,6 +188,8 @@ class Edit:
 
     def restricted_below(self, trail: Trail, needed: Access) -> list[int]:
         """The nodes below with entries of their own where the caller lacks a right of *needed*."""
+        if self.mirrors is not None and not self.mirrors.rights and "acl" not in self.change.stale:
+            return []
         lacking = list[int]()
         for node in acl.nodes_below(self.db, trail.node.id):
             way = tree.trail_of(self.db, node)

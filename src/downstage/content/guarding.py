@@ -109,11 +109,7 @@ def locks_at(edit: Edit, path: str, *, below: bool) -> list[Lock]:
     trail = edit.find(path, Access.READ)
     found = edit.held(trail.ids)
     if below:
-        found += [
-            held
-            for held in locks.held_below(edit.db, trail.node.id, edit.now)
-            if held.node != trail.node.id
-        ]
+        found += [held for held in edit.held_below(trail) if held.node != trail.node.id]
     told = list[Lock]()
     for held in found:
         way = tree.trail_of(edit.db, held.node)

@@ -37,7 +37,7 @@ def delete_trail(edit: Edit, trail: Trail) -> None:
     node = trail.node
     size, nodes = quota.held_by(edit.db, node.id, node.kind, node.size)
     quota.add(edit.db, trail.up.ids, -size, -nodes)
-    for held in locks.held_below(edit.db, node.id, edit.now):
+    for held in edit.held_below(trail):
         locks.remove(edit.db, held.node)
         edit.change.stale.add("lock")
     seq = edit.change.next_seq()
