@@ -54,7 +54,7 @@ export function rightsEditor(editor: Editor): TemplateResult {
   const { rights, people, save } = editor;
   return html`
     <table class="rights"><tbody>${rights.map((right) => html`<tr>
-      <th>${nameOf(right.principal, people)}</th>
+      <th title=${nameOf(right.principal, people)}>${nameOf(right.principal, people)}</th>
       <td>${levelChoice(right, editor)}</td>
       <td>${editor.mayChange ? html`<button class="plain" title="Remove this entry"
         aria-label=${`Remove the entry of ${nameOf(right.principal, people)}`}
