@@ -164,7 +164,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     deleted_at: int = 0
     deleted_by: str = ""
     link: str = ""
-    """Of a mount: what it shows."""
+    """Of a mount: what it shows; to who has the right ADMIN there alone."""
 
     @property
     def name(self) -> str:

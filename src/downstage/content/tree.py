@@ -255,7 +255,7 @@ def entry_of(row: tuple[Any, ...], path: str, access: Access, *, deleted: bool =
     return Entry(
         row[0], path, kind, row[4], row[5], row[5] or str(row[11]), row[6], row[7], row[8],
         row[9], row[10], access, FLAGS[kind][shape], row[11],
-        row[12], 0, "", 0, row[14], row[15], row[16],
+        row[12], 0, "", 0, row[14], row[15], row[16] if shape & 4 else "",
     )  # fmt: skip
 
 

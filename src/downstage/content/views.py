@@ -5,12 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any
 
 import msgspec
 
-from downstage.content import acl, locks, names, tree, versions
+from downstage.content import acl, locks, tree, versions
 from downstage.content.change import Change, Recorded
 from downstage.content.database import ContentDatabase
 from downstage.content.edit import Edit
@@ -18,7 +17,7 @@ from downstage.content.events import newest
 from downstage.content.mirrors import Mirrors
 from downstage.content.model import Access, Caller, Entry, Page
 from downstage.content.tree import Trail
-from downstage.kernel.errors import InvalidField, NotFound, WrongType
+from downstage.kernel.errors import BadUrl, InvalidField, NotFound, WrongType
 
 __all__ = ["MAX_PAGE", "Views"]
 
@@ -175,50 +174,53 @@ class Views:
             found = self._below(edit, trail, base, after, limit + 1, deleted=deleted)
         else:
             found = self._children(edit, trail, base, after, limit + 1, deleted=deleted)
-        more = len(found) > limit
-        last = found[limit - 1] if more else None
-        seen = [entry for entry in found[:limit] if int(entry.access) & 1]
-        return Page(seen, "" if last is None else last.path if recursive else last.name, seq)
+        # Where a page ends is told by what the caller may read: names of the rest stay hidden.
+        last = found[limit - 1] if len(found) > limit else None
+        after = "" if last is None else last.path if recursive else last.name
+        return Page(found[:limit], after, seq)
 
     def _children(
         self, edit: Edit, trail: Trail, base: str, after: str, limit: int, *, deleted: bool
     ) -> list[Entry]:
-        rows = tree.children(edit.db, trail.node.id, after, limit, deleted=deleted)
-        gone = trail.is_deleted
-        access = edit.access(trail)
-        entry_of = tree.entry_of
-        found = [entry_of(row, base + row[2], access, deleted=gone) for row in rows]
-        return self._finish(edit, trail, found)
-
-    def _finish(self, edit: Edit, trail: Trail, found: list[Entry]) -> list[Entry]:
-        """Put right what rights of their own and locks make different from the folder."""
-        rights = acl.load(edit.db)
-        if not rights and edit.caller.reach is None and not self._mirrors.held:
-            return found
-        ids = trail.ids
-        whole = list[Entry]()
-        for entry in found:
-            access = acl.allowed(rights, (*ids, entry.id), edit.caller, entry.path)
-            if access != entry.access:
-                entry = _with_access(entry, access)  # noqa: PLW2901
-            whole.append(self.with_lock(entry))
-        return whole
+        """The first *limit* children that the caller may read."""
+        rights, gone, entry_of = acl.load(edit.db), trail.is_deleted, tree.entry_of
+        if not rights and edit.caller.reach is None:
+            access = edit.access(trail)
+            rows = tree.children(edit.db, trail.node.id, after, limit, deleted=deleted)
+            found = [entry_of(row, base + row[2], access, deleted=gone) for row in rows]
+            return list(map(self.with_lock, found)) if self._mirrors.held else found
+        found = list[Entry]()
+        while True:
+            rows = tree.children(edit.db, trail.node.id, after, limit, deleted=deleted)
+            for row in rows:
+                path = base + row[2]
+                access = acl.allowed(rights, (*trail.ids, row[0]), edit.caller, path)
+                if int(access) & 1:
+                    found.append(self.with_lock(entry_of(row, path, access, deleted=gone)))
+            if len(rows) < limit or len(found) >= limit:
+                return found[:limit]
+            after = rows[-1][2]
 
     def _below(
         self, edit: Edit, trail: Trail, base: str, after: str, limit: int, *, deleted: bool
     ) -> list[Entry]:
-        rest = names.parse(after)[len(trail.nodes) - 1 :] if after else ()
+        """The first *limit* things below that the caller may read."""
+        if after and not after.startswith(base):
+            raise BadUrl("A page begins after something in the folder.", path=trail.path)
+        rest = tuple(after.removeprefix(base).split("/"))  # a move may have made it a long path
         chain = {trail.node.id: trail.ids}
         rights = acl.load(edit.db)
         found = list[Entry]()
-        rows = tree.below(edit.db, trail.node.id, base, rest, deleted=deleted)
-        for path, node in islice(rows, limit):
+        gone = trail.is_deleted
+        for path, node in tree.below(edit.db, trail.node.id, base, rest, deleted=deleted):
             ids = (*self._chain(edit.db, chain, node.parent or 0), node.id)
             if node.kind == "folder":
                 chain[node.id] = ids
             access = acl.allowed(rights, ids, edit.caller, path)
-            gone = trail.is_deleted
-            found.append(self.with_lock(tree.entry_of(node, path, access, deleted=gone)))
+            if int(access) & 1:
+                found.append(self.with_lock(tree.entry_of(node, path, access, deleted=gone)))
+                if len(found) >= limit:
+                    break
         return found
 
     @staticmethod
@@ -254,12 +256,3 @@ def _check_text(field: str, text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise InvalidField(field, "it holds half a character, which is no UTF-8") from None
-
-
-def _with_access(entry: Entry, access: Access) -> Entry:
-    row: tuple[object, ...] = (
-        entry.id, 0, entry.name, entry.kind, entry.size, entry.hash, entry.version,
-        entry.created_at, entry.created_by, entry.modified_at, entry.modified_by, entry.seq,
-        entry.comment, entry.flags & 512, entry.deleted_at, entry.deleted_by, entry.link,
-    )  # fmt: skip
-    return tree.entry_of(row, entry.path, access, deleted=bool(entry.flags & 1024))

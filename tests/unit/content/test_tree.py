@@ -7,7 +7,7 @@ import pytest
 
 from downstage.content import quota
 from downstage.content.limits import Limits
-from downstage.content.model import Caller, Condition, Flags
+from downstage.content.model import Access, AclEntry, Caller, Condition, Flags
 from downstage.content.service import Content, open_content
 from downstage.kernel.errors import (
     AlreadyExists,
@@ -477,3 +477,45 @@ async def test_rooms_are_not_copied(content: Content, uta: Caller) -> None:
     await content.copy(uta, "/a", "/b")
     assert await paths(content, uta, "/b") == ["/b/f"]
     assert (await content.usage(uta, "/b")).nodes == 1
+
+
+async def test_C10_pages_end_at_no_name_that_may_not_be_seen(
+    content: Content, uta: Caller, admin: Caller
+) -> None:
+    for name in ("a", "secret-b", "secret-c", "d", "secret-e", "f"):
+        await content.write(admin, f"/d/{name}/x", b"1")
+        if name.startswith("secret"):
+            await content.set_acl(admin, f"/d/{name}", [AclEntry("everyone", Access.NONE)])
+    await content.set_acl(admin, "/d/secret-c/x", [AclEntry("everyone", Access.READ)])
+    for recursive, wanted in (
+        (False, ["/d/a", "/d/d", "/d/f"]),
+        (True, ["/d/a", "/d/a/x", "/d/d", "/d/d/x", "/d/f", "/d/f/x", "/d/secret-c/x"]),
+    ):
+        for limit in (1, 2, 3, 100):
+            after, seen = "", list[str]()
+            while True:
+                page = await content.list(uta, "/d", after=after, limit=limit, recursive=recursive)
+                assert len(page.entries) <= limit
+                seen += [entry.path for entry in page.entries]
+                after = page.next
+                if not after:
+                    break
+                assert page.entries[-1].path.endswith(after)
+            assert seen == wanted
+
+
+async def test_what_a_move_made_long_is_listed_all_the_same(content: Content, uta: Caller) -> None:
+    """It has no path any more by which it could be asked for, but does not stop the listing."""
+    long = "/".join("n" * 250 for _ in range(14))
+    await content.write(uta, f"/one/{long}/f", b"1")
+    await content.create_folder(uta, f"/two/{long}", parents=True)
+    await content.move(uta, "/one", f"/two/{long}/one")
+    await content.write(uta, "/z", b"1")
+    after, seen = "", list[str]()
+    while True:
+        page = await content.list(uta, "/", after=after, limit=5, recursive=True)
+        seen += [entry.path for entry in page.entries]
+        after = page.next
+        if not after:
+            break
+    assert (len(seen), seen[-1]) == (32, "/z")
