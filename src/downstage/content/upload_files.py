@@ -78,7 +78,9 @@ class UploadFiles:
         temporary = self._store.layout.temporary()
         target = self.part(upload_id, number)
         try:
-            descriptor = await in_worker(self._store.pool, lambda: _create(temporary))
+            descriptor = await in_worker(
+                self._store.pool, lambda: _create(temporary), undo=os.close
+            )
             sink = _PartSink(descriptor)
             try:
                 size = await self._store.take(body, sink, max_size=max_size, idle_s=idle_s)
@@ -144,7 +146,7 @@ class RangeFile:
         self.durable = start
 
     async def __aenter__(self) -> Self:
-        self._descriptor = await in_worker(self._pool, self._open)
+        self._descriptor = await in_worker(self._pool, self._open, undo=os.close)
         self._sink = RangeSink(self._descriptor, self._start)
         return self
 

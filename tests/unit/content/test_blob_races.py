@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -138,3 +140,39 @@ def test_chunk_lists_are_forgotten_oldest_first() -> None:
     assert recent.get("b", 1) is None
     assert recent.get("a", 1) is not None
     assert recent.get("a", 2) is None
+
+
+async def test_who_is_cancelled_leaves_nothing_open(data: Path) -> None:
+    """A worker opens what nobody is left to close."""
+    database = BlobDatabase(data / "db")
+    store = DiskBlobs(data, database)
+    await store.start()
+    body = random.Random(1).randbytes(300_000)
+    staged = await store.stage(body)
+    await database.keep("f", staged, FUTURE)
+    staged.release()
+    ref = BlobRef(staged.hash, staged.size)
+    gate = threading.Event()
+    for _ in range(8):
+        store.pool.submit(gate.wait)  # all workers
+    before = open_files()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(store.open, ref)
+            tasks.start_soon(store.stage, pieces(body + b"!"))
+        await anyio.sleep(0.01)
+        tasks.cancel_scope.cancel()
+        gate.set()
+    await anyio.sleep(0)
+    assert open_files() == before
+    assert not list((data / "tmp").iterdir())
+    await store.close()
+
+
+def open_files() -> int:
+    """Of this process that lie in the store, and their databases not counted."""
+    links = list[str]()
+    for path in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            links.append(str(path.readlink()))
+    return sum("/blobs/" in link or "/tmp/" in link.removeprefix("/tmp/") for link in links)

@@ -15,16 +15,20 @@ import pytest
 
 from downstage.content.limits import Limits
 from downstage.content.model import ANY, Access, AclEntry, Caller, Condition, Flags, Reach
+from downstage.content.mounts import table
 from downstage.content.mounts.links import Rules, open_place
 from downstage.content.mounts.local import LocalFolder
+from downstage.content.mounts.protocol import Found
 from downstage.content.mounts.web import WebServer
 from downstage.content.service import Content, open_content
 from downstage.kernel.clock import ManualClock
 from downstage.kernel.errors import (
     AlreadyExists,
     BadUrl,
+    DeadlineExceeded,
     FolderNotEmpty,
     Forbidden,
+    Locked,
     NotFound,
     NotSupported,
     OutOfSpace,
@@ -422,3 +426,59 @@ async def test_conditions_any(content: Content, shown: Path, admin: Caller) -> N
     await content.delete(admin, "/m/x", condition=Condition(if_match_any=True))
     with pytest.raises(VersionMismatch):
         await content.delete(admin, "/m/x", condition=Condition(if_match_any=True))
+
+
+async def test_A16_what_is_mounted_is_told_to_administrators_alone(
+    content: Content, shown: Path, admin: Caller, uta: Caller
+) -> None:
+    """It is a path of the server's own disk, or a server of the operator's network."""
+    async with (
+        content.subscribe(uta, "/", "tree") as events,
+        content.subscribe(admin, "/", "tree") as told,
+    ):
+        made = await content.mounts.mount(admin, "/Assets/local", shown.as_uri())
+        for caller, watching, link in ((uta, events, ""), (admin, told, shown.as_uri())):
+            await anext(watching)
+            event = await anext(watching)
+            assert event.entry is not None
+            assert event.entry.link == link
+            assert (await content.stat(caller, "/Assets/local")).link == link
+            await content.set_acl(admin, "/Assets/local", [AclEntry("user:u-9", Access.READ)])
+            for recursive in (False, True):
+                page = await content.list(caller, "/Assets", recursive=recursive)
+                assert [entry.link for entry in page.entries] == [link]
+            await content.set_acl(admin, "/Assets/local", [])
+    assert made.link == shown.as_uri()
+
+
+async def test_a_place_that_does_not_answer_is_not_mounted(
+    content: Content, shown: Path, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(self: LocalFolder, rest: tuple[str, ...]) -> None:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(LocalFolder, "stat", silent)
+    monkeypatch.setattr(table, "DEADLINE_S", 0.01)
+    with pytest.raises(DeadlineExceeded):
+        await content.mounts.mount(admin, "/m", shown.as_uri())
+
+
+async def test_C07_a_lock_covers_what_is_mounted_below_it(
+    content: Content, shown: Path, admin: Caller, uta: Caller, ben: Caller
+) -> None:
+    await content.mounts.mount(admin, "/a/m", shown.as_uri(), writable=True)
+    await content.lock(uta, "/a")
+    for attempt in (
+        lambda: content.write(ben, "/a/m/a.usd", b"x"),
+        lambda: content.create_folder(ben, "/a/m/new"),
+        lambda: content.delete(ben, "/a/m/a.usd"),
+    ):
+        with pytest.raises(Locked):
+            await attempt()
+    await content.write(uta, "/a/m/a.usd", b"mine")
+
+
+def test_etags_of_other_servers_are_told_bare() -> None:
+    assert Found("a", "file", 1, 2, 'W/"abc"').tag == "abc"
+    assert Found("a", "file", 1, 2, '"abc"').tag == "abc"
+    assert Found("a", "file", 1, 2).tag == "2-1"

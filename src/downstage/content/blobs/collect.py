@@ -10,9 +10,9 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 from downstage.content.blobs.intake import in_worker
+from downstage.content.blobs.layout import Layout
 from downstage.content.blobs.store import DiskBlobs
 from downstage.kernel.chaos import point
 from downstage.kernel.logging import get_logger
@@ -104,9 +104,9 @@ class Collector:
         return result
 
     async def sweep(self) -> Collected:
-        """Delete files that no row names: what a crash left."""
+        """Delete files that no row names: what a crash left, or a run that was cut off."""
         result = Collected()
-        files = _files(self._store.layout.folder, self._store.layout.blobs)
+        files = _files(self._store.layout)
         while names := await in_worker(self._store.pool, lambda: list(islice(files, BATCH))):
             orphans = await in_worker(self._store.pool, lambda: self._unknown(names))
             if orphans:
@@ -229,11 +229,14 @@ def _recount(db: sqlite3.Connection) -> int:
     return changed
 
 
-def _files(folder: Path, below: Path) -> Iterator[str]:
-    for first in below.iterdir():
+def _files(layout: Layout) -> Iterator[str]:
+    """Names of all sources that there are files of."""
+    for first in layout.blobs.iterdir():
         for second in first.iterdir():
             for path in second.iterdir():
-                yield str(path.relative_to(folder))
+                yield str(path.relative_to(layout.folder))
+    for path in layout.packs.iterdir():
+        yield str(path.relative_to(layout.folder))
 
 
 def _batches(names: Collection[str]) -> Iterator[list[str]]:

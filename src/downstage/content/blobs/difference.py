@@ -114,9 +114,10 @@ class DifferenceSink:
         home = self._settle_new() if self._new_size else None
         self._recent.put(self._hash.hexdigest(), self._earlier.target, self._chunks)
         extents = list[Extent]()
+        ends = list(accumulate(extent.length for extent in self._earlier.extents))
         for run in self._runs:
             if run.old:
-                extents += _located(self._earlier.extents, run.at, run.length)
+                extents += _located(self._earlier.extents, ends, run.at, run.length)
             elif home is not None:
                 extents.append(Extent(home.source, home.at + run.at, run.length))
         return extents
@@ -184,9 +185,10 @@ class DifferenceSink:
         return Extent(name, 0, self._new_size)
 
 
-def _located(extents: Sequence[Extent], at: int, length: int) -> Iterator[Extent]:
-    """The part of *extents* that holds *length* bytes from *at* of the whole."""
-    ends = list(accumulate(extent.length for extent in extents))
+def _located(
+    extents: Sequence[Extent], ends: Sequence[int], at: int, length: int
+) -> Iterator[Extent]:
+    """The part of *extents*, which end at *ends* of the whole, that holds *length* from *at*."""
     index = bisect.bisect_right(ends, at)
     while length > 0:
         extent = extents[index]

@@ -220,6 +220,28 @@ async def _settled(future: asyncio.Future[T]) -> T:
         raise
 
 
-async def in_worker(pool: ThreadPoolExecutor, job: Callable[[], T]) -> T:
-    """Run *job* in a worker to its end, cancelled or not."""
-    return await _settled(asyncio.get_running_loop().run_in_executor(pool, job))
+async def in_worker(
+    pool: ThreadPoolExecutor,
+    job: Callable[[], T],
+    *,
+    undo: Callable[[T], object] | None = None,
+) -> T:
+    """Run *job* in a worker to its end, cancelled or not.
+
+    Args:
+        pool: of the workers.
+        job: what to run.
+        undo: takes back what *job* gave, where nobody is left to have it: closes what it opened.
+    """
+    future = asyncio.get_running_loop().run_in_executor(pool, job)
+    try:
+        return await _settled(future)
+    except asyncio.CancelledError:
+        if undo is not None:
+            future.add_done_callback(lambda done: _take_back(done, undo))
+        raise
+
+
+def _take_back(done: asyncio.Future[T], undo: Callable[[T], object]) -> None:
+    if not done.cancelled() and done.exception() is None:
+        undo(done.result())

@@ -130,7 +130,9 @@ class DiskBlobs:
         hold = Hold(self.pins)
         sink = FileSink(self.layout, path)
         try:
-            return await in_worker(self.pool, lambda: self._settle(sink, size, hold))
+            return await in_worker(
+                self.pool, lambda: self._settle(sink, size, hold), undo=Staging.release
+            )
         except BaseException:
             hold.release()
             raise
@@ -168,7 +170,9 @@ class DiskBlobs:
 
     async def open(self, ref: BlobRef) -> InlineReading | ExtentReading:
         """See `protocol.BlobStore`."""
-        return await in_worker(self.pool, lambda: self.open_now(ref))
+        return await in_worker(
+            self.pool, lambda: self.open_now(ref), undo=lambda reading: reading.close()
+        )
 
     def open_staged(self, staging: Staging) -> InlineReading | ExtentReading:
         """Bytes that are staged and not released; few, or on this disk anyway."""
@@ -233,7 +237,9 @@ class DiskBlobs:
             try:
                 intake = Intake(self.pool, self._budget, sink, max_size, self.layout.check_room)
                 await intake.pump(first, rest)
-                staging = await in_worker(self.pool, lambda: self._settle(sink, intake.size, hold))
+                staging = await in_worker(
+                    self.pool, lambda: self._settle(sink, intake.size, hold), undo=Staging.release
+                )
                 kept = True
                 return staging
             finally:
@@ -249,7 +255,7 @@ class DiskBlobs:
             earlier = await in_worker(self.pool, lambda: self._earlier(previous, hold))
             if earlier is not None:
                 return DifferenceSink(self.layout, self.packs, earlier, hold, self._recent)
-        return await in_worker(self.pool, lambda: WholeSink(self.layout))
+        return await in_worker(self.pool, lambda: WholeSink(self.layout), undo=WholeSink.abort)
 
     def _earlier(self, previous: BlobRef, hold: Hold) -> Earlier | None:
         """The version before, its sources held; None: it is not to be had, or small."""

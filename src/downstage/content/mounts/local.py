@@ -85,11 +85,11 @@ class LocalFolder:
             found = _found(rest[-1], status)
             return found, _LocalReading(descriptor, status.st_size, self._pool)
 
-        return await in_worker(self._pool, job)
+        return await in_worker(self._pool, job, undo=lambda opened: opened[1].close())
 
     async def write(self, rest: Rest, body: Body) -> Found:
         """See `protocol.Place`."""
-        folder = await in_worker(self._pool, lambda: self._folder(rest[:-1]))
+        folder = await in_worker(self._pool, lambda: self._folder(rest[:-1]), undo=os.close)
         temporary = TEMPORARY + secrets.token_hex(12)
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

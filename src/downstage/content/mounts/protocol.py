@@ -24,6 +24,12 @@ class Found:
     modified_at: int = 0
     """Nanoseconds since the epoch; 0: not told."""
     etag: str = ""
+    """As it was told there, perhaps weak, perhaps in quotes."""
+
+    @property
+    def tag(self) -> str:
+        """The etag as it is told here, bare."""
+        return self.etag.removeprefix("W/").strip('"') or f"{self.modified_at:x}-{self.size:x}"
 
 
 class Place(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
@@ -78,9 +79,8 @@ class Mounts:
             raise Forbidden("Only an administrator mounts.", path=path)
         link = link.removesuffix(WRITABLE) + (WRITABLE if writable else "")
         place = await self._place(link)
-        with anyio.fail_after(DEADLINE_S):
-            if (await place.stat(())).kind != "folder":
-                raise WrongType("Only folders are mounted.")
+        if (await self._ask(lambda: place.stat(()))).kind != "folder":
+            raise WrongType("Only folders are mounted.")
 
         def job(edit: Edit) -> Entry:
             return edit.entry(leaves.create(edit, path, "mount", link=link))
@@ -101,13 +101,12 @@ class Mounts:
         """A page of a folder inside of a mount, or of the mount itself."""
         trail, access, place = await self._enter(caller, inside, Access.READ)
         found = await self._ask(lambda: place.list(inside.rest))
-        found.sort(key=lambda one: one.name)
-        rest = [one for one in found if one.name > after]
-        shown = rest[: max(1, min(limit, MOST_PAGE))]
+        limit = max(1, min(limit, MOST_PAGE))
+        shown = await in_worker(self._pool, lambda: _first(found, after, limit + 1))
         above = _path(inside)
         return Page(
-            [_entry(f"{above}/{one.name}", one, access, trail) for one in shown],
-            shown[-1].name if len(rest) > len(shown) else "",
+            [_entry(f"{above}/{one.name}", one, access, trail) for one in shown[:limit]],
+            shown[limit - 1].name if len(shown) > limit else "",
             trail.node.seq,
         )
 
@@ -159,14 +158,18 @@ class Mounts:
 
         def job(edit: Edit) -> tuple[Trail, Access]:
             trail = edit.walk(inside.path)
-            entries = acl.entries_on(edit.db, trail.ids)
-            return trail, acl.allowed(entries, trail.ids, caller, _path(inside))
+            access = acl.allowed(
+                acl.entries_on(edit.db, trail.ids), trail.ids, caller, _path(inside)
+            )
+            if trail.node.kind != "mount":
+                raise NotFound("There is nothing at this path.", path=_path(inside))
+            acl.refuse(access, needed, _path(inside))
+            if needed & Access.WRITE:
+                edit.refuse_locked(trail)
+            return trail, access
 
         trail, access = await self._tree.look(caller, job)
-        if trail.node.kind != "mount":
-            raise NotFound("There is nothing at this path.", path=_path(inside))
         place = await self._place(trail.node.link)
-        acl.refuse(access, needed, _path(inside))
         if needed & Access.WRITE and not place.is_writable:
             raise Forbidden("This is mounted to read only.", path=_path(inside))
         return trail, access if place.is_writable else access & Access.READ, place
@@ -195,7 +198,7 @@ class Mounts:
             found = await self._ask(lambda: place.stat(rest))
         except NotFound:
             found = None
-        refuse_stale(condition, None if found is None else found.etag)
+        refuse_stale(condition, None if found is None else found.tag)
 
 
 def refuse_stale(condition: Condition, etag: str | None) -> None:
@@ -212,6 +215,13 @@ def refuse_stale(condition: Condition, etag: str | None) -> None:
     )
     if not holds:
         raise VersionMismatch("It changed meanwhile; nothing was written.", etag=etag)
+
+
+def _first(found: list[Found], after: str, limit: int) -> list[Found]:
+    """The first *limit* by name that come after a name."""
+    return heapq.nsmallest(
+        limit, (one for one in found if one.name > after), key=lambda one: one.name
+    )
 
 
 def _path(inside: Inside) -> str:
@@ -234,7 +244,7 @@ def _entry(path: str, found: Found, access: Access, mount: Trail) -> Entry:
         kind=found.kind,
         size=found.size,
         hash="",
-        etag=found.etag or f"{found.modified_at:x}-{found.size:x}",
+        etag=found.tag,
         version=0,
         created_at=found.modified_at,
         created_by="",

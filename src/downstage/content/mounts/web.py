@@ -305,9 +305,9 @@ def _modified(response: aiohttp.ClientResponse) -> int:
 def _nanoseconds(date: str | None) -> int:
     try:
         told = parsedate_to_datetime(date or "")
-    except ValueError:
+        return int(told.astimezone(UTC).timestamp()) * 10**9
+    except (ValueError, OverflowError):
         return 0
-    return int(told.astimezone(UTC).timestamp()) * 10**9
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
