@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
@@ -13,6 +15,8 @@ __all__ = ["Cache", "hash_of"]
 
 LOWEST = 0.8
 """Share of the bound that is left after making room."""
+ABANDONED_S = 24 * 3600
+"""Seconds after which nobody writes to a part any more."""
 CHECK_EVERY = 32
 """Copies between two looks at how much there is."""
 
@@ -55,21 +59,23 @@ class Cache:
         if not self.is_kept or len(data) > self._most:
             return None
         path = self._path(digest)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = path.with_name(f".{token_hex(8)}.part")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
             temporary.replace(path)
         except OSError:
-            return None  # a full disk costs the copy, not the read
-        finally:
-            temporary.unlink(missing_ok=True)
+            # A full disk, or a home that cannot be written to, costs the copy, not the read.
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            return None
         self._put_since_check += 1
         if self._put_since_check >= CHECK_EVERY or len(data) * CHECK_EVERY > self._most:
             self._put_since_check = 0
-            self.make_room()
+            with suppress(OSError):
+                self.make_room()
         return path
 
     def temporary(self) -> Path:
@@ -94,6 +100,7 @@ class Cache:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 return  # another program is at it
+            self._remove_abandoned()
             found = list[tuple[float, int, Path]]()
             for path in self._folder.glob("??/*"):
                 try:
@@ -109,6 +116,14 @@ class Cache:
                     break
                 path.unlink(missing_ok=True)
                 total -= size
+
+    def _remove_abandoned(self) -> None:
+        """Take away what programs began that were killed."""
+        oldest = time.time() - ABANDONED_S
+        for path in self._folder.glob(".*.part"):
+            with suppress(OSError):
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
 
     def path(self, digest: str) -> Path | None:
         """Where the bytes with that hash lie, verified now; None where they do not."""

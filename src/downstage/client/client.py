@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from downstage.client.base_urls import combine_with_base_url, without_alias
 from downstage.client.callbacks import Callbacks
@@ -22,6 +22,9 @@ from downstage.client.request import Request
 from downstage.client.turns import Turns
 from downstage.client.types import FileStatus
 from downstage.kernel.errors import Unavailable
+
+if TYPE_CHECKING:
+    from downstage.client.http import Breaker
 
 __all__ = ["Client", "OwnLoopError", "default_client"]
 
@@ -42,6 +45,7 @@ class Client:
         options: headers, deadlines, retries.
         callbacks: who hears of what.
         search_urls: where `resolve` looks after the urls it was given.
+        breakers: of servers of which it is not known yet what they are, by origin.
     """
 
     def __init__(self, options: Options | None = None) -> None:
@@ -51,6 +55,7 @@ class Client:
         self.search_urls: list[str] = []
         self.channels: dict[int, asyncio.Future[Channel]] = {}
         self.cancelled_flows: set[int] = set()
+        self.breakers: dict[str, Breaker] = {}
         self._providers: dict[tuple[str, str, bool], asyncio.Future[Provider]] = {}
         self._warned: set[str] = set()
         self._turns: dict[asyncio.AbstractEventLoop, Turns] = {}
@@ -188,6 +193,7 @@ class Client:
         """Stop everything; nothing is called back after it."""
         self.engine.close()
         self.channels.clear()
+        self.breakers.clear()
         self._providers.clear()
 
     def _warn_of_loop(self, name: str) -> None:

@@ -14,10 +14,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from downstage.client.callbacks import Callbacks
+from downstage.client.daemons import in_daemon
 from downstage.client.logs import log
 from downstage.client.origins import LOCAL_PORT, Origin, content_host
 from downstage.client.types import ConnectionStatus, LogLevel
-from downstage.kernel.errors import Forbidden, PlatformError, Unauthenticated
+from downstage.kernel.errors import Forbidden, Unauthenticated
 
 __all__ = ["Credentials", "SignIn"]
 
@@ -89,7 +90,9 @@ class Credentials:
                 async with asyncio.timeout(CALLBACK_S):
                     # Not on the callback thread: a callback that waits for this very request
                     # would wait for ever.
-                    answer = await asyncio.to_thread(callback, self._prefix)
+                    answer = await in_daemon(
+                        lambda ask=callback: ask(self._prefix), "downstage-authorize"
+                    )
             except TimeoutError:
                 continue
             if answer is True:
@@ -127,7 +130,7 @@ class Credentials:
             return password
         try:
             return await self._sign_in(user, password)
-        except PlatformError:
+        except (Unauthenticated, Forbidden):
             self._tell(ConnectionStatus.AUTH_FAILED)
             raise
 

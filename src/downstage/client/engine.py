@@ -11,6 +11,7 @@ import contextvars
 import queue
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from downstage.client.request import Request
@@ -99,7 +100,10 @@ class Engine:
             task = loop.create_task(self._run(request, work, done), context=context)
             request.bind(lambda: loop.call_soon_threadsafe(task.cancel))
 
-        turns.put(start)
+        try:
+            turns.put(start)
+        except RuntimeError:
+            request.end()  # the loop ended in this very moment; `close` has told whoever waits
         return request
 
     async def _run(
@@ -121,8 +125,12 @@ class Engine:
             done(request, value)
 
     def call_back(self, function: Callable[[], None]) -> None:
-        """Run *function* on the callback thread, after what waits there already."""
-        self._callbacks.put(function)
+        """Run *function* on the callback thread, after what waits there already.
+
+        Never after `close`: what its own ending has to say is not for the next start to hear.
+        """
+        if not self._is_closed:
+            self._callbacks.put(function)
 
     async def called_back(self, function: Callable[[], None]) -> None:
         """The same, and wait until it ran: how a stream of events keeps pace with its callback."""
@@ -156,8 +164,11 @@ class Engine:
         if loop is None:
             return
         loop.call_soon_threadsafe(loop.stop)
-        self._callbacks.put(None)
-        self._callbacks = queue.SimpleQueue()
+        callbacks, self._callbacks = self._callbacks, queue.SimpleQueue()
+        with suppress(queue.Empty):
+            while True:
+                callbacks.get_nowait()
+        callbacks.put(None)
         for ending in (thread, caller):
             if ending is not None and ending is not threading.current_thread():
                 ending.join(END_S)

@@ -125,11 +125,12 @@ def _start(
     client = default_client()
 
     def done(value: Any) -> None:
-        if isinstance(value, BaseException):
-            try:
-                callback(_told(operation, value), empty)
-            except PROGRAMMING as error:
-                log_error("client.callback_failed", error)
+        if isinstance(value, PROGRAMMING):
+            # There is nobody to raise it to; who waits for the callback must not wait for ever.
+            log_error("client.operation_failed", value, operation=operation.__name__.rstrip("_"))
+            callback(Result.ERROR, empty)
+        elif isinstance(value, BaseException):
+            callback(_told(operation, value), empty)
         else:
             callback(Result.OK, cast("R", value))
 

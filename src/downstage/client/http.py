@@ -21,6 +21,7 @@ from downstage.client.origins import Origin
 from downstage.client.outcome import error_of_code
 from downstage.client.types import LogLevel
 from downstage.client.urls import combine_urls
+from downstage.client.ways import Resolver, no_redirects, proxy_of
 from downstage.kernel import errors
 
 __all__ = ["Breaker", "Http", "error_of_status"]
@@ -98,6 +99,7 @@ class Http:
         self.credentials: Credentials | None = None
         self._session: aiohttp.ClientSession | None = None
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._has_answered = False
 
     def session(self) -> aiohttp.ClientSession:
         """The session, made where there is none."""
@@ -107,13 +109,16 @@ class Http:
                 aiohttp.UnixConnector(path, limit=0, keepalive_timeout=self.options.keep_s)
                 if path is not None
                 else aiohttp.TCPConnector(
-                    limit=0, ttl_dns_cache=10, keepalive_timeout=self.options.keep_s
+                    limit=0,
+                    ttl_dns_cache=10,
+                    keepalive_timeout=self.options.keep_s,
+                    resolver=Resolver(),
                 )
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 auto_decompress=True,
-                trust_env=not self.origin.is_loopback,
+                trace_configs=[no_redirects()],
                 timeout=aiohttp.ClientTimeout(
                     total=None, connect=self.options.connect_s, sock_read=self.options.idle_s
                 ),
@@ -187,6 +192,8 @@ class Http:
                     response.release()
                     cast("Credentials", self.credentials).forget()
                     continue
+                if response.status == UNAUTHORIZED and not signed_in:
+                    cast("Credentials", self.credentials).forget()  # for the next one
                 if is_last or response.status not in REPEATED:
                     return response
                 pause = _asked_pause(response, self._pause(attempt))
@@ -218,18 +225,27 @@ class Http:
         # Credentials and own headers are for the server itself, not for where it redirects to.
         if _origin_of(url) == _origin_of(self.origin.url) and not sent.is_anonymous:
             headers = {**(await self.headers()), **headers}
+        target = URL(url, encoded=True)
+        if "Authorization" in headers:
+            target = target.with_user(None)  # one of both
+        is_first = not self._has_answered and sent.data is None
         async with self._slots:
             with self._transport_errors():
-                return await self.session().request(
-                    sent.method,
-                    URL(url, encoded=True),
-                    headers=headers,
-                    data=sent.data,
-                    allow_redirects=False,
-                )
+                # A machine that takes connections and says nothing is as dead as one that is off.
+                async with asyncio.timeout(self.options.answer_s if is_first else None):
+                    response = await self.session().request(
+                        sent.method,
+                        target,
+                        headers=headers,
+                        data=sent.data,
+                        allow_redirects=False,
+                        proxy=proxy_of(self.origin, target),
+                    )
+        self._has_answered = True
+        return response
 
     def _transport_errors(self) -> _TransportErrors:
-        return _TransportErrors(self.breaker, self.origin)
+        return _TransportErrors(self.breaker, self.origin, is_known=self._has_answered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,15 +265,16 @@ class _Sent:
 
 
 class _Unreachable(errors.Unavailable):
-    """No connection came about: trying again at once would take as long again."""
+    """No connection came about, or no answer: trying again would take as long again."""
 
 
 class _TransportErrors:
     """Turns errors of connections into ours."""
 
-    def __init__(self, breaker: Breaker, origin: Origin) -> None:
+    def __init__(self, breaker: Breaker, origin: Origin, *, is_known: bool) -> None:
         self._breaker = breaker
         self._origin = origin
+        self._is_known = is_known
 
     def __enter__(self) -> None:
         return None
@@ -265,11 +282,16 @@ class _TransportErrors:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None or isinstance(error, errors.PlatformError):
             return
-        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        is_dead = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+        if is_dead or (isinstance(error, TimeoutError) and not self._is_known):
             why = type(error).__name__
             self._breaker.failed(why)
             log(LogLevel.WARNING, "client.server_unreachable", host=self._origin.host, why=why)
             raise _Unreachable(f"{self._origin.host} cannot be reached.") from error
+        if isinstance(error, aiohttp.InvalidURL | UnicodeError):
+            raise errors.BadUrl("The address names no server.") from error
+        if isinstance(error, TimeoutError):
+            raise _Unreachable(f"{self._origin.host} says nothing any more.") from error
         if isinstance(error, aiohttp.ClientError | OSError | TimeoutError):
             raise errors.Unavailable(f"The connection to {self._origin.host} broke.") from error
 

@@ -111,6 +111,8 @@ def reconnect(url: str) -> None:
 
     async def work(_: Request) -> None:
         place = client.place(url)
+        if (breaker := client.breakers.get(place.origin)) is not None:
+            breaker.reset()
         provider = await client.provider(place)
         await provider.reconnect(place)
 

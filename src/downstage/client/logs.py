@@ -66,10 +66,14 @@ def log(level: LogLevel, event: str, **facts: object) -> None:
         return
     message = _rendered(event, facts)
     callback = _State.callback
-    if callback is None:
-        logging.getLogger(COMPONENT).log(_PYTHON_LEVELS[level], "%s", message)
-    else:
-        callback(threading.current_thread().name, COMPONENT, level, message)
+    if callback is not None:
+        try:
+            callback(threading.current_thread().name, COMPONENT, level, message)
+        except Exception as error:  # noqa: BLE001 - somebody's callback, in the midst of our work
+            message = f"{message} (the log callback failed: {type(error).__name__})"
+        else:
+            return
+    logging.getLogger(COMPONENT).log(_PYTHON_LEVELS[level], "%s", message)
 
 
 def log_error(event: str, error: BaseException, **facts: object) -> None:

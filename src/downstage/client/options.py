@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,7 +39,10 @@ def _cache_folder() -> Path:
     if named:
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "downstage" / "files"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "downstage" / "files"
+    except RuntimeError:  # a container's user without a name has no home
+        return Path(tempfile.gettempdir(), f"downstage-{os.geteuid()}", "files")
 
 
 @dataclass(slots=True)
@@ -47,6 +51,8 @@ class Options:
 
     connect_s: float = 2.0
     """Seconds that a server may take to accept a connection and greet."""
+    answer_s: float = 5.0
+    """Seconds that a server of HTTP or S3 may take for its first answer of all."""
     closed_s: float = 5.0
     """Seconds after a failed connection in which that server is not tried again."""
     idle_s: float = 60.0

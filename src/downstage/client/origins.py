@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 
 from downstage.client.places import SERVER_SCHEMES, Place
@@ -14,6 +15,7 @@ __all__ = ["LOCAL_PORT", "Origin", "content_host"]
 LOCAL_PORT = 8600
 """Of a platform on this machine."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_IPV6 = re.compile(r"\[[0-9A-Fa-f:.]+(?:%25[^\]]*)?\]")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -36,7 +38,7 @@ class Origin:
             BadUrl: no host, or a port that is none.
         """
         _, host, port = split_authority(place.authority)
-        if not host or (":" in host and not host.startswith("[")):
+        if not host or ((":" in host or "[" in host) and not _IPV6.fullmatch(host)):
             raise BadUrl("The address names no server.")
         scheme, default = place.scheme, _PORTS.get(place.scheme, 443)
         if scheme in SERVER_SCHEMES:

@@ -78,6 +78,7 @@ async def _fill_pools(server: ContentServer) -> None:
     await asyncio.gather(
         *(reading(lambda _: all_reading.wait(START_S)) for _ in range(MAX_CONNECTIONS)),
         *(loop.run_in_executor(pool, all_working.wait, START_S) for _ in range(WORKERS)),
+        *(server.identity.users.page(1, None) for _ in range(32)),
     )
 
 

@@ -215,6 +215,70 @@ def test_a_callback_that_fails_harms_nobody() -> None:
     assert said == ["client.callback_failed error=ValueError: wrong"]
 
 
+def test_C15_a_log_callback_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """It runs in the midst of a connection's reader: whoever waits there would wait for ever."""
+
+    def wrong(*_: Any) -> None:
+        raise ValueError("wrong")
+
+    client.set_log_callback(wrong)
+    try:
+        assert client.stat("data:,x")[0] is Result.ERROR_NOT_SUPPORTED
+        assert client.write_file("/dev/full/x", b"1").is_ok is False
+        from downstage.client.logs import log_error
+
+        log_error("client.tried", ValueError("1"))
+    finally:
+        client.set_log_callback(None)
+    assert "the log callback failed: ValueError" in caplog.text
+
+
+def test_a_callback_comes_for_a_mistake_of_the_program_too() -> None:
+    """There is nobody to raise it to, and somebody who waits."""
+    got, ended = list[Any](), threading.Event()
+    said = list[str]()
+
+    def callback(*values: Any) -> None:
+        got.append(values)
+        ended.set()
+
+    client.set_log_callback(lambda _thread, _part, _level, message: said.append(message))
+    wrong: Any = "text"
+    client.write_file_ex_with_callback("/tmp/x", wrong, callback)
+    assert ended.wait(WAIT_S)
+    client.set_log_callback(None)
+    assert got == [(Result.ERROR, client.WriteFileExInfo())]
+    assert "TypeError" in said[0]
+
+
+def test_what_the_end_says_is_not_heard_by_the_next_start() -> None:
+    heard = list[Any]()
+    engine = default_client().engine
+    assert client.stat("/")[0] is Result.OK
+
+    async def closer() -> None:
+        engine.call_back(lambda: heard.append("late"))
+
+    engine.on_close(closer)
+    busy, begun = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        busy.wait(WAIT_S)
+
+    engine.call_back(hold)
+    assert begun.wait(WAIT_S)
+    engine.call_back(lambda: heard.append("waited"))
+    threading.Timer(0.05, busy.set).start()
+    client.shutdown()
+    client.initialize()
+    done = threading.Event()
+    assert client.stat("/")[0] is Result.OK
+    engine.call_back(done.set)
+    assert done.wait(WAIT_S)
+    assert heard == []
+
+
 def test_mistakes_of_programs_are_raised() -> None:
     with pytest.raises(TypeError):
         client.write_file("/tmp/x", "text")  # pyright: ignore[reportArgumentType]
@@ -308,6 +372,57 @@ assert client.stat("/")[0] is client.Result.OK
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("waits_for", ["a server", "a person", "a name"])
+def test_a_program_ends_though_something_goes_on(waits_for: str) -> None:
+    """Threads of the loop's pool are waited for at the end of a program: none may hang there."""
+    code = f"""
+import socket, threading, time
+from downstage import client
+waits_for = {waits_for!r}
+listener = socket.create_server(("127.0.0.1", 0))
+port = listener.getsockname()[1]
+reached = threading.Event()
+def slow(*_, **__):
+    reached.set()
+    time.sleep(50)
+if waits_for == "a person":
+    kept = client.register_authorize_callback(slow)
+elif waits_for == "a name":
+    socket.getaddrinfo = slow
+else:
+    reached.set()
+host = "name.invalid" if waits_for == "a name" else "127.0.0.1"
+client.stat_with_callback(f"omniverse://{{host}}:{{port}}/x", print)
+client.read_file_with_callback(f"http://{{host}}:{{port}}/x", print)
+assert reached.wait(10)
+"""
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert time.monotonic() - began < 15
+
+
+def test_it_works_for_a_user_without_a_home(tmp_path: Path) -> None:
+    """As in a container with a user id that nobody named."""
+    code = """
+import pathlib
+def home(): raise RuntimeError("Could not determine home directory.")
+pathlib.Path.home = home
+from downstage import client
+assert client.stat("/")[0] is client.Result.OK
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    from downstage.client.cache import Cache
+
+    (tmp_path / "file").write_bytes(b"")
+    assert Cache(tmp_path / "file/cache", 1000).put("ab" * 32, b"1") is None
 
 
 def test_it_is_imported_fast_and_alone() -> None:

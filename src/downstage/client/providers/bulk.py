@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from downstage.client.cache import Cache, hash_of
+from downstage.client.daemons import in_daemon
 from downstage.client.http import Http
 from downstage.client.logs import log
 from downstage.client.options import Options
+from downstage.client.providers.disk import os_errors
+from downstage.client.providers.hops import in_thread
 from downstage.client.providers.provider import Outgoing, Progress
 from downstage.client.providers.ranges import RangeSource, may_go_direct
 from downstage.client.types import Content, LogLevel
@@ -94,14 +97,12 @@ class Bulk:
         self, content: Content, path: str, checkpoint: int, row: Row, progress: Progress
     ) -> None:
         loop = asyncio.get_running_loop()
-        cancelled = threading.Event()
         source = RangeSource(
             self._http.origin,
             _target(path, checkpoint),
             await self._http.headers(),
             connect_s=self.options.connect_s,
             idle_s=self.options.idle_s,
-            cancelled=cancelled,
         )
         done = 0
 
@@ -116,14 +117,17 @@ class Bulk:
         with memoryview(content) as view:
             tasks = [
                 asyncio.create_task(
-                    asyncio.to_thread(source.fill, view[start:stop], start, row.etag, moved)
+                    in_daemon(
+                        partial(source.fill, view[start:stop], start, row.etag, moved),
+                        "downstage-range",
+                    )
                 )
                 for start, stop in _parts(row.size, self.options.parallel)
             ]
             try:
                 await asyncio.gather(*tasks)
             finally:
-                cancelled.set()
+                source.cancel()
                 # Threads write into the view: it must outlive them, even when we are cancelled.
                 await asyncio.shield(asyncio.gather(*tasks, return_exceptions=True))
 
@@ -168,16 +172,16 @@ class Bulk:
             return str(found)
         if not self.is_cached:
             raise errors.NotSupported("No copies are kept: the cache is switched off.")
-        temporary = await asyncio.to_thread(self._cache.temporary)
+        temporary = await in_thread(self._cache.temporary)
         try:
             async with self.pieces(path, checkpoint, row) as pieces:
                 done = 0
-                with temporary.open("wb") as file:
+                with os_errors(), temporary.open("wb") as file:
                     async for piece in pieces:
-                        await asyncio.to_thread(file.write, piece)
+                        await in_thread(partial(file.write, piece))
                         done += len(piece)
                         progress(done, row.size)
-            return str(await asyncio.to_thread(self._cache.adopt, row.hash, temporary))
+            return str(await in_thread(partial(self._cache.adopt, row.hash, temporary)))
         finally:
             await asyncio.to_thread(temporary.unlink, missing_ok=True)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from downstage.client.places import SERVER_SCHEMES, Place
 from downstage.client.providers.provider import Provider
-from downstage.kernel.errors import NotSupported
+from downstage.kernel.errors import NotSupported, Unavailable
 
 if TYPE_CHECKING:
     from downstage.client.client import Client
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["make_provider"]
 
 CAPABILITY = "Downstage-Content"
+GATEWAY = frozenset({502, 503, 504})
 EVERY_STATUS = frozenset(range(400, 600))
 
 
@@ -54,6 +55,7 @@ async def _http(client: Client, place: Place, origin: Origin) -> Provider:
     from downstage.client.http import Http
 
     http = Http(origin, client.options)
+    http.breaker = client.breakers.setdefault(place.origin, http.breaker)
     if place.is_files_route and await _is_ours(http, place):
         await http.close()
         return _server(client, place, origin)
@@ -71,10 +73,14 @@ async def _is_ours(http: Http, place: Place) -> bool:
     """Whether the server says, on whatever answer, that it is a content service of ours."""
     try:
         async with http.request("HEAD", place.url, allowed=EVERY_STATUS) as response:
-            return CAPABILITY in response.headers
+            found, status = CAPABILITY in response.headers, response.status
     except BaseException:
         await http.close()
         raise
+    if not found and status in GATEWAY:
+        await http.close()
+        raise Unavailable("What stands before the server cannot reach it.")
+    return found
 
 
 async def _basic(user: str, password: str) -> str:

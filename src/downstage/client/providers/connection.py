@@ -26,7 +26,7 @@ from downstage.client.logs import log
 from downstage.client.outcome import error_of_code
 from downstage.client.types import LogLevel
 from downstage.contracts.content import MAX_FRAME, Failure
-from downstage.kernel.errors import BadMessage, PlatformError, Unavailable
+from downstage.kernel.errors import BadMessage, BadUrl, PlatformError, Unavailable
 
 __all__ = ["Connection", "Stream"]
 
@@ -61,6 +61,8 @@ class Stream(AsyncIterator[tuple[str, msgspec.Raw]]):
 
     def push(self, kind: str, raw: msgspec.Raw) -> None:
         """Called by the connection."""
+        if self._is_done:
+            return  # what was lost before it makes it worthless
         if len(self._waiting) >= MAX_PUSHED:
             self._waiting.clear()
             self.end(Unavailable("Messages came faster than they were read."))
@@ -135,14 +137,16 @@ class Connection:
         stream = self._streams[number] = Stream(number, None)
         try:
             stream.body = _decoded(await self._call(number, op, args), returns)
-        except BaseException:
-            self._streams.pop(number, None)
+        except BaseException as error:
+            # Given up while the server opens it: it would push for ever what nobody reads.
+            if self._streams.pop(number, None) is not None and not isinstance(error, Exception):
+                self.post("close", number)
             raise
         try:
             yield stream
         finally:
-            if self._streams.pop(number, None) is not None and self.is_open:
-                self._post(self._next_id(), "close", (number,))
+            if self._streams.pop(number, None) is not None:
+                self.post("close", number)
 
     def _next_id(self) -> int:
         self._last_id += 1
@@ -160,7 +164,10 @@ class Connection:
                 self._answers.pop(number, None)
 
     def _post(self, number: int, op: str, args: tuple[Any, ...]) -> None:
-        message = _encode((number, op, args))
+        try:
+            message = _encode((number, op, args))
+        except UnicodeEncodeError as error:
+            raise BadUrl("A name that is no UTF-8 cannot lie at a server.") from error
         if len(message) > MAX_FRAME - 16:
             raise BadMessage("The call is larger than the socket carries.")
         self._outgoing.append(message)
@@ -175,6 +182,8 @@ class Connection:
                     await self._socket.send_bytes(self._next_frame())
         except (OSError, aiohttp.ClientError, RuntimeError) as error:
             self._broke(str(error))
+        finally:
+            self._broke("not sent")  # whatever it was, nobody waits for ever
 
     def _next_frame(self) -> bytes:
         calls, size = [self._outgoing.popleft()], 0
@@ -193,9 +202,10 @@ class Connection:
                     break
                 for number, status, raw in _decode(message.data):
                     self._take(number, status, raw)
-        except (OSError, aiohttp.ClientError, msgspec.DecodeError) as error:
+        except (OSError, aiohttp.ClientError, msgspec.DecodeError, BadMessage) as error:
             why = str(error)
-        self._broke(f"{why} {self._socket.close_code or ''}".strip())
+        finally:
+            self._broke(f"{why} {self._socket.close_code or ''}".strip())
 
     def _take(self, number: int, status: int | str, raw: msgspec.Raw) -> None:
         if isinstance(status, int):

@@ -25,7 +25,10 @@ __all__ = ["HttpFiles", "entry_of_headers", "time_of", "whole_url"]
 
 PIECE = 256 * 1024
 NO_HEAD = frozenset({405, 501})
+NO_RANGE = frozenset({416})
 PARTIAL = 206
+PLAIN = {"Accept-Encoding": "identity"}
+"""Packed answers have neither the length nor the version of the file."""
 
 
 class HttpFiles(Provider):
@@ -43,10 +46,11 @@ class HttpFiles(Provider):
     ) -> ListEntry:
         """What the headers say; a server without HEAD is asked for one byte."""
         url = whole_url(place)
-        async with self.http.request("HEAD", url, allowed=NO_HEAD) as response:
-            if response.status not in NO_HEAD:
+        async with self.http.request("HEAD", url, headers=PLAIN, allowed=NO_HEAD) as response:
+            if response.status not in NO_HEAD and "Content-Length" in response.headers:
                 return entry_of_headers(place, response.headers)
-        async with self.http.request("GET", url, headers={"Range": "bytes=0-0"}) as response:
+        headers = {**PLAIN, "Range": "bytes=0-0"}
+        async with self.http.request("GET", url, headers=headers, allowed=NO_RANGE) as response:
             entry = entry_of_headers(place, response.headers)
             total = response.headers.get("Content-Range", "").rpartition("/")[2]
             return _sized(entry, int(total)) if total.isdigit() else entry
@@ -55,7 +59,7 @@ class HttpFiles(Provider):
         """The bytes from *start* up to *stop*; a server without ranges is read from the start."""
         if stop <= start:
             return b""
-        headers = {"Range": f"bytes={start}-{stop - 1}"}
+        headers = {**PLAIN, "Range": f"bytes={start}-{stop - 1}"}
         try:
             async with self.http.request("GET", whole_url(place), headers=headers) as response:
                 if response.status == PARTIAL:
@@ -72,10 +76,11 @@ class HttpFiles(Provider):
     @asynccontextmanager
     async def incoming(self, place: Place) -> AsyncGenerator[Incoming]:
         """A file, piece by piece."""
-        headers = {"Accept-Encoding": "identity"}
-        async with self.http.request("GET", whole_url(place), headers=headers) as response:
+        async with self.http.request("GET", whole_url(place), headers=PLAIN) as response:
             entry = entry_of_headers(place, response.headers)
-            size = response.content_length
+            # What was packed nevertheless is unpacked here, and no longer as long as it was.
+            is_plain = "Content-Encoding" not in response.headers
+            size = response.content_length if is_plain else None
             yield Incoming(size, entry.version or "", response.content.iter_chunked(PIECE))
 
     @asynccontextmanager
@@ -87,7 +92,7 @@ class HttpFiles(Provider):
         headers = {
             "Range": f"bytes={start}-",
             "If-Range": entry.version if is_date else f'"{entry.version}"',
-            "Accept-Encoding": "identity",
+            **PLAIN,
         }
         async with self.http.request("GET", whole_url(place), headers=headers) as response:
             if response.status != PARTIAL:

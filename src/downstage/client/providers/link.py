@@ -17,6 +17,7 @@ from downstage.client.options import Options
 from downstage.client.origins import Origin
 from downstage.client.providers.connection import Connection
 from downstage.client.types import ConnectionStatus, LogLevel
+from downstage.client.ways import proxy_of
 from downstage.contracts.content import MAX_FRAME, SOCKET_PROTOCOL, Welcome
 from downstage.kernel import errors
 
@@ -26,7 +27,7 @@ SOCKET_PATH = "/v1/files-socket"
 VERSION = 1
 HEARTBEAT_S = 20.0
 AGAIN_S = 0.5
-UNAUTHORIZED = 401
+EVERY_STATUS = frozenset(range(400, 600))
 _STATUSES: dict[int, type[errors.PlatformError]] = {
     401: errors.Unauthenticated,
     403: errors.Forbidden,
@@ -108,10 +109,12 @@ class Link:
 
     async def _once(self) -> Connection:
         headers = await self.http.headers()  # asks a person perhaps: no deadline of ours
+        url = URL(self.http.origin.url + SOCKET_PATH)
         try:
             async with asyncio.timeout(self.http.options.connect_s):
                 socket = await self.http.session().ws_connect(
-                    URL(self.http.origin.url + SOCKET_PATH),
+                    url,
+                    proxy=proxy_of(self.http.origin, url),
                     protocols=(SOCKET_PROTOCOL,),
                     headers=headers,
                     max_msg_size=MAX_FRAME,
@@ -124,6 +127,8 @@ class Link:
         except aiohttp.WSServerHandshakeError as error:
             kind = _STATUSES.get(error.status, errors.Unavailable)
             raise kind(f"The server refused the connection ({error.status}).") from error
+        except (aiohttp.InvalidURL, UnicodeError) as error:
+            raise errors.BadUrl("The address names no server.") from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self.http.breaker.failed(type(error).__name__)
             host = self.http.origin.host
@@ -188,10 +193,24 @@ class Link:
             log(LogLevel.WARNING, "client.lock_lost", path=path, why=error.detail)
 
     async def _sign_in(self, user: str, password: str) -> str:
+        await self._greet_by_http()
         url = f"{self.http.origin.url}/v1/auth/login"
         body = aiohttp.JsonPayload({"username": user, "password": password})
         async with self.http.request("POST", url, data=body, is_anonymous=True) as response:
             return str((await response.json())["token"])
+
+    async def _greet_by_http(self) -> None:
+        """A password takes a server a while; whether it is there at all does not."""
+        http = self.http
+        try:
+            async with asyncio.timeout(http.options.connect_s):
+                async with http.request(
+                    "HEAD", http.origin.url + "/", allowed=EVERY_STATUS, is_anonymous=True
+                ):
+                    return
+        except TimeoutError as error:
+            http.breaker.failed(type(error).__name__)
+            raise errors.Unavailable(f"{http.origin.host} cannot be reached.") from error
 
     def forget_token(self) -> None:
         """Ask for another at the next request."""

@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from urllib.request import getproxies, proxy_bypass
 
 from downstage.client.origins import Origin
@@ -36,7 +37,6 @@ class RangeSource:
         target: path and query, encoded.
         headers: of every request.
         connect_s, idle_s: deadlines in seconds.
-        cancelled: set: every transfer ends soon.
     """
 
     def __init__(
@@ -47,14 +47,23 @@ class RangeSource:
         *,
         connect_s: float,
         idle_s: float,
-        cancelled: threading.Event,
     ) -> None:
         self._origin = origin
         self._target = target
         self._headers = headers
         self._connect_s = connect_s
         self._idle_s = idle_s
-        self._cancelled = cancelled
+        self._lock = threading.Lock()
+        self._open = set[http.client.HTTPConnection]()
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        """End every transfer now, also one that waits for a server which says nothing."""
+        with self._lock:
+            self._is_cancelled = True
+            for connection in self._open:
+                with suppress(OSError):
+                    connection.sock.shutdown(socket.SHUT_RDWR)
 
     def fill(self, view: memoryview, start: int, etag: str, moved: Callable[[int], None]) -> None:
         """Fill *view* with the bytes from *start* on, as long as the file is still *etag*.
@@ -73,11 +82,12 @@ class RangeSource:
         }
         connection = self._connection()
         try:
+            self._note(connection)
             connection.request("GET", self._target, headers=sent)
             response = connection.getresponse()
             _check(response.status)
             done = 0
-            while done < len(view) and not self._cancelled.is_set():
+            while done < len(view) and not self._is_cancelled:
                 count = response.readinto(view[done : done + PIECE])
                 if not count:
                     raise errors.Unavailable("The file was cut short on its way.")
@@ -86,13 +96,23 @@ class RangeSource:
         except (OSError, http.client.HTTPException) as error:
             raise errors.Unavailable("The connection to the server broke.") from error
         finally:
+            with self._lock:
+                self._open.discard(connection)
             connection.close()
+
+    def _note(self, connection: http.client.HTTPConnection) -> None:
+        with self._lock:
+            if self._is_cancelled:
+                raise errors.Unavailable("The read was given up.")
+            self._open.add(connection)
 
     def _connection(self) -> http.client.HTTPConnection:
         origin = self._origin
         host = origin.host.strip("[]")
         if origin.socket_path is not None:
-            return _UnixConnection(origin.socket_path, self._idle_s)
+            near = _UnixConnection(origin.socket_path, self._idle_s)
+            near.connect()
+            return near
         if origin.scheme == "https":
             context = ssl.create_default_context()
             connection = http.client.HTTPSConnection(

@@ -40,6 +40,8 @@ s3: Any = obstore  # half of its signatures speak of Arrow, which is not here
 PIECE = 4 * 1024 * 1024
 PAGE = 1000
 AT_ONCE = 16
+WHOLE_S = 7 * 24 * 3600
+"""Seconds for a whole object: as long as it moves, it may take."""
 READ_WRITE = AccessFlags.READ | AccessFlags.WRITE
 FILE = ItemFlags.READABLE_FILE | ItemFlags.WRITEABLE_FILE | ItemFlags.DOES_NOT_HAVE_CHILDREN
 _ERRORS: tuple[tuple[type[Exception], type[errors.PlatformError]], ...] = (
@@ -65,6 +67,8 @@ class S3Files(Provider):
         found = options.s3.get(place.authority) or options.s3.get("*") or S3Options()
         self._bucket = found.bucket or place.authority
         self._breaker = Breaker(options.closed_s)
+        self._answer_s = options.answer_s
+        self._has_answered = False
         self._make = partial(_store_of, self._bucket, found, options)
         self._made: S3Store | None = None
         self._markers = Markers(self._bucket, found, options)
@@ -83,7 +87,7 @@ class S3Files(Provider):
         if key:
             try:
                 with self._errors():
-                    meta = await s3.head_async(self._store, key)
+                    meta = await self._soon(s3.head_async(self._store, key))
             except errors.NotFound:
                 pass
             else:
@@ -94,7 +98,7 @@ class S3Files(Provider):
 
     async def _holds(self, key: str) -> bool:
         with self._errors():
-            found = await s3.list_with_delimiter_async(self._store, key)
+            found = await self._soon(s3.list_with_delimiter_async(self._store, key))
         if found["objects"] or found["common_prefixes"]:
             return True
         return await self._markers.has(key)
@@ -107,7 +111,7 @@ class S3Files(Provider):
             return ()
         key = _key(place)
         with self._errors():
-            found = await s3.list_with_delimiter_async(self._store, key or None)
+            found = await self._soon(s3.list_with_delimiter_async(self._store, key or None))
         entries = dict[str, ListEntry]()
         for meta in found["objects"]:
             name = str(meta["path"]).rpartition("/")[2]
@@ -145,7 +149,7 @@ class S3Files(Provider):
         """An object, piece by piece."""
         _refuse_versions(place)
         with self._errors():
-            found = await s3.get_async(self._store, _key(place))
+            found = await self._soon(s3.get_async(self._store, _key(place)))
         meta = found.meta
         yield Incoming(int(meta["size"]), _version(meta), self._pieces(found))
 
@@ -175,6 +179,8 @@ class S3Files(Provider):
         if not key:
             raise errors.WrongType("That is the bucket.")
         data: Any = body.data if body.data is not None else _told(body, progress)
+        if not self._has_answered:
+            await self._present(place)  # a dead server is found out soon, by what has a deadline
         with self._errors():
             made = await s3.put_async(self._store, key, data)
         return WriteFileExInfo(version=(made["e_tag"] or "").strip('"'))
@@ -264,6 +270,17 @@ class S3Files(Provider):
         self._made = None
         await self._markers.close()
 
+    async def _soon(self, call: Any) -> Any:
+        """Await *call*; not long where this server has never answered yet."""
+        try:
+            async with asyncio.timeout(None if self._has_answered else self._answer_s):
+                found = await call
+        except exceptions.BaseError as error:
+            self._has_answered = self._has_answered or not _is_unreachable(error)
+            raise
+        self._has_answered = True
+        return found
+
     @contextmanager
     def _errors(self) -> Any:
         self._breaker.check()
@@ -278,11 +295,15 @@ class S3Files(Provider):
         for kind, ours in _ERRORS:
             if isinstance(error, kind):
                 return ours("S3 said no.")
-        text = str(error)
-        if "error sending request" in text or "connect" in text.lower():
+        if isinstance(error, TimeoutError) or _is_unreachable(error):
             self._breaker.failed("no connection")
             return errors.Unavailable("The S3 server cannot be reached.")
         return errors.Upstream("S3 answered an error.")
+
+
+def _is_unreachable(error: Exception) -> bool:
+    text = str(error)
+    return "error sending request" in text or "connect" in text.lower()
 
 
 def _store_of(bucket: str, found: S3Options, options: Options) -> S3Store:
@@ -297,7 +318,8 @@ def _store_of(bucket: str, found: S3Options, options: Options) -> S3Store:
     client: dict[str, Any] = {
         "allow_http": found.allow_http,
         "connect_timeout": f"{options.connect_s}s",
-        "timeout": f"{options.idle_s}s",
+        "timeout": f"{WHOLE_S}s",
+        "read_timeout": f"{options.idle_s}s",
         "pool_idle_timeout": f"{options.keep_s}s",
     }
     retries: dict[str, Any] = {"max_retries": options.retries.times}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from xml.etree.ElementTree import Element
 
 from downstage.client.http import Http
@@ -22,6 +23,7 @@ from downstage.kernel import errors
 __all__ = ["WebDavFiles"]
 
 DAV = "{DAV:}"
+PIECE = 256 * 1024
 MULTI = 207
 MISSING = frozenset({404, 409})
 PRESENT = frozenset({405})
@@ -88,18 +90,13 @@ class WebDavFiles(HttpFiles):
     ) -> WriteFileExInfo:
         """Make or replace a file, and the folders above it."""
         await self._make_folders(place)
-        data = bytes(await body.whole())
-        progress(0, len(data))
-        headers = {"Content-Type": "application/octet-stream"}
-
-        async def pieces():  # noqa: ANN202 - an iterator of bytes
-            view = memoryview(data)
-            for start in range(0, len(view), 256 * 1024):
-                yield bytes(view[start : start + 256 * 1024])
-                progress(min(len(view), start + 256 * 1024), len(view))
-
-        headers["Content-Length"] = str(len(data))
-        async with self.http.request("PUT", place.url, headers=headers, data=pieces()) as answer:
+        length = body.length
+        if length is None:  # few servers take a body that does not say how long it is
+            body = Outgoing(data=await body.whole())
+            length = body.length or 0
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(length)}
+        pieces = _told(body, length, progress)
+        async with self.http.request("PUT", place.url, headers=headers, data=pieces) as answer:
             etag = answer.headers.get("ETag", "").strip('"')
         return WriteFileExInfo(version=etag)
 
@@ -172,6 +169,17 @@ class WebDavFiles(HttpFiles):
             return await self.stat(place)
         except errors.NotFound:
             return None
+
+
+async def _told(body: Outgoing, length: int, progress: Progress) -> AsyncGenerator[bytes]:
+    done = 0
+    async for piece in body.chunks():
+        view = memoryview(piece).cast("B")
+        for start in range(0, len(view), PIECE):
+            part = bytes(view[start : start + PIECE])
+            yield part
+            done += len(part)
+            progress(done, length)
 
 
 def _found(place: Place, answer: Element) -> tuple[str, ListEntry]:
