@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -129,6 +130,7 @@ async def run_platform(
             try:
                 await _start_servers(tasks, servers, tls, ports)
                 _write_facts(data, urls, operator_url)
+                gc.freeze()  # what was loaded stays: the collector need not look at it again
                 yield RunningPlatform(host, urls, operator_url)
             finally:
                 (data / "run" / "platform.json").unlink(missing_ok=True)
