@@ -64,11 +64,13 @@ async def greens(page: Any) -> float:
 
 
 async def until(holds: Callable[[float], bool], page: Any, seconds: float = 40) -> float:
-    found = -1.0
-    with anyio.fail_after(seconds):
-        while not holds(found):
-            found = await greens(page)
-    return found
+    end, seen = anyio.current_time() + seconds, list[float]()
+    while anyio.current_time() < end:
+        seen.append(await greens(page))
+        if holds(seen[-1]):
+            return seen[-1]
+    stats = await page.stats()
+    pytest.fail(f"it never came: {sorted(set(seen))} in {len(seen)} looks; {stats}")
 
 
 async def test_what_a_program_moves_moves_for_all_who_look(
