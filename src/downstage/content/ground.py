@@ -174,6 +174,17 @@ class Ground:
         """Raise what writing *size* bytes to *path* would raise now: rights, locks, quota."""
         await self.look(caller, lambda edit: versions.refuse_put(edit, path, size or 0, ANY))
 
+    async def spare(self, caller: Caller, path: str) -> int | None:
+        """Bytes that a file at *path* may have as things stand; None: no bound."""
+
+        def look(edit: Edit) -> int | None:
+            trail = edit.walk(path)
+            above = trail if trail.missing else trail.up
+            bound = quota.spare(edit.db, above.ids)
+            return bound if bound is None or trail.missing else bound + trail.node.size
+
+        return await self.look(caller, look)
+
     # For the methods, and for the parts that stand beside the tree.
 
     async def know(self, caller: Caller) -> None:

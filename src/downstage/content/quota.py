@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from downstage.content.model import Usage
 from downstage.kernel.errors import QuotaReached
 
-__all__ = ["add", "held_by", "recount", "refuse_over", "set_bounds", "usage"]
+__all__ = ["add", "held_by", "recount", "refuse_over", "set_bounds", "spare", "usage"]
 
 
 def add(db: sqlite3.Connection, folders: Sequence[int], size: int, nodes: int) -> None:
@@ -46,6 +46,15 @@ def refuse_over(db: sqlite3.Connection, folders: Sequence[int], size: int, nodes
     ).fetchone()
     if full is not None:
         raise QuotaReached("That is more than this folder may hold.", bytes=size, nodes=nodes)
+
+
+def spare(db: sqlite3.Connection, folders: Sequence[int]) -> int | None:
+    """Bytes that may still come into all of *folders*; None: no bound."""
+    marks = ",".join("?" * len(folders))
+    return db.execute(
+        f"SELECT min(max_bytes - bytes) FROM folder WHERE node IN ({marks})",  # noqa: S608 - question marks
+        tuple(folders),
+    ).fetchone()[0]
 
 
 def held_by(db: sqlite3.Connection, node: int, kind: str, size: int) -> tuple[int, int]:

@@ -23,6 +23,7 @@ __all__ = [
     "insert",
     "owned",
     "parts_of",
+    "received",
     "stale",
     "union",
 ]
@@ -110,6 +111,15 @@ def owned(db: sqlite3.Connection, tenant: str, subject: str) -> list[Upload]:
         (tenant, subject),
     )
     return [Upload(*row) for row in rows]
+
+
+def received(db: sqlite3.Connection, tenant: str, subject: str) -> int:
+    """Bytes that are on disk of all uploads of one person."""
+    return db.execute(
+        "SELECT coalesce(sum(upload_part.size), 0) FROM upload"
+        " JOIN upload_part ON upload_part.upload = upload.id WHERE tenant = ? AND subject = ?",
+        (tenant, subject),
+    ).fetchone()[0]
 
 
 def stale(db: sqlite3.Connection, before_s: int) -> list[str]:

@@ -16,7 +16,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
 import anyio
@@ -29,8 +28,9 @@ from downstage.content.blobs.store import DiskBlobs
 from downstage.content.model import Caller
 from downstage.content.upload_files import UploadFiles
 from downstage.content.upload_rows import Part, Shape, Upload
+from downstage.content.upload_senders import Senders
 from downstage.kernel.chaos import point
-from downstage.kernel.errors import Conflict, InvalidField, NotFound, TooMany
+from downstage.kernel.errors import Conflict, InvalidField, NotFound, QuotaReached, TooMany
 from downstage.kernel.logging import get_logger
 
 __all__ = ["LIFE_S", "MOST", "MOST_PARTS", "Gate", "Part", "Upload", "Uploads"]
@@ -43,8 +43,6 @@ MOST = 256
 """Uploads of one person at a time."""
 MOST_PARTS = 10_000
 """Numbers of parts, as S3 counts them."""
-TAKE_OVER_S = 10.0
-"""Seconds that a sender gets to let go when its successor comes."""
 
 
 class Gate(Protocol):
@@ -54,13 +52,9 @@ class Gate(Protocol):
         """Raise what writing *size* bytes to *path* would raise now: rights, locks, quota."""
         ...
 
-
-@dataclass(slots=True)
-class _Sender:
-    """Who appends just now."""
-
-    scope: anyio.CancelScope
-    ended: anyio.Event
+    async def spare(self, caller: Caller, path: str) -> int | None:
+        """Bytes that a file at *path* may have as things stand; None: no bound."""
+        ...
 
 
 class Uploads:
@@ -89,7 +83,7 @@ class Uploads:
         self._now_s = now_s
         self._life_s = life_s
         self._most = most
-        self._senders = dict[str, _Sender]()
+        self._senders = Senders()
         self._writers = Counter[str]()
         self._finishing = set[str]()
 
@@ -122,10 +116,15 @@ class Uploads:
             secrets.token_urlsafe(24), caller.tenant, caller.subject, path, shape, size, message,
             now, now,
         )  # fmt: skip
-        owned = await self._owned(caller)
-        if len(owned) >= self._most:
+
+        def insert(db: sqlite3.Connection) -> bool:
+            if len(rows.owned(db, caller.tenant, caller.subject)) >= self._most:
+                return False
+            rows.insert(db, upload)
+            return True
+
+        if not await self._store.database.write(insert):
             raise TooMany("Finish or abort uploads first.", most=self._most)
-        await self._store.database.write(lambda db: rows.insert(db, upload))
         return upload
 
     async def head(self, caller: Caller, upload_id: str, *, path: str | None = None) -> Upload:
@@ -176,12 +175,12 @@ class Uploads:
             TooLarge: more than was announced.
         """
         await self.head(caller, upload_id)
-        async with self._taking_over(upload_id) as sender:
+        async with self._senders.taking_over(upload_id) as sender:
             upload = await self.head(caller, upload_id)
             if offset != upload.offset:
                 raise Conflict("That is not where to go on.", offset=upload.offset)
             with sender.scope:
-                await self._write(upload, offset, body, idle_s)
+                await self._write(caller, upload, offset, body, idle_s)
             if sender.scope.cancelled_caught:
                 raise Conflict("Another request goes on with this upload.")
         return await self.head(caller, upload_id)
@@ -202,7 +201,7 @@ class Uploads:
             TooLarge: beyond what was announced.
         """
         upload = await self.head(caller, upload_id)
-        await self._write(upload, start, body, idle_s)
+        await self._write(caller, upload, start, body, idle_s)
         return await self.head(caller, upload_id)
 
     async def put_part(
@@ -224,20 +223,24 @@ class Uploads:
             raise InvalidField("part", f"Parts are numbered 1 to {MOST_PARTS}.")
         upload = await self.head(caller, upload_id)
         rows.check_shape(upload, "parts")
+        room = await self._room(caller, upload)
+        if room is not None:
+            max_size = room if max_size is None else min(max_size, room)
         with self._writing(upload):
             part = await self._files.write_part(
                 upload.id, number, body, max_size=max_size, idle_s=idle_s
             )
-            await self._record(lambda db: rows.add_part(db, upload.id, part, self._now_s()))
+            await self._record(upload, lambda db: rows.add_part(db, upload.id, part, self._now_s()))
         return part
 
     async def abort(self, caller: Caller, upload_id: str) -> None:
-        """Drop it with all that has arrived.
+        """Drop it with all that has arrived; who still sends is cut off.
 
         Raises:
             NotFound: no such upload, or another's.
         """
         upload = await self.head(caller, upload_id)
+        self._senders.cut_off(upload.id)
         await self._drop([upload.id])
 
     @asynccontextmanager
@@ -304,14 +307,41 @@ class Uploads:
 
         return await in_worker(self._store.pool, read)
 
+    async def _room(self, caller: Caller, upload: Upload) -> int | None:
+        """Bytes that may come: what a person's uploads hold counts like files; None: any.
+
+        Raises:
+            QuotaReached: none.
+        """
+        spare = await self._gate.spare(caller, upload.path)
+        if spare is None:
+            return None
+
+        def read() -> int:
+            with self._store.database.read() as db:
+                return rows.received(db, caller.tenant, caller.subject)
+
+        room = spare - await in_worker(self._store.pool, read)
+        if room <= 0 and upload.size != 0:
+            raise QuotaReached("Your uploads hold all that may come there.", bytes=spare)
+        return max(0, room)
+
     async def _write(
-        self, upload: Upload, start: int, body: AsyncIterator[bytes], idle_s: float | None
+        self,
+        caller: Caller,
+        upload: Upload,
+        start: int,
+        body: AsyncIterator[bytes],
+        idle_s: float | None,
     ) -> None:
         """What arrives is on disk and in the rows, also if the rest never comes."""
         rows.check_shape(upload, "range")
         room = None if upload.size is None else upload.size - start
         if start < 0 or (room is not None and room < 0):
             raise InvalidField("offset", "That offset is outside of the upload.")
+        if room != 0:
+            most = await self._room(caller, upload)
+            room = most if room is None else room if most is None else min(room, most)
         with self._writing(upload):
             sink = self._files.range(upload.id, start)
             try:
@@ -323,11 +353,13 @@ class Uploads:
                 size = sink.durable - start
                 with anyio.CancelScope(shield=True):
                     await self._record(
-                        lambda db: rows.add_range(db, upload.id, start, size, self._now_s())
+                        upload,
+                        lambda db: rows.add_range(db, upload.id, start, size, self._now_s()),
                     )
 
-    async def _record(self, job: Callable[[sqlite3.Connection], bool]) -> None:
+    async def _record(self, upload: Upload, job: Callable[[sqlite3.Connection], bool]) -> None:
         if not await self._store.database.write(job):
+            await self._files.remove({upload.id})  # it was made anew after the upload was dropped
             raise NotFound("There is no such upload.")
 
     @contextmanager
@@ -341,24 +373,6 @@ class Uploads:
             self._writers[upload.id] -= 1
             if not self._writers[upload.id]:
                 del self._writers[upload.id]
-
-    @asynccontextmanager
-    async def _taking_over(self, upload_id: str) -> AsyncGenerator[_Sender]:
-        """Be the one who appends; the one before is stopped and has let go."""
-        sender = _Sender(anyio.CancelScope(), anyio.Event())
-        before, self._senders[upload_id] = self._senders.get(upload_id), sender
-        try:
-            if before is not None:
-                before.scope.cancel()
-                with anyio.move_on_after(TAKE_OVER_S) as waiting:
-                    await before.ended.wait()
-                if waiting.cancelled_caught:
-                    raise Conflict("An earlier request does not let go of this upload.")
-            yield sender
-        finally:
-            sender.ended.set()
-            if self._senders.get(upload_id) is sender:
-                del self._senders[upload_id]
 
     async def _staged(
         self,

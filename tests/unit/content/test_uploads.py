@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -23,6 +24,7 @@ from downstage.kernel.errors import (
     Locked,
     NotFound,
     OutOfSpace,
+    QuotaReached,
     TooLarge,
     TooMany,
 )
@@ -36,6 +38,12 @@ BOB = Caller("u2", "bob")
 
 class Open:
     """A tree that lets everything in, but what is locked."""
+
+    room: int | None = None
+
+    async def spare(self, caller: Caller, path: str) -> int | None:
+        del caller, path
+        return self.room
 
     async def check_upload(self, caller: Caller, path: str, size: int | None) -> None:
         del caller, size
@@ -330,3 +338,83 @@ async def test_forgotten_uploads_expire(uploads: Uploads, store: DiskBlobs, cloc
 
 def test_union_of_ranges() -> None:
     assert union([(5, 5), (0, 5), (20, 1), (7, 10), (21, 0)]) == [(0, 17), (20, 1)]
+
+
+async def test_what_is_dropped_while_it_comes_in_leaves_no_file(
+    store: DiskBlobs, uploads: Uploads
+) -> None:
+    """Again and again it would fill the disk until the next start."""
+    begun, go_on = anyio.Event(), anyio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield noise(1000)
+        begun.set()
+        await go_on.wait()
+        yield noise(1000)
+
+    async def send(coroutine: Awaitable[object]) -> None:
+        with pytest.raises((NotFound, Conflict)):
+            await coroutine
+
+    for shape in ("range", "parts"):
+        begun, go_on = anyio.Event(), anyio.Event()
+        upload = await uploads.create(ANN, "/f", shape=shape)
+        async with anyio.create_task_group() as tasks:
+            if shape == "range":
+                tasks.start_soon(send, uploads.put_range(ANN, upload.id, 0, slow()))
+            else:
+                tasks.start_soon(send, uploads.put_part(ANN, upload.id, 1, slow()))
+            await begun.wait()
+            await uploads.abort(ANN, upload.id)
+            go_on.set()
+        assert not list(store.layout.uploads.iterdir())
+    upload = await uploads.create(ANN, "/f")
+    begun = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(send, uploads.append(ANN, upload.id, 0, slow()))
+        await begun.wait()
+        await uploads.abort(ANN, upload.id)  # who appends is cut off
+    assert not list(store.layout.uploads.iterdir())
+
+
+async def test_uploads_of_one_person_hold_no_more_than_may_come(
+    store: DiskBlobs, clock: Clock
+) -> None:
+    """Each alone would fit; together they would fill the disk for a day."""
+    gate = Open()
+    gate.room = 2500
+    uploads = Uploads(store, gate, clock, most=5)
+    first = await uploads.create(ANN, "/a")
+    await uploads.append(ANN, first.id, 0, body(noise(2000)))
+    second = await uploads.create(ANN, "/b", shape="parts")
+    with pytest.raises(TooLarge):
+        await uploads.put_part(ANN, second.id, 1, body(noise(600)))
+    await uploads.put_part(ANN, second.id, 1, body(noise(500)))
+    third = await uploads.create(ANN, "/c", size=10)
+    for more in (
+        uploads.append(ANN, third.id, 0, body(b"1")),
+        uploads.put_part(ANN, second.id, 2, body(b"1")),
+    ):
+        with pytest.raises(QuotaReached):
+            await more
+    others = await uploads.create(BOB, "/d")
+    await uploads.append(BOB, others.id, 0, body(noise(2000)))
+    await uploads.abort(ANN, first.id)
+    await uploads.append(ANN, third.id, 0, body(noise(10)))
+    async with uploads.finished(ANN, third.id) as staged:
+        assert staged.size == 10
+
+
+async def test_no_more_uploads_begin_at_once_than_one_may_have(uploads: Uploads) -> None:
+    begun = 0
+
+    async def begin(n: int) -> None:
+        nonlocal begun
+        with suppress(TooMany):
+            await uploads.create(ANN, f"/{n}")
+            begun += 1
+
+    async with anyio.create_task_group() as tasks:
+        for n in range(12):
+            tasks.start_soon(begin, n)
+    assert begun == 3
