@@ -224,6 +224,16 @@ class Ground:
         except Inside as inside:
             raise self._refused(caller, inside) from None
 
+    async def look_long(self, caller: Caller, job: Callable[[Edit], T]) -> T:
+        """`look` in a thread, for what may have much to look at."""
+        await self.know(caller)
+        try:
+            return await self.database.reading(
+                lambda db: job(Edit(Change(db, self._now(), 0, set()), caller))
+            )
+        except Inside as inside:
+            raise self._refused(caller, inside) from None
+
     async def mount_of(self, caller: Caller, path: str) -> Inside | None:
         """The mount that *path* leads through, if any."""
         await self.know(caller)

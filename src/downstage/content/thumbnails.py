@@ -147,7 +147,7 @@ class Thumbnails:
     async def _key(self, caller: Caller, entry: Entry) -> str:
         """What a picture is kept by: see the module."""
         folder = _folder_of(entry)
-        sees_all = await self._content.look(caller, lambda edit: _sees_all(edit, folder))
+        sees_all = await self._content.look_long(caller, lambda edit: _sees_all(edit, folder))
         who = "" if sees_all else caller.subject
         text = "\0".join((caller.tenant, who, str(entry.id), entry.path, entry.etag))
         return blake3.blake3(text.encode()).hexdigest()

@@ -40,20 +40,22 @@ class Upkeep(Ground):
         )
 
     async def checkpoints(self, caller: Caller, path: str) -> list[Version]:
-        """A file's checkpoints, newest first.
+        """A file's checkpoints, newest first; at most 10,000.
 
         Raises:
             WrongType: not a file.
         """
-        return await self.look(caller, lambda edit: versions.of(edit, path, checkpoints=True))
+        return await self.look_long(caller, lambda edit: versions.of(edit, path, checkpoints=True))
 
     async def versions(self, caller: Caller, path: str) -> list[Version]:
         """A file's contents that are kept, newest first: all checkpoints, the last 64 others.
 
+        At most 10,000 are told.
+
         Raises:
             WrongType: not a file.
         """
-        return await self.look(caller, lambda edit: versions.of(edit, path, checkpoints=False))
+        return await self.look_long(caller, lambda edit: versions.of(edit, path, checkpoints=False))
 
     async def restore(
         self, caller: Caller, path: str, checkpoint: int, *, message: str = ""
@@ -134,7 +136,8 @@ class Upkeep(Ground):
 
     async def locks(self, caller: Caller, path: str, *, below: bool = False) -> list[Lock]:
         """The locks that bear on a place: its own, those above, and those *below*."""
-        return await self.look(caller, lambda edit: guarding.locks_at(edit, path, below=below))
+        look = self.look_long if below else self.look
+        return await look(caller, lambda edit: guarding.locks_at(edit, path, below=below))
 
     async def release_client(self, client_id: str, *, grace_s: float = GRACE_S) -> None:
         """A connection is gone: its locks end after *grace_s*, unless they are renewed."""

@@ -24,6 +24,8 @@ __all__ = [
 MAX_COMMENT = 4096
 KEPT = 64
 """Contents of one file that are kept besides its checkpoints, newest first."""
+LISTED = 10_000
+"""Contents of one file that are told, newest first."""
 COLUMNS = "n, checkpoint, hash, size, by, at, comment"
 
 
@@ -237,11 +239,11 @@ def find_version(
 
 
 def list_versions(db: sqlite3.Connection, node: int, *, checkpoints: bool) -> list[Version]:
-    """The contents of a file that are kept, newest first; or only its *checkpoints*."""
+    """The contents of a file that are kept, newest first; or its *checkpoints*: `LISTED`."""
     only = "AND checkpoint > 0" if checkpoints else ""
     rows = db.execute(
-        f"SELECT {COLUMNS} FROM version WHERE node = ? {only} ORDER BY n DESC",  # noqa: S608 - constants
-        (node,),
+        f"SELECT {COLUMNS} FROM version WHERE node = ? {only} ORDER BY n DESC LIMIT ?",  # noqa: S608 - constants
+        (node, LISTED),
     )
     return [Version(*row) for row in rows]
 

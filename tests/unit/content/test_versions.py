@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from downstage.content import versions
-from downstage.content.model import Caller, Flags
+from downstage.content.model import Caller, Flags, Version
 from downstage.content.service import Content
 from downstage.kernel.errors import Forbidden, InvalidField, NotFound
 
@@ -98,3 +100,24 @@ async def test_who_only_reads_makes_no_checkpoint(content: Content, uta: Caller)
     for act in (content.checkpoint(reader, "/f", "x"), content.restore(reader, "/f", 1)):
         with pytest.raises(Forbidden):
             await act
+
+
+async def test_long_lists_do_not_hold_the_loop(
+    content: Content, uta: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody who may write makes as many checkpoints as they like."""
+    await content.write(uta, "/f", b"1")
+    for n in range(5):
+        await content.checkpoint(uta, "/f", f"{n}", force=True)
+    threads = set[int]()
+    listed = versions.list_versions
+
+    def counted(*args: object, **more: object) -> list[Version]:
+        threads.add(threading.get_ident())
+        return listed(*args, **more)
+
+    monkeypatch.setattr(versions, "list_versions", counted)
+    monkeypatch.setattr(versions, "LISTED", 3)
+    assert [one.checkpoint for one in await content.checkpoints(uta, "/f")] == [5, 4, 3]
+    assert len(await content.versions(uta, "/f")) == 3
+    assert threading.get_ident() not in threads
