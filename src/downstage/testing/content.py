@@ -10,18 +10,22 @@ As a process of its own: `ContentProcess`, a context manager as `PlatformProcess
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
 import anyio
+import anyio.to_thread
 
+from downstage.content.blobs.store import WORKERS
 from downstage.content.directory import Callers
 from downstage.content.extension import Extension as ContentExtension
 from downstage.content.model import Caller
+from downstage.content.reader import MAX_CONNECTIONS
 from downstage.content.service import Content
 from downstage.identity.extension import Extension as IdentityExtension
 from downstage.identity.service import ALL, IdentityService
@@ -42,6 +46,8 @@ PEOPLE: Mapping[str, Sequence[str]] = MappingProxyType(
 PASSWORD = "correct horse"  # noqa: S105 - of people who exist in tests
 NO_HASH = "!"
 """Stored in place of a password's hash: nobody signs in with one, which saves a second each."""
+IDENTITY_CONNECTIONS = 4
+"""What identity's pool keeps."""
 
 
 @dataclass
@@ -133,6 +139,7 @@ async def content_server(
             tasks.start_soon(item.run)
         for item in servers:
             await item.wait_started()
+        await _fill_pools(server)
         try:
             yield server
         finally:
@@ -145,6 +152,26 @@ async def _bring(server: ContentServer, people: Mapping[str, Sequence[str]]) -> 
     for name, groups in people.items():
         user = await identity.users.find(name) or await _add(identity, name, groups)
         server.tokens[name] = (await identity.issue.for_user(user)).token
+
+
+async def _fill_pools(server: ContentServer) -> None:
+    """Let all pools grow now: what they got during a test would look left behind by it."""
+    database, blobs = server.content.database, server.content.blobs
+    identity = server.identity._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+    def read_at_once() -> None:
+        with ExitStack() as readings:
+            for _ in range(MAX_CONNECTIONS):
+                readings.enter_context(database.read())
+
+    all_work = threading.Barrier(WORKERS + 1)
+    for _ in range(WORKERS):
+        blobs.pool.submit(all_work.wait)
+    await anyio.to_thread.run_sync(all_work.wait)
+    await anyio.to_thread.run_sync(read_at_once)
+    async with AsyncExitStack() as readings:
+        for _ in range(IDENTITY_CONNECTIONS):
+            await readings.enter_async_context(identity.read())
 
 
 async def _add(identity: IdentityService, name: str, groups: Sequence[str]) -> User:

@@ -13,8 +13,6 @@ import pytest
 
 from downstage import client
 from downstage.client.client import default_client
-from downstage.content.blobs.store import WORKERS
-from downstage.content.reader import MAX_CONNECTIONS
 from downstage.testing.content import ContentServer, content_server
 
 START_S = 60.0
@@ -42,7 +40,6 @@ def served() -> Iterator[Served]:
     async def serve() -> None:
         overrides = {"content.lock_grace": "PT2S", "content.lock_lease": "PT6S"}
         async with content_server(Path(folder.name), overrides=overrides) as server:
-            await _fill_pools(server)
             stop = asyncio.Event()
             found.extend([Served(server, asyncio.get_running_loop()), stop])
             ready.set()
@@ -67,19 +64,6 @@ def served() -> Iterator[Served]:
     running.loop.call_soon_threadsafe(stop.set)
     thread.join(START_S)
     folder.cleanup()
-
-
-async def _fill_pools(server: ContentServer) -> None:
-    """Let every pool of the server grow now: what it has later would look left behind by a test."""
-    all_reading = threading.Barrier(MAX_CONNECTIONS)
-    all_working = threading.Barrier(WORKERS)
-    reading = server.content.database.reading
-    pool, loop = server.content.blobs.pool, asyncio.get_running_loop()
-    await asyncio.gather(
-        *(reading(lambda _: all_reading.wait(START_S)) for _ in range(MAX_CONNECTIONS)),
-        *(loop.run_in_executor(pool, all_working.wait, START_S) for _ in range(WORKERS)),
-        *(server.identity.users.page(1, None) for _ in range(32)),
-    )
 
 
 def _warm(served: Served) -> None:
