@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from downstage.content.dialects import transfer
-from downstage.content.dialects.transfer import CutShort, Idle, body_of, send_file
+from downstage.content.dialects.transfer import CutShort, Idle, body_of, send_file, send_rest
+from downstage.content.open_file import Reading
 from downstage.kernel.errors import DeadlineExceeded
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -92,3 +93,43 @@ async def test_a_file_that_became_shorter_is_an_error_not_an_end(tmp_path: Path)
 
     with pytest.raises(OSError, match="shorter"), Idle(5) as idle:
         await send_file(send, path, 0, 10, idle)
+
+
+async def test_T03_nothing_is_read_for_who_went_away(tmp_path: Path) -> None:
+    """A server takes what is sent to nobody in silence: a file of any size would be read."""
+    path = tmp_path / "a"
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+    gone, sent, turns = asyncio.Event(), 0, 0
+
+    async def receive() -> Any:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        nonlocal sent
+        sent += len(message["body"])
+
+    async def others() -> None:
+        nonlocal turns
+        while turns < 3:
+            await asyncio.sleep(0)
+            turns += 1
+        gone.set()
+
+    reading = Reading(ENTRY, None, OneFile(path))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(others())
+        await send_rest(send, receive, reading, 0, 1 << 30, idle_s=5)
+    assert turns == 3
+    assert sent < 16 * transfer.TURN
+
+
+class OneFile:
+    """An open file of the store."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = path
+
+
+ENTRY: Any = None

@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 import anyio
 from starlette.types import Message, Receive, Scope, Send
 
-from downstage.content.dialects.transfer import CutShort, Idle, send_reading
+from downstage.content.dialects.transfer import CutShort, send_rest
 from downstage.content.open_file import Reading
 from downstage.kernel.errors import (
     BadUrl,
@@ -167,8 +167,7 @@ class Exchange:
     ) -> None:
         """Send bytes *start* to *stop* of an open file as an answer; *headers* tell the length."""
         await self._begin(status, headers)
-        with Idle(self._idle_s) as idle:
-            await send_reading(self._send, reading, start, stop, idle)
+        await send_rest(self._send, self._receive, reading, start, stop, idle_s=self._idle_s)
 
     async def _begin(self, status: int, headers: Mapping[str, str]) -> None:
         self.started = True

@@ -29,7 +29,7 @@ from downstage.content.dialects.addresses import (
 )
 from downstage.content.dialects.exchange import one_range
 from downstage.content.dialects.forms import entry_json, page_json
-from downstage.content.dialects.transfer import Idle, body_of, send_reading
+from downstage.content.dialects.transfer import Idle, body_of, send_rest
 from downstage.content.directory import Callers
 from downstage.content.model import Caller, Condition, Entry
 from downstage.content.service import Content, Reading
@@ -196,8 +196,7 @@ class Files:
                 return
             start, stop = asked.part or (0, reading.entry.size)
             await asked.send({"type": "http.response.start", "status": status, "headers": headers})
-            with Idle(self._idle_s) as idle:
-                await send_reading(asked.send, reading, start, stop, idle)
+            await send_rest(asked.send, asked.receive, reading, start, stop, idle_s=self._idle_s)
 
     def _head(self, asked: _Request, entry: Entry) -> tuple[int, Answer]:
         """Status and headers of an answer that holds a file, or part of it."""

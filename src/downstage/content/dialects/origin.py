@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from downstage.content.dialects.addresses import header_of, path_of, query_of
 from downstage.content.dialects.http import part_of
 from downstage.content.dialects.signing import Signer
-from downstage.content.dialects.transfer import Idle, send_reading
+from downstage.content.dialects.transfer import send_rest
 from downstage.content.directory import Callers, is_person
 from downstage.content.model import Access, Caller, Entry, Reach
 from downstage.content.service import Content
@@ -190,7 +190,7 @@ class Origin:
         """Answer one request."""
         scope[TEMPLATE] = "(origin)"
         try:
-            await self._answer(scope, send)
+            await self._answer(scope, receive, send)
         except PlatformError as error:
             self.refused[error.code] += 1
             response = answer(error, scope.get("request_id"))
@@ -200,7 +200,7 @@ class Origin:
                 response.headers["content-range"] = f"bytes */{size}"
             await response(scope, receive, send)
 
-    async def _answer(self, scope: Scope, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = path_of(scope, "")
         link = self._links.read(scope["method"], path, scope["query_string"])
         caller = await self._caller(link)
@@ -225,8 +225,7 @@ class Origin:
             if scope["method"] == "HEAD":
                 await send({"type": "http.response.body", "body": b""})
                 return
-            with Idle(self._idle_s) as idle:
-                await send_reading(send, reading, start, stop, idle)
+            await send_rest(send, receive, reading, start, stop, idle_s=self._idle_s)
 
     async def _caller(self, link: Link) -> Caller:
         """Who made the link, with the groups of now, and nothing but that file."""

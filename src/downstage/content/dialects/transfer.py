@@ -18,12 +18,17 @@ from typing import Self
 from starlette.types import Receive, Send
 
 from downstage.content.open_file import Reading
-from downstage.kernel.errors import DeadlineExceeded, InvalidInput
+from downstage.kernel.errors import DeadlineExceeded, InvalidInput, PlatformError
+from downstage.kernel.logging import get_logger
 
-__all__ = ["CutShort", "Idle", "body_of", "send_file", "send_pieces", "send_reading"]
+__all__ = ["CutShort", "Idle", "body_of", "send_file", "send_pieces", "send_reading", "send_rest"]
+
+log = get_logger(__name__)
 
 PIECE = 256 * 1024
 """Bytes handed to the server at once."""
+TURN = 4 * 1024 * 1024
+"""Bytes after which others have a turn, however fast they go; also to hear who went away."""
 NEVER = math.inf
 AT_ONCE = os.RWF_NOWAIT
 """Read only what needs no disk: then the loop is held for microseconds."""
@@ -47,7 +52,7 @@ class Idle:
         DeadlineExceeded: at exit, when that happened.
     """
 
-    __slots__ = ("_expired", "_handle", "_loop", "_seconds", "_since", "_task")
+    __slots__ = ("_expired", "_handle", "_leaving", "_loop", "_seconds", "_since", "_task")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -56,6 +61,20 @@ class Idle:
         self._task: asyncio.Task[object] | None = None
         self._handle: asyncio.TimerHandle | None = None
         self._expired = False
+        self._leaving: asyncio.Task[None] | None = None
+
+    def watch(self, receive: Receive) -> None:
+        """Notice when the other side goes away while it is sent much: the server does not tell."""
+        self._leaving = asyncio.create_task(_leaving(receive))
+
+    def refuse_gone(self) -> None:
+        """Go on only while somebody is there.
+
+        Raises:
+            CutShort: the other side went away.
+        """
+        if self._leaving is not None and self._leaving.done():
+            raise CutShort("The caller went away.")
 
     def waits(self) -> None:
         """From now on the other side must move."""
@@ -78,6 +97,8 @@ class Idle:
     ) -> None:
         if self._handle is not None:
             self._handle.cancel()
+        if self._leaving is not None:
+            self._leaving.cancel()
         if not self._expired or self._task is None:
             return
         # Ours alone, or somebody else's too: theirs must go on (as `asyncio.timeout` does it).
@@ -91,6 +112,12 @@ class Idle:
         elif self._task is not None:
             self._expired = True
             self._task.cancel()
+
+
+async def _leaving(receive: Receive) -> None:
+    """Until the other side goes away; what it sends in place of that is not wanted."""
+    while (await receive())["type"] != "http.disconnect":
+        await asyncio.sleep(0)
 
 
 async def body_of(receive: Receive, idle: Idle) -> AsyncGenerator[bytes]:
@@ -112,6 +139,23 @@ async def body_of(receive: Receive, idle: Idle) -> AsyncGenerator[bytes]:
             yield piece
 
 
+async def send_rest(
+    send: Send, receive: Receive, reading: Reading, start: int, stop: int, *, idle_s: float
+) -> None:
+    """Send bytes *start* to *stop* after the head of an answer.
+
+    What fails now can be told only by breaking off: then the answer is left without its end, and
+    the server closes the connection.
+    """
+    try:
+        with Idle(idle_s) as idle:
+            if stop - start > TURN:
+                idle.watch(receive)
+            await send_reading(send, reading, start, stop, idle)
+    except PlatformError as error:
+        log.info("files.transfer_broken_off", why=error.code, detail=error.detail)
+
+
 async def send_reading(send: Send, reading: Reading, start: int, stop: int, idle: Idle) -> None:
     """Send bytes *start* to *stop* of *reading*, and end the answer."""
     if reading.data is not None:
@@ -128,6 +172,7 @@ async def send_reading(send: Send, reading: Reading, start: int, stop: int, idle
 async def send_pieces(send: Send, pieces: AsyncIterator[bytes], idle: Idle) -> None:
     """Send *pieces*, and end the answer."""
     async for piece in pieces:
+        idle.refuse_gone()
         idle.waits()
         await send({"type": "http.response.body", "body": piece, "more_body": True})
         idle.moved()
@@ -145,8 +190,12 @@ async def send_file(send: Send, path: Path, start: int, stop: int, idle: Idle) -
     try:
         with suppress(OSError):
             os.posix_fadvise(descriptor, start, stop - start, os.POSIX_FADV_SEQUENTIAL)
-        at = start
+        at, turn = start, start + TURN
         while at < stop:
+            if at >= turn:
+                await asyncio.sleep(0)
+                turn = at + TURN
+            idle.refuse_gone()
             piece = await _piece(descriptor, at, min(PIECE, stop - at))
             at += len(piece)
             idle.waits()
