@@ -10,6 +10,7 @@ from downstage.client.urls import combine_urls, normalize_url
 __all__ = [
     "combine_with_base_url",
     "get_base_url",
+    "has_aliases",
     "pop_base_url",
     "push_base_url",
     "set_alias",
@@ -60,6 +61,11 @@ def set_alias(alias: str, url: str) -> None:
         _aliases[key] = url.rstrip("/")
     else:
         _aliases.pop(key, None)
+
+
+def has_aliases() -> bool:
+    """Whether there are any."""
+    return bool(_aliases)
 
 
 def without_alias(url: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 from downstage.client.base_urls import combine_with_base_url, without_alias
 from downstage.client.callbacks import Callbacks
 from downstage.client.engine import Engine
+from downstage.client.here import Here, is_here
 from downstage.client.options import Options
 from downstage.client.places import Place
 from downstage.client.providers.choice import make_provider
@@ -58,6 +59,7 @@ class Client:
         self.breakers: dict[str, Breaker] = {}
         self._providers: dict[tuple[str, str, bool], asyncio.Future[Provider]] = {}
         self._warned: set[str] = set()
+        self._here = Here(self)
         self._turns: dict[asyncio.AbstractEventLoop, Turns] = {}
 
     def place(self, url: str) -> Place:
@@ -110,6 +112,8 @@ class Client:
             OwnLoopError: on the client's own loop, which would wait for itself.
         """
         self._warn_of_loop(operation.__name__.rstrip("_"))
+        if self._stays_here(operation, args):
+            return self._here.run(operation, args, kwargs)
         ended = threading.Event()
         outcome: list[Any] = [Unavailable("The client was shut down.")]
 
@@ -134,6 +138,8 @@ class Client:
         **kwargs: P.kwargs,
     ) -> R:
         """The same without blocking; cancelling stops it."""
+        if self._stays_here(operation, args):
+            return await self._here.begun(operation, args, kwargs)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
         turns = self._turns.get(loop) or self._turns_of(loop)
@@ -155,6 +161,13 @@ class Client:
             return cast("R", _value(await answer))
         finally:
             request.stop()
+
+    def _stays_here(self, operation: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+        return (
+            not self.engine.is_closed
+            and not self.callbacks.file.handles()  # who hears of files, hears on a thread of ours
+            and is_here(operation, args)
+        )
 
     def _turns_of(self, loop: asyncio.AbstractEventLoop) -> Turns:
         for ended in [other for other in list(self._turns) if other.is_closed()]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from downstage.kernel.errors import BadUrl
 __all__ = ["SERVER_SCHEMES", "Place"]
 
 FILES_ROUTE = "/v1/files/"
+_PLAIN = re.compile(r"(?:file://)?((?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)")
 SERVER_SCHEMES = frozenset({"omniverse", "omni", "downstage"})
 
 
@@ -41,6 +43,10 @@ class Place:
         Raises:
             BadUrl: nowhere, whatever is stored.
         """
+        if (plain := _PLAIN.fullmatch(url)) is not None:
+            # Most are as plain as this, and taking others apart takes longer than to read a file.
+            path = plain.group(1)
+            return cls(f"file://{path}", "file", "", path)
         text = _absolute(url)
         parts = split(normalize_url(text))
         scheme = parts.scheme or ""

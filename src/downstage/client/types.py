@@ -7,10 +7,13 @@ reference. Enumerations are callable from an int and print as ``Result.OK``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum, IntFlag
 from typing import Self
+
+import msgspec
+import msgspec.structs
 
 __all__ = [
     "AccessFlags",
@@ -221,8 +224,7 @@ def _time(ns: int) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
 
 
-@dataclass(frozen=True, slots=True)
-class ListEntry:
+class ListEntry(msgspec.Struct, frozen=True, gc=False):
     """One thing, as a listing or `stat` shows it; times are nanoseconds since the epoch."""
 
     relative_path: str = ""
@@ -270,7 +272,7 @@ class ListEntry:
     def at(self, url: str, relative_path: str | None = None) -> ListEntry:
         """The same thing under another address."""
         path = self.relative_path if relative_path is None else relative_path
-        return replace(self, url=url, relative_path=path)
+        return msgspec.structs.replace(self, url=url, relative_path=path)
 
 
 class Content(bytearray):

@@ -65,6 +65,15 @@ class Gate:
     __name__ = "gate"
 
 
+async def _nothing(_: Client) -> None:
+    pass
+
+
+def _through_the_loop() -> None:
+    """Come back when the engine has done what it was asked for before."""
+    default_client().run(_nothing)
+
+
 def test_callbacks_run_on_one_thread_of_the_library(tmp_path: Path) -> None:
     seen, ended = set[threading.Thread](), threading.Semaphore(0)
 
@@ -90,7 +99,7 @@ def test_a_stopped_request_calls_back_no_more() -> None:
     assert request.is_finished()
     assert gate.left.wait(WAIT_S)
     assert gate.cancelled
-    assert client.stat("/")[0] is Result.OK  # whatever was queued before has run
+    _through_the_loop()  # whatever was queued before has run
     assert called == []
 
 
@@ -98,10 +107,10 @@ def test_stopped_between_the_answer_and_its_callback() -> None:
     """The race: the work is done, its callback waits behind another."""
     busy, called = threading.Event(), list[Any]()
     engine = default_client().engine
-    assert client.stat("/")[0] is Result.OK
+    _through_the_loop()
     engine.call_back(lambda: busy.wait(WAIT_S) or None)
     request = client.stat_with_callback("/", lambda *values: called.append(values))
-    assert client.stat("/")[0] is Result.OK
+    _through_the_loop()
     request.stop()
     busy.set()
     done = threading.Event()
@@ -167,6 +176,26 @@ def test_whoever_waits_at_shutdown_is_let_go() -> None:
     thread.join(WAIT_S)
     assert not thread.is_alive()
     assert len(outcome) == 1
+
+
+@pytest.mark.anyio
+async def test_files_of_this_machine_need_no_other_loop(tmp_path: Path) -> None:
+    """Neither threads nor a way there and back: it would cost ten times what the file does."""
+    url = str(tmp_path / "x")
+    assert await client.write_file_async(url, b"1") is Result.OK
+    result, _, content = await client.read_file_async(url)
+    assert (result, bytes(content)) == (Result.OK, b"1")
+    assert (await asyncio.to_thread(client.list, str(tmp_path)))[1][0].url == f"file://{url}"
+    assert await asyncio.to_thread(client.stat, f"{url}2") == (
+        Result.ERROR_NOT_FOUND,
+        client.ListEntry(),
+    )
+    assert (await client.read_file_async("/"))[0] is Result.ERROR_WRONG_TYPE
+    assert not [t for t in threading.enumerate() if t.name in ENGINE_THREADS]
+    heard = list[Any]()
+    with client.register_file_status_callback(lambda *values: heard.append(values)):
+        assert (await client.read_file_async(url))[0] is Result.OK
+    assert [t for t in threading.enumerate() if t.name in ENGINE_THREADS]
 
 
 @pytest.mark.anyio
@@ -254,7 +283,7 @@ def test_a_callback_comes_for_a_mistake_of_the_program_too() -> None:
 def test_what_the_end_says_is_not_heard_by_the_next_start() -> None:
     heard = list[Any]()
     engine = default_client().engine
-    assert client.stat("/")[0] is Result.OK
+    _through_the_loop()
 
     async def closer() -> None:
         engine.call_back(lambda: heard.append("late"))
@@ -273,7 +302,7 @@ def test_what_the_end_says_is_not_heard_by_the_next_start() -> None:
     client.shutdown()
     client.initialize()
     done = threading.Event()
-    assert client.stat("/")[0] is Result.OK
+    _through_the_loop()
     engine.call_back(done.set)
     assert done.wait(WAIT_S)
     assert heard == []
@@ -356,6 +385,8 @@ from downstage import client
 def heard(*_): pass
 assert client.stat("/")[0] is client.Result.OK
 kept = client.register_file_status_callback(heard)
+async def nothing(_): pass
+client.client.default_client().run(nothing)
 pid = os.fork()
 if pid == 0:
     ok = client.stat("/")[0] is client.Result.OK and client.list("/")[0] is client.Result.OK

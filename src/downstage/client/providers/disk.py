@@ -40,6 +40,7 @@ FOLDER = ItemFlags.CAN_HAVE_CHILDREN
 OTHER = ItemFlags(0)
 PIECE = 4 * 1024 * 1024
 PART = ".downstage-part"
+NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 MAX_NAME = 255
 """Bytes of a name that every disk takes."""
 _ERRORS: dict[int, tuple[type[errors.PlatformError], str]] = {
@@ -192,49 +193,62 @@ def target_of(path: str) -> str:
     Raises:
         WrongType: a folder is there, or a pipe, a socket, a device, which no file may replace.
     """
-    target = os.path.realpath(path) if Path(path).is_symlink() else path
+    return _target(path)[0]
+
+
+def _target(path: str) -> tuple[str, int | None]:
+    """The same, and the mode of the file that is there."""
     try:
-        mode = Path(target).lstat().st_mode
+        mode = os.lstat(path).st_mode
+        if modes.S_ISLNK(mode):
+            path = os.path.realpath(path)
+            mode = os.lstat(path).st_mode
     except OSError:
-        return target
+        return path, None
     if modes.S_ISDIR(mode):
         raise errors.WrongType("A folder is there.")
     if not modes.S_ISREG(mode):
         raise errors.WrongType("What is there is no file, and stays.")
-    return target
+    return path, modes.S_IMODE(mode) & 0o777
 
 
 def keep_mode(handle: int, target: str) -> None:
     """Let the new file be as open to others as the one that it replaces."""
-    try:
-        os.fchmod(handle, modes.S_IMODE(Path(target).stat().st_mode) & 0o777)
-    except OSError:
-        return  # there is none
+    mode = _target(target)[1]
+    if mode is not None:
+        os.fchmod(handle, mode)
 
 
 @contextmanager
 def replaced(path: str, *, overwrite: bool = True) -> Generator[int]:
     """A descriptor to write to: it becomes *path* at once and whole, or not at all."""
-    target = target_of(path)
+    target, mode = _target(path)
     folder, name = os.path.split(target)
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    temporary = str(Path(folder, hidden_name(name, token_hex(6))))
-    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    temporary = f"{folder}/{hidden_name(name, token_hex(6))}"
     try:
-        keep_mode(handle, target)
+        handle = os.open(temporary, NEW, 0o666)
+    except FileNotFoundError:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        handle = os.open(temporary, NEW, 0o666)
+    try:
+        if mode is not None:
+            os.fchmod(handle, mode)  # as open to others as what it replaces
         yield handle
         if overwrite:
-            Path(temporary).replace(target)
+            os.replace(temporary, target)  # noqa: PTH105 - a Path costs more than the call
         else:
             _place_new(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
     finally:
         os.close(handle)
-        Path(temporary).unlink(missing_ok=True)
 
 
 def _place_new(temporary: str, target: str) -> None:
     try:
         os.link(temporary, target)
+        Path(temporary).unlink()
     except OSError as error:
         if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}:
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,7 +33,7 @@ from downstage.client.types import (
 )
 from downstage.kernel.errors import AlreadyExists, NotSupported
 
-__all__ = ["FileProvider"]
+__all__ = ["BlockingFiles", "FileProvider"]
 
 T = TypeVar("T")
 SMALL = 256 * 1024
@@ -46,7 +46,11 @@ class FileProvider(Provider):
     def __init__(self) -> None:
         self._waiting: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
 
-    def _hop(self, work: Callable[[], T]) -> asyncio.Future[T]:
+    def _alone(self, work: Callable[[], T]) -> Awaitable[T]:
+        """Run *work*, which may take a while, in a thread."""
+        return in_thread(work)
+
+    def _hop(self, work: Callable[[], T]) -> Awaitable[T]:
         """Run short *work* in a thread, together with all other that this turn brings."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
@@ -93,7 +97,7 @@ class FileProvider(Provider):
         if small is not None:
             progress(len(small[1]), len(small[1]))
             return small
-        return await in_thread(lambda: disk.read_whole(place, progress))
+        return await self._alone(lambda: disk.read_whole(place, progress))
 
     async def read_range(self, place: Place, start: int, stop: int) -> bytes:
         """The bytes from *start* up to *stop*."""
@@ -125,7 +129,7 @@ class FileProvider(Provider):
         _refuse_versions(place)
         if body.data is not None:
             data = body.data
-            hop = self._hop if memoryview(data).nbytes <= SMALL else in_thread
+            hop = self._hop if memoryview(data).nbytes <= SMALL else self._alone
             made = await hop(lambda: disk.put(place.path, data, progress))
         else:
             made = await self._stream(place, body, progress)
@@ -200,6 +204,17 @@ class FileProvider(Provider):
             yield changes()
         finally:
             watch.stop()
+
+
+class BlockingFiles(FileProvider):
+    """The same for whoever blocks: short work is done at once, in their thread."""
+
+    def _alone(self, work: Callable[[], T]) -> Awaitable[T]:
+        return self._hop(work)
+
+    async def _hop(self, work: Callable[[], T]) -> T:
+        with disk.os_errors():
+            return work()
 
 
 def _forget(making: asyncio.Future[FolderWatch]) -> None:

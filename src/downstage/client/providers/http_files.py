@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+
+import msgspec.structs
 
 from downstage.client.http import Http
 from downstage.client.places import Place
@@ -167,8 +168,7 @@ def time_of(text: str) -> int:
 
 
 def _sized(entry: ListEntry, size: int) -> ListEntry:
-
-    return replace(entry, size=size)
+    return msgspec.structs.replace(entry, size=size)
 
 
 def _read_only() -> NotSupported:
