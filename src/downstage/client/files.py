@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from downstage.client.client import Client, default_client
-from downstage.client.operations import access, copying, listing, versions, writing
+from downstage.client.operations import access, copying, listing, talking, versions, writing
 from downstage.client.types import CopyBehavior, FileStatus
 from downstage.client.urls import make_file_url, make_printable
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
+    "add_user_to_group",
+    "add_user_to_group_async",
     "copy",
     "copy_async",
     "copy_file",
@@ -44,6 +46,8 @@ __all__ = [
     "create_checkpoint_async",
     "create_folder",
     "create_folder_async",
+    "create_group",
+    "create_group_async",
     "delete",
     "delete_async",
     "delete_single",
@@ -52,10 +56,18 @@ __all__ = [
     "download_async",
     "get_acls",
     "get_acls_async",
+    "get_group_users",
+    "get_group_users_async",
+    "get_groups",
+    "get_groups_async",
     "get_local_file",
     "get_local_file_async",
     "get_server_info",
     "get_server_info_async",
+    "get_user_groups",
+    "get_user_groups_async",
+    "get_users",
+    "get_users_async",
     "list",
     "list_async",
     "list_checkpoints",
@@ -73,10 +85,18 @@ __all__ = [
     "progress",
     "read_file",
     "read_file_async",
+    "remove_group",
+    "remove_group_async",
+    "remove_user_from_group",
+    "remove_user_from_group_async",
+    "rename_group",
+    "rename_group_async",
     "resolve",
     "resolve_async",
     "restore_checkpoint",
     "restore_checkpoint_async",
+    "send_message",
+    "send_message_async",
     "set_acls",
     "set_acls_async",
     "stat",
@@ -89,6 +109,8 @@ __all__ = [
     "upload_async",
     "write_file",
     "write_file_async",
+    "write_file_ex",
+    "write_file_ex_async",
 ]
 
 P = ParamSpec("P")
@@ -151,6 +173,8 @@ async def _upload(client: Client, path: str | Path, url: str, message: str = "")
     await copying.copy(client, source, url, CopyBehavior.OVERWRITE, message)
 
 
+add_user_to_group = _blocking(access.add_user_to_group)
+add_user_to_group_async = _awaited(access.add_user_to_group)
 copy = _blocking(copying.copy)
 copy_async = _awaited(copying.copy)
 copy_file = _blocking(copying.copy_file)
@@ -161,6 +185,8 @@ create_checkpoint = _blocking(versions.create_checkpoint)
 create_checkpoint_async = _awaited(versions.create_checkpoint)
 create_folder = _blocking(writing.create_folder)
 create_folder_async = _awaited(writing.create_folder)
+create_group = _blocking(access.create_group)
+create_group_async = _awaited(access.create_group)
 delete = _blocking(writing.delete)
 delete_async = _awaited(writing.delete)
 delete_single = _blocking(writing.delete_single)
@@ -169,10 +195,18 @@ download = _blocking(_download)
 download_async = _awaited(_download)
 get_acls = _blocking(access.get_acls)
 get_acls_async = _awaited(access.get_acls)
+get_group_users = _blocking(access.get_group_users)
+get_group_users_async = _awaited(access.get_group_users)
+get_groups = _blocking(access.get_groups)
+get_groups_async = _awaited(access.get_groups)
 get_local_file = _blocking(listing.get_local_file)
 get_local_file_async = _awaited(listing.get_local_file)
 get_server_info = _blocking(access.get_server_info)
 get_server_info_async = _awaited(access.get_server_info)
+get_user_groups = _blocking(access.get_user_groups)
+get_user_groups_async = _awaited(access.get_user_groups)
+get_users = _blocking(access.get_users)
+get_users_async = _awaited(access.get_users)
 list = _blocking(listing.list_)
 list_async = _awaited(listing.list_)
 list_checkpoints = _blocking(versions.list_checkpoints)
@@ -189,10 +223,18 @@ obliterate = _blocking(writing.obliterate)
 obliterate_async = _awaited(writing.obliterate)
 read_file = _blocking(listing.read_file)
 read_file_async = _awaited(listing.read_file)
+remove_group = _blocking(access.remove_group)
+remove_group_async = _awaited(access.remove_group)
+remove_user_from_group = _blocking(access.remove_user_from_group)
+remove_user_from_group_async = _awaited(access.remove_user_from_group)
+rename_group = _blocking(access.rename_group)
+rename_group_async = _awaited(access.rename_group)
 resolve = _blocking(listing.resolve)
 resolve_async = _awaited(listing.resolve)
 restore_checkpoint = _blocking(versions.restore_checkpoint)
 restore_checkpoint_async = _awaited(versions.restore_checkpoint)
+send_message = _blocking(talking.send_message)
+send_message_async = _awaited(talking.send_message)
 set_acls = _blocking(access.set_acls)
 set_acls_async = _awaited(access.set_acls)
 stat = _blocking(listing.stat)
@@ -205,6 +247,8 @@ upload = _blocking(_upload)
 upload_async = _awaited(_upload)
 write_file = _blocking(writing.write_file)
 write_file_async = _awaited(writing.write_file)
+write_file_ex = _blocking(writing.write_file_ex)
+write_file_ex_async = _awaited(writing.write_file_ex)
 
 
 @contextmanager

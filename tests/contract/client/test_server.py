@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -348,3 +350,80 @@ def test_C01_names_that_lead_elsewhere(place: Kind, tmp_path: Path) -> None:
     assert client.write_file(f"{base}/../../etc-passwd", b"x") is Result.OK
     assert (tmp_path.parent / "etc-passwd").exists()  # an address says where; names cannot
     (tmp_path.parent / "etc-passwd").unlink()
+
+
+def test_what_is_given_up_while_it_opens_is_closed_at_the_server(place: Kind) -> None:
+    """Otherwise it would push for ever what nobody reads."""
+    entered = threading.Event()
+
+    async def work(_: Any) -> int:
+        the_client = default_client()
+        provider: Any = await the_client.provider(the_client.place(place.folder))
+        connection = await provider.connection()
+        path = provider.path(the_client.place(place.folder))
+        for _turn in range(3):
+            opening = asyncio.ensure_future(_open(connection, path))
+            await asyncio.sleep(0)
+            opening.cancel()
+            await asyncio.wait([opening])
+        posted = list[tuple[int, str, Any]]()
+        whole = connection._call
+
+        async def held(number: int, op: str, args: Any) -> Any:
+            posted.append((number, op, args))
+            entered.set()
+            return await whole(number, op, args)
+
+        connection._call = held
+        before = connection._last_id
+        opening = asyncio.ensure_future(_open(connection, path))
+        await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.wait([opening])
+        connection._call = whole
+        assert posted[0][:2] == (before + 1, "subscribe")
+        assert connection._last_id == before + 2  # the close
+        assert connection._streams == {}
+        assert await connection.request("ping", returns=Any) is not ...
+        return len(connection._answers)
+
+    assert default_client().run(work) == 0
+    assert entered.is_set()
+
+
+async def _open(connection: Any, path: str) -> None:
+    async with connection.opened("subscribe", path, "node") as stream:
+        await anext(stream)
+
+
+def test_an_answer_that_is_none_ends_the_connection(place: Kind) -> None:
+    """Its reader must not end alone: whoever waits would wait for ever."""
+    from downstage.client.providers import connection as connections
+
+    async def work(_: Any) -> None:
+        the_client = default_client()
+        provider: Any = await the_client.provider(the_client.place(place.folder))
+        connection = await provider.connection()
+
+        def wrong(*_: Any) -> Any:
+            raise KeyError("something nobody thought of")
+
+        connection._take = wrong
+        await connection.request("ping")
+
+    with pytest.raises(errors.Unavailable):
+        default_client().run(work)
+    assert client.stat(place.folder)[0] is Result.OK
+    stream = connections.Stream(1, None)
+    stream.end(errors.Unavailable("lost"))
+    stream.push("event", Any)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(errors.Unavailable):
+        asyncio.run(anext(stream))  # pyright: ignore[reportArgumentType]
+
+
+def test_C01_names_that_are_no_utf8_stay_here(place: Kind, tmp_path: Path) -> None:
+    name = os.fsdecode(b"a\xff")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / name).write_bytes(b"1")
+    assert client.copy(str(tmp_path / "d"), place.at("up")) is Result.ERROR_BAD_REQUEST
+    assert client.write_file(client.join(place.folder, name), b"1") is Result.ERROR_BAD_REQUEST

@@ -40,3 +40,14 @@ def test_what_is_there_is_what_would_be_written(tool: Any) -> None:
         there = functions(path.read_text(encoding="utf-8"))
         assert there == functions(tool.drafted(module)), "run python tools/generate_client.py"
         assert len(there) % 3 == 0
+
+
+def test_every_operation_is_there_with_exceptions_too(tool: Any) -> None:
+    from downstage.client import files
+
+    for module in tool.MODULES:
+        path = ROOT / f"src/downstage/client/flavours/{module}.py"
+        for name in functions(path.read_text(encoding="utf-8")):
+            if not name.endswith("_with_callback"):
+                assert name in files.__all__
+                assert getattr(files, name).__name__ == name
