@@ -45,6 +45,8 @@ MAX_MESSAGE = 64 * 1024
 """Bytes of one message."""
 MAX_MEMBERS = 512
 """Members of one channel: each message goes to all of them."""
+MAX_OF_ONE = 64
+"""Members of one channel that are one person: nobody fills it alone."""
 MAX_WAITING = 1024
 """Messages that wait for one member before it is cut off."""
 MAX_WAITING_BYTES = 8 * 1024 * 1024
@@ -221,7 +223,9 @@ class _Room:
         Raises:
             TooMany: the channel is full.
         """
-        if len(self.members) >= MAX_MEMBERS:
+        subject = member.caller.subject
+        of_one = sum(one.caller.subject == subject for one in self.members.values())
+        if len(self.members) >= MAX_MEMBERS or of_one >= MAX_OF_ONE:
             raise TooMany("This channel is full.", most=MAX_MEMBERS)
         for present in self.members.values():
             member.hear(present.said(ChannelEvent.HELLO, present.hello))

@@ -223,7 +223,8 @@ class Uploads:
             raise InvalidField("part", f"Parts are numbered 1 to {MOST_PARTS}.")
         upload = await self.head(caller, upload_id)
         rows.check_shape(upload, "parts")
-        room = await self._room(caller, upload)
+        before = sum(part.size for part in upload.parts if part.n == number)
+        room = await self._room(caller, upload, before)
         if room is not None:
             max_size = room if max_size is None else min(max_size, room)
         with self._writing(upload):
@@ -307,8 +308,10 @@ class Uploads:
 
         return await in_worker(self._store.pool, read)
 
-    async def _room(self, caller: Caller, upload: Upload) -> int | None:
+    async def _room(self, caller: Caller, upload: Upload, before: int = 0) -> int | None:
         """Bytes that may come: what a person's uploads hold counts like files; None: any.
+
+        *before*: bytes in whose place they come.
 
         Raises:
             QuotaReached: none.
@@ -321,7 +324,7 @@ class Uploads:
             with self._store.database.read() as db:
                 return rows.received(db, caller.tenant, caller.subject)
 
-        room = spare - await in_worker(self._store.pool, read)
+        room = spare + before - await in_worker(self._store.pool, read)
         if room <= 0 and upload.size != 0:
             raise QuotaReached("Your uploads hold all that may come there.", bytes=spare)
         return max(0, room)

@@ -175,6 +175,15 @@ async def test_a_channel_has_room_for_so_many(
         pass
 
 
+async def test_nobody_fills_a_channel_alone(
+    content: Content, uta: Caller, ben: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "MAX_OF_ONE", 1)
+    async with content.channels.join(uta, "/c"), content.channels.join(ben, "/c"):
+        with pytest.raises(TooMany):
+            await content.channels.join(uta, "/c").__aenter__()
+
+
 async def test_the_end_of_the_service_is_told(content: Content, uta: Caller) -> None:
     async with content.channels.join(uta, "/c") as member:
         await content.close()
