@@ -265,7 +265,6 @@ def test_watching_until_interrupted(downstage: Commands, url: str) -> None:
     assert process.stderr is not None
     assert process.stdout is not None
     assert b"Watching" in process.stderr.readline()
-    time.sleep(0.2)  # the subscription follows at once
     downstage("files", "mkdir", f"{url}/seen")
     assert b"/seen" in process.stdout.readline()
     process.send_signal(signal.SIGINT)
@@ -389,7 +388,7 @@ def test_a_download_survives_a_line_that_breaks(
 
 def _kill_when_it_stands(process: subprocess.Popen[bytes], line: Line) -> None:
     assert line.stands.wait(30), process.communicate()
-    time.sleep(0.3)  # what was on its way arrives
+    time.sleep(1)  # what was on its way arrives
     process.kill()
     process.communicate()
 

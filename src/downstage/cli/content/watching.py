@@ -6,7 +6,7 @@ import asyncio
 import json
 import queue
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
 
 import msgspec
@@ -96,22 +96,32 @@ async def _follow(client: Client, place: Place, recursive: bool, as_json: bool) 
     entry = await provider.stat(place)
     assert isinstance(provider, ServerProvider)  # noqa: S101 - it was asked before
     scope = "node" if not entry.is_folder else "tree" if recursive else "list"
-    if not as_json:
-        below = " and all below it" if scope == "tree" else ""
-        err().print(f"Watching {of_url(place.url)}{below}. Ctrl-C ends it.", style="dim")
-    async for event in _events(provider, place, scope):
+
+    def begun() -> None:
+        if not as_json:
+            below = " and all below it" if scope == "tree" else ""
+            err().print(f"Watching {of_url(place.url)}{below}. Ctrl-C ends it.", style="dim")
+
+    async for event in _events(provider, place, scope, begun):
         _print(event, as_json=as_json)
 
 
-async def _events(provider: ServerProvider, place: Place, scope: str) -> AsyncGenerator[EventRow]:
-    """Events, over any number of connections, none lost where the server still has them."""
+async def _events(
+    provider: ServerProvider, place: Place, scope: str, begun: Callable[[], None]
+) -> AsyncGenerator[EventRow]:
+    """Events, over any number of connections, none lost where the server still has them.
+
+    *begun* is called once, when nothing that happens from now on is missed.
+    """
     since: int | None = None
     while True:
         try:
             connection = await provider.connection()
             path = provider.path(place)
             async with connection.opened("subscribe", path, scope, since, returns=int) as stream:
-                since = stream.body if since is None else since
+                if since is None:
+                    since = stream.body
+                    begun()
                 async for kind, raw in stream:
                     if kind == "event":
                         event = msgspec.msgpack.decode(raw, type=EventRow)
