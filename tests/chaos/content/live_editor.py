@@ -5,25 +5,27 @@
     python live_editor.py URL NAME
 
 It edits by itself, in conflict with every other one, and prints a line for each edit that is on
-the server's disk. A line on its standard input ends it: it settles and prints its layer.
+the server's disk. A line on its standard input ends that: it settles and prints how far the layer
+is. The next line says how far all are: when it is there too it prints its layer.
 """
 
 from __future__ import annotations
 
+import queue
 import random
 import sys
 import threading
-import time
 from typing import Any
 
 from downstage.client import usd
 from downstage.client.live.pxr import Gf, Sdf
-from downstage.client.stages.live_stage import LiveStage
 
-__all__ = ["DURABLE", "END", "main"]
+__all__ = ["DURABLE", "END", "SETTLED", "main"]
 
 DURABLE = "durable"
 """First word of a line: the edits up to the number after it are on disk."""
+SETTLED = "settled"
+"""First word of a line: all own edits are on disk; the number after it is the layer's."""
 END = "layer"
 """The line before the layer's text."""
 PRIMS = 6
@@ -32,11 +34,11 @@ PAUSE_S = 0.01
 
 def main(url: str, name: str) -> None:
     """Edit until told to end."""
-    ending = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.readline(), ending.set()), daemon=True).start()
+    lines = queue.SimpleQueue[str]()
+    threading.Thread(target=lambda: [lines.put(line) for line in sys.stdin], daemon=True).start()
     draw, count, told = random.Random(name), 0, 0
     with usd.open_live(url, timeout_s=60) as live:
-        while not ending.is_set():
+        while lines.empty():
             count += 1
             with Sdf.ChangeBlock():
                 _edit(live.layer, draw, name, count)
@@ -47,7 +49,10 @@ def main(url: str, name: str) -> None:
                 told = count
                 print(DURABLE, count, flush=True)
         live.settle(60, durable=True)
-        _quiet(live)
+        lines.get()
+        print(SETTLED, live.live.session.seq, flush=True)
+        last = int(lines.get(timeout=60))
+        live.live.settle_until(lambda: live.live.session.seq >= last, 60)
         print(END)
         print(live.layer.ExportToString(), flush=True)
 
@@ -69,15 +74,6 @@ def _edit(layer: Any, draw: random.Random, name: str, count: int) -> None:
     attribute = found or Sdf.AttributeSpec(prim, "x", kind)
     is_float = kind == Sdf.ValueTypeNames.Float
     attribute.default = float(count) if is_float else Gf.Vec3d(count, draw.randrange(9), 0)
-
-
-def _quiet(live: LiveStage) -> None:
-    """Until nothing came for a while: the others have settled too."""
-    last = time.monotonic()
-    while time.monotonic() - last < 1.5:
-        live.wait(0.1)
-        if live.process():
-            last = time.monotonic()
 
 
 if __name__ == "__main__":

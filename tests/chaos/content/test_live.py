@@ -21,6 +21,7 @@ pytestmark = pytest.mark.chaos
 
 PROGRAM = Path(__file__).with_name("live_editor.py")
 DURABLE = re.compile(r"^durable (\d+)$", re.MULTILINE)
+SETTLED = re.compile(r"^settled (\d+)$", re.MULTILINE)
 
 
 class Editor:
@@ -52,10 +53,19 @@ class Editor:
             assert time.monotonic() < end, f"{self.name} is at {self.durable}"
             time.sleep(0.05)
 
-    def tell_end(self) -> None:
+    def tell(self, text: object) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.close()
+        self.process.stdin.write(f"{text}\n")
+        self.process.stdin.flush()
+
+    def settled(self) -> int:
+        """How far the layer is once all its edits are on disk."""
+        end = time.monotonic() + 60
+        while not (found := SETTLED.findall(self.said.read_text())):
+            assert self.process.poll() is None, self.said.with_suffix(".err").read_text()[-2000:]
+            assert time.monotonic() < end, f"{self.name} does not settle"
+            time.sleep(0.05)
+        return int(found[0])
 
     def layer(self) -> str:
         assert self.process.wait(60) == 0, self.said.with_suffix(".err").read_text()[-2000:]
@@ -108,7 +118,10 @@ def test_killing_server_and_editor_loses_nothing_that_was_told(
         for editor in rest:
             editor.wait_durable(promised[editor.name] + 8)
         for editor in rest:
-            editor.tell_end()
+            editor.tell("end")
+        last = max(editor.settled() for editor in rest)
+        for editor in rest:
+            editor.tell(last)
         layers = [editor.layer() for editor in rest]
         assert layers[0]
         assert layers.count(layers[0]) == len(layers), "they ended unlike"
