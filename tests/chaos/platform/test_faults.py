@@ -54,7 +54,7 @@ async def frames(browser: Browser) -> int:
 
 
 async def test_a_restart_of_the_platform_interrupts_no_picture(start: Start) -> None:
-    platform = start()
+    platform = start("--set", "manager.attach_deadline=PT2M")  # however long a start takes
     session = platform.create("test-card")
     streamer = pid_of(platform, "downstage.streamer")
     link = platform.link(session["id"], transport="webrtc", resolution="1280x720")

@@ -27,10 +27,10 @@ STAGE = "/Projects/theatre.usdc"
 
 
 @contextmanager
-def running() -> Iterator[PlatformProcess]:
+def running(*arguments: str) -> Iterator[PlatformProcess]:
     folder = Path(tempfile.mkdtemp(prefix="ds-", dir="/tmp"))
     try:
-        with PlatformProcess(folder / "data", "--demo") as demo:
+        with PlatformProcess(folder / "data", "--demo", *arguments) as demo:
             yield demo
             for session in demo.call("GET", "/v1/sessions").body["items"]:
                 end(demo, session["id"])
@@ -112,7 +112,8 @@ def test_a_stage_and_each_checkpoint_of_it_have_pictures(demo: PlatformProcess) 
 
 
 def test_the_viewer_joins_again_after_the_platform_was_killed() -> None:
-    with running() as demo:
+    # However long the start takes: a viewer that was given up would join no more.
+    with running("--set", "manager.attach_deadline=PT2M") as demo:
         until(lambda: followers(demo) == 1)
         (before,) = demo.call("GET", "/v1/sessions").body["items"]
         demo.kill()
