@@ -134,6 +134,7 @@ async def test_T03_a_silent_sender_is_given_up(store: DiskBlobs) -> None:
     assert on_disk(store) == 0
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_T03_slow_but_moving_is_fine(store: DiskBlobs) -> None:
     async def slow() -> AsyncIterator[bytes]:
         for _ in range(12):

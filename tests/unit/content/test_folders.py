@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from downstage.content import folders, quota, tree
@@ -24,20 +25,28 @@ Outcomes = list[Any]
 async def together(content: Content, *operations: Callable[[], Awaitable[Any]]) -> Outcomes:
     """Run operations in this order, all in one transaction; their answers or errors."""
     outcomes: Outcomes = [None] * len(operations)
-    gate = threading.Event()
+    begun, gate, done = threading.Event(), threading.Event(), 0
+
+    def first() -> None:
+        begun.set()
+        gate.wait(10)
 
     async def run(number: int) -> None:
+        nonlocal done
         try:
             outcomes[number] = await operations[number]()
         except PlatformError as error:
             outcomes[number] = error
+        done += 1
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(content.database.write, lambda db: gate.wait(10))
-        await anyio.sleep(0.05)
-        for number in range(len(operations)):
-            tasks.start_soon(run, number)
-        await anyio.sleep(0.05)
+        tasks.start_soon(content.database.write, lambda db: first())
+        await anyio.to_thread.run_sync(begun.wait, 10)
+        with anyio.fail_after(10):
+            for number in range(len(operations)):
+                tasks.start_soon(run, number)
+                while content.database._writer._waiting + done < number + 2:
+                    await anyio.sleep(0)
         gate.set()
     return outcomes
 

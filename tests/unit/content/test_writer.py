@@ -8,6 +8,7 @@ import threading
 import time
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from downstage.content import writer
@@ -298,7 +299,7 @@ async def test_S05_a_full_disk_loses_nothing_that_was_put_back(
 
     The first operation lets the others queue; the third takes longer than a transaction may.
     """
-    full, answered = [1], 0
+    full, answered, begun, queued = [1], 0, threading.Event(), threading.Event()
     point = writer.point
 
     def fails(name: str) -> None:
@@ -309,17 +310,29 @@ async def test_S05_a_full_disk_loses_nothing_that_was_put_back(
             raise error
         point(name)
 
+    def job(n: int) -> None:
+        if n == 0:
+            begun.set()
+            queued.wait(10)
+        if n == 2:
+            time.sleep(0.06)
+
     async def slow(n: int) -> None:
         nonlocal answered
-        await content.database.write(lambda db: time.sleep((0.03, 0, 0.06)[n] if n < 3 else 0))
+        await content.database.write(lambda db: job(n))
         answered += 1
 
     monkeypatch.setattr(writer, "GROUP_S", 0.05)
     with anyio.move_on_after(10):
         async with anyio.create_task_group() as tasks:
-            for n in range(8):
-                tasks.start_soon(slow, n)
+            tasks.start_soon(slow, 0)
+            await anyio.to_thread.run_sync(begun.wait, 10)
             monkeypatch.setattr(writer, "point", fails)
+            for n in range(1, 8):
+                tasks.start_soon(slow, n)
+            while content.database._writer._waiting < 8:
+                await anyio.sleep(0)
+            queued.set()
     assert answered == 8
     assert not full
 
