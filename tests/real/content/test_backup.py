@@ -38,10 +38,10 @@ async def content(data: Path) -> AsyncIterator[Content]:
 async def test_S05_a_backup_of_running_content_is_whole(content: Content, data: Path) -> None:
     rng = random.Random(3)
     target = data.with_suffix(".tar.gz")
-    stop = False
+    stop, is_full = False, anyio.Event()
 
     async def work() -> None:
-        text = rng.randbytes(600_000)
+        text, rounds = rng.randbytes(600_000), 0
         while not stop:
             at = rng.randrange(len(text))
             text = text[:at] + rng.randbytes(10) + text[at:]
@@ -51,10 +51,13 @@ async def test_S05_a_backup_of_running_content_is_whole(content: Content, data: 
             if rng.random() < 0.2:
                 await content.obliterate(ADA, f"/f{name}")
             await content.care.tidy(compact=True)
+            rounds += 1
+            if rounds == 5:
+                is_full.set()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(work)
-        await anyio.sleep(0.3)
+        await is_full.wait()
         settings = Settings(platform=Platform(data=data))
         await anyio.to_thread.run_sync(make_backup, settings, target)
         stop = True

@@ -115,10 +115,13 @@ async def test_ranges_of_small_and_large_files(alice: aiohttp.ClientSession, hom
 async def test_T01_many_ranges_cost_nothing(raw: Ask, home: str) -> None:
     await raw(f"/v1/files{home}/a", method="PUT", body=bytes(1000))
     many = "bytes=" + ",".join(["0-999"] * 10_000)
-    began = time.process_time()
-    with pytest.raises(RangeNotSatisfiable):
-        one_range(many, 1000)
-    assert time.process_time() - began < 0.005
+    took_s = list[float]()
+    for _ in range(20):  # the best of them: a collection of garbage may fall into any
+        began = time.thread_time()
+        with pytest.raises(RangeNotSatisfiable):
+            one_range(many, 1000)
+        took_s.append(time.thread_time() - began)
+    assert min(took_s) < 0.005
     # A server reads no header of 60 KB; as many as it reads are refused as one would be.
     answer = await raw(f"/v1/files{home}/a", more=f"Range: bytes={','.join(['0-9'] * 2000)}\r\n")
     assert (answer.status, answer.headers["content-range"]) == (416, "bytes */1000")

@@ -44,7 +44,7 @@ async def test_a_group_that_somebody_joins_counts_at_once(data: Path) -> None:
 
 async def until(socket: aiohttp.ClientWebSocketResponse, status: int) -> bool:
     """Whether `stat` comes to answer *status*: the hint takes a moment."""
-    for _ in range(200):
+    for _ in range(1000):
         if (await ask(socket, "stat", "/secret"))[0] == status:
             return True
         await asyncio.sleep(0.02)
@@ -175,7 +175,7 @@ async def test_A13_somebody_disabled_keeps_nobody_else_out(data: Path) -> None:
 
 async def until_disabled(server: ContentServer, name: str) -> None:
     """Content hears of it a moment later."""
-    for _ in range(200):
+    for _ in range(1000):
         people = server.callers.directory.people
         if people and any(one.name == name and one.disabled for one in people.by_subject.values()):
             return

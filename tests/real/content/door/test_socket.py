@@ -207,7 +207,7 @@ async def test_locks_end_after_the_grace_of_their_client(data: Any) -> None:
             async with session.put("/v1/files/a", data=b"2", headers=headers) as answer:
                 return answer.status
 
-        for _ in range(200):
+        for _ in range(1000):
             if await put() == 200:
                 break
             await asyncio.sleep(0.02)
