@@ -138,9 +138,7 @@ def _sample(section: str, field: FieldInfo) -> Any:
     if section == "bus":
         return "nats://127.0.0.1:4222" if "nats://" in str(field.description) else "downstage"
     return (
-        "https://downstage.example"
-        if "browsers reach" in str(field.description)
-        else "192.0.2.1"
+        "https://downstage.example" if "browsers reach" in str(field.description) else "192.0.2.1"
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from downstage import client
+from downstage.client import Result
 from downstage.client.client import default_client
 from downstage.testing.content import ContentServer, content_server
 
@@ -69,11 +70,12 @@ def served() -> Iterator[Served]:
 def _warm(served: Served) -> None:
     """Start what libraries start once in a process and never end."""
     key, secret = served.key
+    client.initialize()
     client.set_s3_configuration(
         "s3://warm", "", "us-east-1", key, secret,
         endpoint=f"{served.server.url}/s3", allow_http=True,
     )  # fmt: skip
-    client.stat("s3://warm/x")
+    assert client.stat("s3://warm/x")[0] is Result.ERROR_NOT_FOUND
     client.shutdown()
     client.initialize()
 
