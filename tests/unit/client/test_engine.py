@@ -244,7 +244,7 @@ def test_a_callback_that_fails_harms_nobody() -> None:
     assert said == ["client.callback_failed error=ValueError: wrong"]
 
 
-def test_C15_a_log_callback_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_callback_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """It runs in the midst of a connection's reader: whoever waits there would wait for ever."""
 
     def wrong(*_: Any) -> None:
