@@ -75,7 +75,7 @@ def _warm(served: Served) -> None:
         "s3://warm", "", "us-east-1", key, secret,
         endpoint=f"{served.server.url}/s3", allow_http=True,
     )  # fmt: skip
-    assert client.stat("s3://warm/x")[0] is Result.ERROR_NOT_FOUND
+    assert client.stat("s3://warm/reconnect")[0] is Result.ERROR_NOT_FOUND
     client.shutdown()
     client.initialize()
 

@@ -16,13 +16,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
 
 import aiohttp
 import msgspec
 
-from downstage.client.logs import log
+from downstage.client.logs import log, log_error
 from downstage.client.outcome import error_of_code
 from downstage.client.types import LogLevel
 from downstage.contracts.content import MAX_FRAME, Failure
@@ -39,6 +39,8 @@ BATCH = 1024 * 1024
 MAX_CALLS = 4096
 """Calls in one frame."""
 FAILED = 400
+HANG_UP_S = 1.0
+"""Seconds that the other side may take to say goodbye."""
 _decode = msgspec.msgpack.Decoder(list[tuple[int, int | str, msgspec.Raw]]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -175,15 +177,13 @@ class Connection:
 
     async def _write(self) -> None:
         try:
-            while True:
+            while self.is_open:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._outgoing:
                     await self._socket.send_bytes(self._next_frame())
         except (OSError, aiohttp.ClientError, RuntimeError) as error:
-            self._broke(str(error))
-        finally:
-            self._broke("not sent")  # whatever it was, nobody waits for ever
+            await self._hang_up(str(error))
 
     def _next_frame(self) -> bytes:
         calls, size = [self._outgoing.popleft()], 0
@@ -204,8 +204,16 @@ class Connection:
                     self._take(number, status, raw)
         except (OSError, aiohttp.ClientError, msgspec.DecodeError, BadMessage) as error:
             why = str(error)
-        finally:
-            self._broke(f"{why} {self._socket.close_code or ''}".strip())
+        except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
+            log_error("client.connection_crashed", error)
+        await self._hang_up(f"{why} {self._socket.close_code or ''}".strip())
+
+    async def _hang_up(self, why: str) -> None:
+        """Tell whoever waits, and let go of the socket."""
+        self._broke(why)
+        with suppress(TimeoutError, OSError, aiohttp.ClientError, RuntimeError):
+            async with asyncio.timeout(HANG_UP_S):
+                await self._socket.close()
 
     def _take(self, number: int, status: int | str, raw: msgspec.Raw) -> None:
         if isinstance(status, int):
@@ -237,6 +245,7 @@ class Connection:
         for stream in self._streams.values():
             stream.end(lost)
         self._streams.clear()
+        self._wake.set()
         self._on_close()
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ key ends with a slash (`providers.s3_markers`).
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
@@ -39,6 +40,7 @@ s3: Any = obstore  # half of its signatures speak of Arrow, which is not here
 
 PIECE = 4 * 1024 * 1024
 PAGE = 1000
+CODE = re.compile(r"<Error>.{0,200}?<Code>([A-Za-z0-9]{1,64})</Code>", re.DOTALL)
 AT_ONCE = 16
 WHOLE_S = 7 * 24 * 3600
 """Seconds for a whole object: as long as it moves, it may take."""
@@ -298,12 +300,15 @@ class S3Files(Provider):
         if isinstance(error, TimeoutError) or _is_unreachable(error):
             self._breaker.failed("no connection")
             return errors.Unavailable("The S3 server cannot be reached.")
-        return errors.Upstream("S3 answered an error.")
+        code = found.group(1) if (found := CODE.search(str(error))) else ""
+        if code == "NoSuchBucket":
+            return errors.NotFound("There is no such bucket.")
+        return errors.Upstream(f"S3 answered an error {code}".rstrip() + ".")
 
 
 def _is_unreachable(error: Exception) -> bool:
-    text = str(error)
-    return "error sending request" in text or "connect" in text.lower()
+    # With its blanks: addresses, which may hold any word but no blank, are in the text too.
+    return "HTTP error: error sending request" in str(error)
 
 
 def _store_of(bucket: str, found: S3Options, options: Options) -> S3Store:
