@@ -56,7 +56,12 @@ class FilesPage:
         """The first true value of *expression*; fails with what the page shows instead."""
         deadline = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < deadline:
-            value = await self.browser.evaluate(f"(async () => {expression})()")
+            try:
+                value = await self.browser.evaluate(f"(async () => {expression})()")
+            except RuntimeError as error:
+                if "navigated" not in str(error):
+                    raise
+                value = None  # the page went in this very moment: the next is asked
             if value:
                 return value
             await asyncio.sleep(0.05)
