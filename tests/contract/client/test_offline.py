@@ -26,19 +26,21 @@ pytestmark = pytest.mark.contract
 
 CONNECT_S = 0.5
 """What the tests set; the default is two seconds."""
-SLACK_S = 3.0
-"""For a machine that does other things too."""
+SLACK_S = 10.0
+"""For a machine that does other things too; without a deadline it would be for ever."""
+TIMES = 20
+"""Calls that together would take `TIMES` * `CONNECT_S`, if each tried the dead server."""
 
 
 @pytest.fixture(autouse=True)
 def deadlines(fresh: None) -> Iterator[None]:
     del fresh
     options = default_client().options
-    before = options.connect_s, options.retries
-    options.connect_s = CONNECT_S
+    before = options.connect_s, options.retries, options.closed_s
+    options.connect_s, options.closed_s = CONNECT_S, 60.0
     client.set_retries(2, 10, 0)
     yield
-    options.connect_s, options.retries = before
+    options.connect_s, options.retries, options.closed_s = before
 
 
 @pytest.fixture
@@ -90,14 +92,14 @@ def test_nobody_waits_for_a_dead_server(
     assert call("stat", url)[0] is Result.ERROR_CONNECTION
     assert time.monotonic() - began < CONNECT_S + SLACK_S
     began = time.monotonic()
-    for _ in range(5):
+    for _ in range(TIMES):
         assert call("write_file", url, b"x") is Result.ERROR_CONNECTION
-    assert time.monotonic() - began < CONNECT_S
+    assert time.monotonic() - began < TIMES * CONNECT_S / 2
 
 
 def test_a_dead_server_is_tried_again_later(refusing: str) -> None:
     options = default_client().options
-    before, options.closed_s = options.closed_s, 0.2
+    before, options.closed_s = options.closed_s, 1.5
     try:
         url = f"http://{refusing}/x"
         assert client.stat(url)[0] is Result.ERROR_CONNECTION
@@ -106,7 +108,7 @@ def test_a_dead_server_is_tried_again_later(refusing: str) -> None:
             thread = threading.Thread(target=server.serve_forever, args=(0.02,))
             thread.start()
             assert client.stat(url)[0] is Result.ERROR_CONNECTION
-            time.sleep(0.25)
+            time.sleep(1.6)
             Flaky.answers = [200]
             assert client.stat(url)[0] is Result.OK
             server.shutdown()
@@ -223,8 +225,9 @@ def test_a_machine_that_takes_connections_and_says_nothing(
         assert wrote is Result.ERROR_CONNECTION
         assert time.monotonic() - began < CONNECT_S + SLACK_S
         began = time.monotonic()
-        assert client.stat(url)[0] is Result.ERROR_CONNECTION
-        assert time.monotonic() - began < CONNECT_S
+        for _ in range(TIMES):
+            assert client.stat(url)[0] is Result.ERROR_CONNECTION
+        assert time.monotonic() - began < TIMES * CONNECT_S / 2
     finally:
         options.answer_s = before
 
