@@ -1,1 +1,3 @@
 """What we call of fsspec."""
+
+def get_filesystem_class(protocol: str) -> type: ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from upath import UPath
 
 from downstage import client
 from downstage.client.filesystem import SCHEMES, DownstageFileSystem
+from downstage.client.paths import ContentPath
 from downstage.kernel import errors
 
 from .conftest import Served
@@ -25,7 +28,20 @@ pytestmark = pytest.mark.contract
 def test_the_package_names_its_schemes_to_both() -> None:
     for scheme in SCHEMES:
         assert fsspec.get_filesystem_class(scheme) is DownstageFileSystem
-        assert type(UPath(f"{scheme}://localhost/a")) is UPath
+        path = UPath(f"{scheme}://localhost/a/b.usd")
+        assert (type(path), path.name) == (ContentPath, "b.usd")
+
+
+def test_a_path_alone_warns_of_nothing() -> None:
+    program = "from upath import UPath; print(UPath('omniverse://localhost/a/b.usd').parent)"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("omniverse://localhost/a\n", "")
 
 
 @pytest.fixture(scope="module", autouse=True)

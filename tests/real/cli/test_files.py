@@ -309,7 +309,9 @@ def test_a_killed_upload_goes_on_where_it_stopped(
     downstage.means(line.authority, served.server.token("alice"))
     target = url.replace(served.authority, line.authority) + "/large.bin"
     line.hold_after(LARGE // 2)
-    _kill_when_it_stands(downstage.process("files", "cp", str(file), target), line)
+    content = served.server.host.settings.platform.data / "content"
+    process = downstage.process("files", "cp", str(file), target)
+    _kill_when_it_stands(process, line, lambda: _held(content, "uploads/*"))
     assert downstage("files", "stat", f"{url}/large.bin").status == 1  # not yet, and never half
     line.go_on()
     assert downstage("files", "cp", str(file), target).status == 0
@@ -327,7 +329,8 @@ def test_a_killed_download_goes_on_where_it_stopped(
     downstage.means(line.authority, served.server.token("alice"))
     source = url.replace(served.authority, line.authority) + "/large.bin"
     line.hold_after(LARGE // 2)
-    _kill_when_it_stands(downstage.process("files", "cp", source, str(back)), line)
+    process = downstage.process("files", "cp", source, str(back))
+    _kill_when_it_stands(process, line, lambda: _held(back.parent, ".*"))
     assert not back.exists()
     assert downstage("files", "ls", str(back.parent)).out == ""
     line.go_on()
@@ -386,11 +389,18 @@ def test_a_download_survives_a_line_that_breaks(
     assert back.read_bytes() == file.read_bytes()
 
 
-def _kill_when_it_stands(process: subprocess.Popen[bytes], line: Line) -> None:
+def _kill_when_it_stands(
+    process: subprocess.Popen[bytes], line: Line, held: Callable[[], int]
+) -> None:
     assert line.stands.wait(30), process.communicate()
-    time.sleep(1)  # what was on its way arrives
+    _until(lambda: held() > LARGE * 3 // 8)  # what was on its way has arrived
     process.kill()
     process.communicate()
+
+
+def _held(folder: Path, pattern: str) -> int:
+    """Bytes of the largest file there."""
+    return max((path.stat().st_size for path in folder.glob(pattern)), default=0)
 
 
 def _interrupt_when_it_stands(process: subprocess.Popen[bytes], line: Line) -> None:
