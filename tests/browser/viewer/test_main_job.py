@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,13 +59,6 @@ async def best_fps(browser: Browser, wanted: float) -> float:
     return best
 
 
-def waiting_s() -> float:
-    """How long, up to now, something on this machine had to wait for a core; 0 where untold."""
-    pressure = Path("/proc/pressure/cpu")
-    found = re.search(r"some .*total=(\d+)", pressure.read_text()) if pressure.exists() else None
-    return int(found[1]) / 1e6 if found else 0.0
-
-
 @pytest.fixture(scope="module")
 def card(platform: PlatformProcess) -> Iterator[str]:
     """A moving test card at 720p60; its session id."""
@@ -86,12 +76,10 @@ async def test_the_card_moves_at_full_rate(
     async with page(platform.link(card, transport=transport, resolution="1280x720")) as browser:
         await until(browser, "window.downstageProbe.first !== null")
         await asyncio.sleep(2)
-        waited, began = waiting_s(), time.monotonic()
         best = await best_fps(browser, 55)
-        is_busy = waiting_s() - waited > (time.monotonic() - began) / 2
         used = await browser.evaluate(f"{VIEWER}?.stats().then(s => s.transport)")
     assert used == transport
-    assert best >= (30 if is_busy else 55)
+    assert best >= 55
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
