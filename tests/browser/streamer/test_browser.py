@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -103,51 +102,31 @@ async def decoded_fps(page: Page, transport: str, *, enough: float, windows: int
     return best
 
 
-@dataclass(frozen=True)
-class Rate:
-    """Pictures a second."""
-
-    decoded: float
-    encoded: float
-
-    @property
-    def is_full(self) -> bool:
-        """All of the card's 60; on a machine that others use, all that it came to encode."""
-        return self.decoded >= 55 or (self.decoded >= 0.9 * self.encoded and self.encoded >= 20)
-
-
-async def rate(page: Page, gateway: GatewayEnd, transport: str) -> Rate:
-    """Of some windows the first that is full, else the last: others use this machine too."""
-    found, told = Rate(0, 60), 60.0
-    for _ in range(3):
-        gateway.heard.clear()
-        began, first = time.monotonic(), await page.evaluate(DECODED[transport])
-        await anyio.sleep(3)
-        more = await page.evaluate(DECODED[transport]) - first
-        took_s = time.monotonic() - began
-        # The streamer says it once a second, where it changed.
-        says = [message["fps"] for message in gateway.heard if message["type"] == "status"]
-        found = Rate(more / took_s, sum(says) / len(says) if says else told)
-        told = says[-1] if says else told
-        if found.is_full:
-            break
-    return found
-
-
 @pytest.mark.parametrize("kind", ["x11", "wayland"])
 @pytest.mark.parametrize("transport", ["rtc", "ws"])
 async def test_a_moving_card_is_decoded_at_its_rate(data: Path, kind: str, transport: str) -> None:
+    # On a shared machine a card now and then stays at 52 to 54 of its 60, window after window, and
+    # the next one does not: seen with this and with older versions alike. Three may try.
+    best = 0.0
+    for number in range(3):
+        (data / str(number)).mkdir()
+        best = max(best, await one_card(data / str(number), kind, transport))
+        if best >= 55:
+            break
+    assert best >= 55
+
+
+async def one_card(data: Path, kind: str, transport: str) -> float:
     async with playing(data, kind) as (_, gateway, page):
         await look(page, gateway, transport)
-        if transport == "rtc":
-            await gateway.hear("peer.connected", peer="peer-1")
-        found = await rate(page, gateway, transport)
+        fps = await decoded_fps(page, transport, enough=55, windows=3)
         assert await page.evaluate("state.error ?? null") is None
         facts = await page.evaluate("state.stream")
         assert (facts["width"], facts["height"], facts["encoder"]) == (1280, 720, "x264")
         if transport == "rtc":
+            await gateway.hear("peer.connected", peer="peer-1")
             assert sorted(await page.evaluate("state.channels")) == ["input", "pointer"]
-    assert found.is_full, found
+        return fps
 
 
 READ_HITS = """() => {
@@ -202,12 +181,12 @@ async def test_the_picture_goes_on_while_the_gateway_restarts(data: Path) -> Non
         await look(page, gateway, "rtc")
         await gateway.hear("peer.connected")
         await gateway.close()
-        assert await decoded_fps(page, "rtc", enough=20) >= 20
+        assert await decoded_fps(page, "rtc", enough=40) >= 40
         gateway.heard.clear()
         await gateway.open()
         hello = await gateway.hear("hello")
         assert hello["peers"] == ["peer-1"], "a gateway that restarted adopts the living"
-        assert await decoded_fps(page, "rtc", enough=20) >= 20
+        assert await decoded_fps(page, "rtc", enough=40) >= 40
 
 
 async def test_both_transports_share_one_encoder(data: Path) -> None:
@@ -238,7 +217,7 @@ async def test_a_restarted_peer_gets_a_new_offer(data: Path) -> None:
         await gateway.tell({"type": "peer.restart", "peer": "peer-1"})
         await gateway.hear("peer.connected", peer="peer-1")
         await page.wait_for_function("state.connection.connectionState === 'connected'")
-        assert await decoded_fps(page, "rtc", enough=20) >= 20
+        assert await decoded_fps(page, "rtc", enough=40) >= 40
 
 
 @pytest.mark.parametrize("kind", ["x11", "wayland"])
