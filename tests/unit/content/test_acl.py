@@ -153,7 +153,7 @@ async def test_a_token_reaches_no_further_than_its_bounds(
 ) -> None:
     for path in ("/p/in/f", "/p/out/f", "/p/inner"):
         await content.write(uta, path, b"1")
-    bound = (Reach("/p/in", R), Reach("/p/in/work", R | W))
+    bound = (Reach("/p/in", R), Reach("/p/in/deep", R | W))
     for owner in (uta, admin):
         held = Caller(owner.subject, owner.name, may=owner.may, reach=bound)
         assert (await content.stat(held, "/p/in/f")).access == R
@@ -162,11 +162,11 @@ async def test_a_token_reaches_no_further_than_its_bounds(
                 await content.stat(held, path)
         with pytest.raises(Forbidden):
             await content.write(held, "/p/in/f", b"2")
-        await content.write(held, f"/p/in/work/{owner.name}", b"2")
+        await content.write(held, f"/p/in/deep/{owner.name}", b"2")
         with pytest.raises(NotFound):
             await content.copy(held, "/p/in/f", "/p/out/g")
         with pytest.raises(Forbidden):
-            await content.move(held, "/p/in/f", "/p/in/work/f")
+            await content.move(held, "/p/in/f", "/p/in/deep/f")
         page = await content.list(held, "/p/in", recursive=True)
         assert "/p/in/f" in {entry.path for entry in page.entries}
 
