@@ -59,6 +59,9 @@ async def test_a_small_call_is_one_message_there_and_one_back(
     mine = outside._resp_sub_prefix
     transport = create(f"{nats_server.url}/svc")
     reply = await transport.request(Call("POST", "/echo/a%20b", (("q", "ü"),), {"X-Y": "z"}, b"hi"))
+    with anyio.fail_after(20):
+        while len(seen) < 2:
+            await anyio.sleep(0.005)
     await outside.flush()  # all has come, and waits for its subscription's task
     await anyio.wait_all_tasks_blocked()
     assert reply.body == b"/echo/a b?q=%C3%BC:hi"
