@@ -42,8 +42,9 @@ class Served:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
+    """No longer than a module: the ``local://`` services of a process are those of one server."""
     ready, found = threading.Event(), list[Any]()
     folder = tempfile.TemporaryDirectory(prefix="files-", dir="/tmp")
 
