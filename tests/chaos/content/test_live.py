@@ -17,7 +17,7 @@ import pytest
 
 from downstage.testing.platform import PlatformProcess
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
 
 PROGRAM = Path(__file__).with_name("live_editor.py")
 DURABLE = re.compile(r"^durable (\d+)$", re.MULTILINE)

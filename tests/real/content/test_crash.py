@@ -15,7 +15,7 @@ from downstage.content.service import Content, open_content
 from downstage.kernel.clock import SystemClock
 from downstage.kernel.errors import NotFound
 
-pytestmark = [pytest.mark.real, pytest.mark.anyio]
+pytestmark = [pytest.mark.real, pytest.mark.anyio, pytest.mark.timeout(240)]
 
 ADA = Caller("u-0", "Ada", may=Access.READ | Access.WRITE | Access.ADMIN)
 
