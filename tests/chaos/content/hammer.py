@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
+import structlog
 
 from downstage.content import removal
 from downstage.content.blobs.collect import Collector
@@ -161,6 +162,8 @@ async def main(folder: str, rounds: int, steps: int) -> None:
 
 def serve(folder: str, steps: int) -> None:
     """For each line ``round point`` on standard input a child that works until it dies there."""
+    # Death may leave half a line of the log: none of it where whole lines are spoken.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     for line in sys.stdin:
         rounds, point = line.split()
         child = os.fork()
