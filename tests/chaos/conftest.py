@@ -31,7 +31,7 @@ def start(data: Path) -> Iterator[Callable[..., PlatformProcess]]:
     yield begin
     for platform in made:
         platform.stop()
-    wait_gone(str(data), 30)
+    wait_gone(str(data), 12)
     shutil.rmtree(data, ignore_errors=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -31,9 +32,10 @@ async def test_without_udp_the_socket_brings_the_picture(
     platform: PlatformProcess, card: str, open_page: Opener
 ) -> None:
     async with open_page(platform.link(card, resolution="1280x720"), NO_UDP) as page:
-        await page.until(f"{VIEWER}?.state.trouble === 'No UDP path to the machine'")
-        await page.until(f"{VIEWER}.state.phase === 'playing'")
-        await page.until(f"{PICTURES} > 30")
+        began = time.monotonic()
+        await page.until(f"{VIEWER}?.state.trouble === 'No UDP path to the machine'", 5)
+        await page.until(f"{VIEWER}.state.phase === 'playing'", 6 - (time.monotonic() - began))
+        await page.until(f"{PICTURES} > 30", 5)
         used = await page.stats()
         tried = await page.browser.probe("p.peers.length")
         carried = await page.browser.probe("p.stats().then(s => s.decoded)")
@@ -49,7 +51,7 @@ async def test_webrtc_demanded_without_udp_brings_none(
     """The block of the test above is a real one, and nobody is moved whom nobody asked."""
     link = platform.link(card, resolution="1280x720", transport="webrtc")
     async with open_page(link, NO_UDP) as page:
-        await page.until(f"{VIEWER}?.state.trouble === 'No UDP path to the machine'")
+        await page.until(f"{VIEWER}?.state.trouble === 'No UDP path to the machine'", 6)
         assert await page.browser.probe("p.first") is None
         assert await page.browser.evaluate(f"{VIEWER}.state.transport") == "webrtc"
 
@@ -65,8 +67,11 @@ async def test_the_picture_comes_back_after_its_path_died(
         )
         before = await page.browser.evaluate(PICTURES)
         peers = await page.browser.probe("p.peers.length")
-        await page.until(f"{PICTURES} > {before} + 30")
-        await page.until_playing()
+        began = time.monotonic()
+        await page.until(f"{PICTURES} > {before} + 30", 5)
+        took = time.monotonic() - began
+        await page.until_playing(1)
         used = (await page.stats())["transport"]
         made = await page.browser.probe("p.peers.length") - peers
+    assert took <= 5
     assert used == "websocket" or made > 0, "the path never died"

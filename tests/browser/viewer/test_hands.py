@@ -45,7 +45,7 @@ class Witness:
         lines = [line for line in self._log.read_text().splitlines() if line.startswith("[")]
         return [words[1:] for words in map(json.loads, lines) if words[0] == kind]
 
-    async def until(self, kind: str, *wanted: list[Any], seconds: float = 20) -> None:
+    async def until(self, kind: str, *wanted: list[Any], seconds: float = 3) -> None:
         """Until the newest events of *kind* are *wanted*."""
         deadline = asyncio.get_running_loop().time() + seconds
         while self.events(kind)[-len(wanted) :] != list(wanted):
@@ -86,11 +86,11 @@ async def test_a_key_is_counted_in_the_picture(
         await page.until("window.downstageProbe.first !== null")
         await page.until_playing()
         await page.click(*await page.browser.probe("p.middle()"))
-        await page.until("window.downstageProbe.presses === 1")
+        await page.until("window.downstageProbe.presses === 1", 3)
         for count in (2, 3, 4):
             await page.key("KeyG", "g", down=True)
             await page.key("KeyG", "g", down=False)
-            await page.until(f"window.downstageProbe.presses === {count}")
+            await page.until(f"window.downstageProbe.presses === {count}", 3)
     platform.call("DELETE", f"/v1/sessions/{made['id']}")
     platform.wait_state(made["id"], "ended")
 

@@ -94,7 +94,7 @@ async def test_a_click_is_seen_in_the_picture(
         await browser.probe("p.arm()")
         await browser.mouse("mousePressed", x, y, button="left", clickCount=1)
         await browser.mouse("mouseReleased", x, y, button="left", clickCount=1)
-        assert await browser.probe("p.answer(15000)") is not None
+        assert await browser.probe("p.answer(3000)") is not None
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -103,7 +103,7 @@ async def test_a_tone_of_440_hz_is_heard(
 ) -> None:
     async with page(platform.link(card, transport=transport, resolution="1280x720")) as browser:
         await until(browser, "window.downstageProbe.first !== null")
-        await until(browser, f"!!{VIEWER}?.audioStream")
+        await until(browser, f"!!{VIEWER}?.audioStream", 3)
         pitch = await until(
             browser,
             f"""{{

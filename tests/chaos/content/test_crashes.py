@@ -16,7 +16,7 @@ from downstage.content.blobs.collect import Collector
 from downstage.content.service import Content, open_content
 from downstage.kernel.clock import SystemClock
 
-pytestmark = [pytest.mark.chaos, pytest.mark.anyio, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.chaos, pytest.mark.anyio]
 
 sys.path.insert(0, str(Path(__file__).parent))
 import hammer  # noqa: E402 - the program beside this file

@@ -54,7 +54,7 @@ async def frames(browser: Browser) -> int:
 
 
 async def test_a_restart_of_the_platform_interrupts_no_picture(start: Start) -> None:
-    platform = start("--set", "manager.attach_deadline=PT2M")  # however long a start takes
+    platform = start()
     session = platform.create("test-card")
     streamer = pid_of(platform, "downstage.streamer")
     link = platform.link(session["id"], transport="webrtc", resolution="1280x720")
@@ -63,13 +63,13 @@ async def test_a_restart_of_the_platform_interrupts_no_picture(start: Start) -> 
         seen = await frames(browser)
         await asyncio.to_thread(platform.kill)
         for _ in range(3):
-            await frames_beyond(browser, seen := seen + 10, 20)
+            await frames_beyond(browser, seen := seen + 10, 1.5)
         starting = asyncio.create_task(asyncio.to_thread(platform.start))
         while not starting.done():
-            await frames_beyond(browser, seen := seen + 10, 20)
+            await frames_beyond(browser, seen := seen + 10, 1.5)
         await starting
         for _ in range(4):
-            await frames_beyond(browser, seen := await frames(browser) + 20, 20)
+            await frames_beyond(browser, seen := await frames(browser) + 20, 1.5)
         again = platform.call("GET", f"/v1/sessions/{session['id']}").body
     assert again["state"] == "active"
     assert "downstage.streamer" in platform.processes().get(streamer, "gone")
@@ -81,7 +81,7 @@ async def test_without_its_platform_an_instance_ends(
     platform = start()
     platform.create("test-card")
     platform.kill()
-    gone(str(platform.data), 30)
+    assert gone(str(platform.data), 12) < 12
 
 
 async def test_ctrl_c_ends_everything_in_three_seconds(
@@ -106,7 +106,7 @@ async def test_an_x11_picture_survives_its_streamer(start: Start) -> None:
         # A new transport counts anew: either more frames than before, or some at all.
         began = time.monotonic()
         while not 0 < await frames(browser) < before and await frames(browser) <= before + 5:
-            assert time.monotonic() - began < 20, "no picture within 20 s"
+            assert time.monotonic() - began < 5, "no picture within 5 s"
             await asyncio.sleep(0.05)
         assert platform.wait_state(session["id"], "active")
 
@@ -122,7 +122,7 @@ async def test_a_wayland_session_ends_with_its_streamer(start: Start, data: Any)
     platform = start("--app-folder", str(data / "apps"))
     session = platform.create("wayland-card")
     os.kill(pid_of(platform, "downstage.streamer"), signal.SIGKILL)
-    ended = platform.wait_state(session["id"], "ended", deadline_s=20)
+    ended = platform.wait_state(session["id"], "ended", deadline_s=6)
     assert (ended["outcome"], ended["reason"]) == ("failed", "streamer-died")
 
 
@@ -130,7 +130,7 @@ async def test_an_application_that_exits_fails_its_session(start: Start) -> None
     platform = start()
     session = platform.create("test-card")
     os.kill(pid_of(platform, "downstage.apps.test_card"), signal.SIGKILL)
-    ended = platform.wait_state(session["id"], "ended", deadline_s=20)
+    ended = platform.wait_state(session["id"], "ended", deadline_s=10)
     assert (ended["outcome"], ended["reason"]) == ("failed", "application-exited")
     assert ended["detail"]
 

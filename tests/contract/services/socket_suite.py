@@ -94,7 +94,7 @@ class SocketSuite(Backend):
     async def test_leaving_closes(self, transport: Transport, probe: Probe) -> None:
         async with transport.socket(at("/echo")):
             pass
-        with anyio.fail_after(20):
+        with anyio.fail_after(1):
             await probe.gone.wait()
         assert probe.closes == [(1000, "")]
 
@@ -108,7 +108,7 @@ class SocketSuite(Backend):
                 tasks.start_soon(listen)
                 await probe.started.wait()
                 tasks.cancel_scope.cancel()
-            with anyio.fail_after(20):
+            with anyio.fail_after(1):
                 await probe.gone.wait()
 
     async def test_a_refusal_carries_its_answer(self, transport: Transport) -> None:
@@ -148,7 +148,7 @@ class SocketSuite(Backend):
                     pass
             if probe.started.is_set():
                 break
-        with anyio.fail_after(20):
+        with anyio.fail_after(1):
             await probe.gone.wait()
 
     async def test_too_large_a_message_closes_with_1009(

@@ -54,7 +54,7 @@ class StreamSuite(Backend):
                 assert await anext(events) == b"data: 1\n\n"
                 probe.release.set()
                 assert await anext(events) == b"data: 2\n\n"
-            with anyio.fail_after(20):
+            with anyio.fail_after(1):
                 await probe.gone.wait()
 
     async def test_much_is_streamed_in_little_memory(
@@ -100,7 +100,7 @@ class StreamSuite(Backend):
                 async for piece in stream:
                     assert piece
                     break
-            with anyio.fail_after(20):
+            with anyio.fail_after(1):
                 await probe.gone.wait()
             assert (await transport.request(Call("GET", ""))).body == b"root"
 
@@ -121,7 +121,7 @@ class StreamSuite(Backend):
                 tasks.start_soon(call)
                 await probe.started.wait()
                 tasks.cancel_scope.cancel()
-            with anyio.fail_after(20):
+            with anyio.fail_after(1):
                 await probe.gone.wait()
         assert [type(error) for error in errors] == [anyio.get_cancelled_exc_class()]
         assert (await transport.request(Call("GET", ""))).body == b"root"
@@ -134,7 +134,7 @@ class StreamSuite(Backend):
                         assert piece == b"one"
                         scope.cancel()
             assert scope.cancelled_caught
-            with anyio.fail_after(20):
+            with anyio.fail_after(1):
                 await probe.gone.wait()
 
     async def test_cancellation_while_a_body_is_sent(
@@ -155,7 +155,7 @@ class StreamSuite(Backend):
                 tasks.start_soon(transport.request, Call("POST", "/wait", body=body()))
                 await probe.started.wait()
                 tasks.cancel_scope.cancel()
-            with anyio.fail_after(20):
+            with anyio.fail_after(1):
                 await probe.gone.wait()
                 await closed.wait()
 
@@ -176,7 +176,7 @@ class StreamSuite(Backend):
                 await transport.request(Call("GET", "/wait", timeout_s=limit_s))
             if probe.started.is_set():
                 break
-        with anyio.fail_after(20):
+        with anyio.fail_after(1):
             await probe.gone.wait()
         with pytest.raises(ServiceUnavailableError, match=r"no answer within 0\.2 s"):
             async with transport.stream(Call("GET", "/wait", timeout_s=0.2)):
@@ -207,7 +207,7 @@ class StreamSuite(Backend):
                     assert [piece async for piece in stream] == [b"one"]
             if probe.started.is_set():
                 break
-        with anyio.fail_after(20):
+        with anyio.fail_after(1):
             await probe.gone.wait()
 
     async def test_a_slow_upload_is_no_silence(self, transport: Transport) -> None:
@@ -232,7 +232,7 @@ class StreamSuite(Backend):
 
         with pytest.raises(Spoilt), anyio.fail_after(20):
             await transport.request(Call("POST", "/wait", body=body()))
-        with anyio.fail_after(20):
+        with anyio.fail_after(1):
             await probe.gone.wait()
         with pytest.raises(Spoilt), anyio.fail_after(20):
             async with transport.stream(Call("POST", "/echo", body=body())) as stream:

@@ -124,7 +124,7 @@ class TestLocal(Local, TransportSuite):
         @app.get("/")
         async def handler(tasks: BackgroundTasks) -> str:
             tasks.add_task(later)
-            with anyio.fail_after(20):
+            with anyio.fail_after(1):
                 return "now"
 
         with anyio.fail_after(20):
@@ -220,7 +220,7 @@ class TestLocal(Local, TransportSuite):
             tasks.start_soon(create("local://", app).request, Call("GET", ""))
             await started.wait()
             tasks.cancel_scope.cancel()
-        with anyio.fail_after(20):
+        with anyio.fail_after(1):
             await cancelled.wait()
 
     async def test_giving_up_on_a_piece_does_not_end_the_body(self) -> None:

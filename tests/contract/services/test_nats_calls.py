@@ -108,7 +108,7 @@ async def test_work_after_the_answer_goes_on(nats_server: NatsServer, app: Handl
         await anyio.sleep(2 * limit_s)
         break
     app.release.set()
-    with anyio.fail_after(20):
+    with anyio.fail_after(2):
         await app.started.wait()
     assert not app.cancelled.is_set()
 
@@ -122,7 +122,7 @@ async def test_a_name_that_nobody_serves_is_not_found_at_once(nats_server: NatsS
     for _ in range(2):
         with (
             pytest.raises(ServiceNotFoundError, match="nobody serves nobody-here") as caught,
-            anyio.fail_after(20),
+            anyio.fail_after(1),
         ):
             await transport.request(get("/x", timeout_s=None))
     assert caught.value.status is None
@@ -191,7 +191,7 @@ async def test_a_body_that_fails_is_the_callers_own_error(
 
     with pytest.raises(LookupError, match="the file is gone"):
         await create(f"{nats_server.url}/svc").request(Call("POST", "/digest", body=pieces()))
-    with anyio.fail_after(20):
+    with anyio.fail_after(1):
         await app.cancelled.wait()
 
 
@@ -228,12 +228,12 @@ async def test_an_endless_answer_waits_for_its_reader(
         first = await anext(aiter(stream))
         await anyio.sleep(0.5)
         assert len(first) + app.sent < 2 * MIB
-    with anyio.fail_after(20):
+    with anyio.fail_after(1):
         await app.cancelled.wait()
 
 
 async def test_the_head_comes_before_the_body(nats_server: NatsServer, app: Handlers) -> None:
-    with anyio.fail_after(20):
+    with anyio.fail_after(2):
         async with create(f"{nats_server.url}/svc").stream(get("/silent")) as stream:
             assert stream.status == 200
             app.release.set()
@@ -250,7 +250,7 @@ async def test_a_silent_answer_is_given_up(nats_server: NatsServer, app: Handler
 
 @pytest.mark.usefixtures("endless_patience")
 @pytest.mark.parametrize("after", [0.0, 0.1, 0.5])
-async def test_the_handler_sees_a_cancellation(
+async def test_the_handler_sees_a_cancellation_within_a_second(
     nats_server: NatsServer, app: Handlers, after: float
 ) -> None:
     async with anyio.create_task_group() as tasks:
@@ -258,7 +258,7 @@ async def test_the_handler_sees_a_cancellation(
         await app.started.wait()
         await anyio.sleep(after)
         tasks.cancel_scope.cancel()
-    with anyio.fail_after(20):
+    with anyio.fail_after(1):
         await app.cancelled.wait()
 
 
@@ -280,7 +280,7 @@ async def test_the_handler_is_ended_although_the_caller_does_not_say_so(
     head = CallHead("GET", "/never", "", [], deadline_ms=300)
     await outside.subscribe("_INBOX.me.1")
     await outside.publish(f"{SUBJECT}svc", pack(Kind.CALL, head), "_INBOX.me.1")
-    with anyio.fail_after(20):
+    with anyio.fail_after(1.5):
         await app.cancelled.wait()
 
 
@@ -304,10 +304,10 @@ async def test_a_caller_that_vanishes_is_noticed(nats_server: NatsServer, app: H
     head = CallHead("GET", "/never", "", [])
     await client.publish(f"{SUBJECT}svc", pack(Kind.CALL, head), "_INBOX.me.2")
     await client.flush()
-    with anyio.fail_after(20):
+    with anyio.fail_after(2):
         await app.started.wait()
     await client.close()
-    with anyio.fail_after(20):
+    with anyio.fail_after(3):
         await app.cancelled.wait()
 
 
@@ -336,7 +336,7 @@ async def test_a_lost_connection_ends_calls_and_the_next_ones_work() -> None:
                 tasks.start_soon(one)
                 await handlers.started.wait()
                 server.kill()
-            with anyio.fail_after(20):
+            with anyio.fail_after(2):
                 await handlers.cancelled.wait()
             with pytest.raises(ServiceUnavailableError, match="cannot be reached"):
                 await transport.request(get("/echo"))

@@ -117,7 +117,7 @@ async def test_a_caller_out_of_form_loses_its_call_alone(
     while kind_of(fail.data) is Kind.BEAT or kind_of(fail.data) is Kind.ACCEPT:
         fail = await inbox.next_msg(5)
     assert why in unpack(fail.data, FailHead)[0].why
-    with anyio.fail_after(20):
+    with anyio.fail_after(1):
         await app.cancelled.wait()
     assert (await create(f"{nats_server.url}/svc").request(get("/echo"))).status == 200
 
@@ -132,7 +132,7 @@ async def test_credit_for_what_was_not_sent_is_refused(
     answer = await inbox.next_msg(5)
     assert kind_of(answer.data) is Kind.ANSWER
     await outside.publish(answer.reply, pack(Kind.CREDIT, CreditHead(1 << 40)))
-    with anyio.fail_after(20):
+    with anyio.fail_after(3):
         await app.cancelled.wait()
         while kind_of((fail := await inbox.next_msg(5)).data) is not Kind.FAIL:
             pass

@@ -123,7 +123,7 @@ async def test_no_manager_is_503(agent: Agent) -> None:
 async def test_health_answers_within_two_seconds(agent: Agent) -> None:
     assert (await agent.client.v1.health.get())["region"] == "west"
     agent.manager.hangs = anyio.Event()
-    with anyio.fail_after(8), pytest.raises(BaseServiceError) as caught:
+    with anyio.fail_after(2.5), pytest.raises(BaseServiceError) as caught:
         await agent.client.v1.health.get()
     assert caught.value.status == 503
     agent.manager.hangs.set()
@@ -135,7 +135,7 @@ async def test_hints_are_repeated_under_the_region_s_name(agent: Agent) -> None:
         tasks.start_soon(agent.bridge.relay_hints)
         await anyio.sleep(0)
         agent.bus.publish(INSTANCE_CHANGED, payload)
-        with anyio.fail_after(20):
+        with anyio.fail_after(2):
             hint = await anext(h)
         assert hint.subject == "agent.west.instance.changed"
         assert dict(hint.payload) == payload

@@ -58,7 +58,7 @@ async def test_a_still_card_sleeps_and_wakes_at_once(desk) -> None:
         await card.until(card.rests)
         before = card.strip()
         card.press(100, 100)
-        await card.until(lambda: card.strip() != before)
+        await card.until(lambda: card.strip() != before, within_s=2)
 
 
 async def test_noise_is_noise_in_every_picture(desk) -> None:

@@ -235,7 +235,7 @@ async def test_one_job_may_be_cancelled_and_its_name_used_again() -> None:
 async def test_stopping_before_the_start_is_fine() -> None:
     one = SchedulerFacility(clock=ManualClock())
     await one.stop()
-    with anyio.fail_after(10):
+    with anyio.fail_after(1):
         await one.run()
 
 
@@ -270,7 +270,7 @@ async def test_it_starts_with_the_first_job_and_tells_of_them() -> None:
         one.every(60, work, immediately=True)
         one.every(60, work, name="later")
         assert started == ["scheduler"]
-        with anyio.fail_after(10):
+        with anyio.fail_after(2):
             await ran.wait()
         await anyio.wait_all_tasks_blocked()
         told = hub.render()[0].decode()
