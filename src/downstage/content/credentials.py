@@ -17,7 +17,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from downstage.auth.principal import Principal
 from downstage.content.dialects.exchange import Exchange
@@ -62,16 +62,16 @@ class FilesKey:
     """Stands for the key, for some minutes."""
 
 
-class Identity:
+class Identity(Protocol):
     """What is asked of identity; see `IdentityService`."""
 
     async def open_key(self, key_id: str) -> FilesKey:
         """Raises `NotFound` where there is no such key."""
-        raise NotImplementedError
+        ...
 
     async def sign_in(self, name: str, password: str, address: str) -> str:
         """A token for whoever proves a password; raises `Unauthenticated` or `TooMany`."""
-        raise NotImplementedError
+        ...
 
 
 class IdentityService(Identity):

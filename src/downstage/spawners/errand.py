@@ -62,7 +62,8 @@ class Errands:
     """Runs errands; see the module.
 
     Args:
-        isolation: how this machine shuts programs in; None finds out at the first errand.
+        isolation: how this machine shuts programs in; None finds out at the first errand, and
+            refuses to run anything where it cannot.
     """
 
     def __init__(self, isolation: probe.IsolationFound | None = None) -> None:
@@ -76,7 +77,10 @@ class Errands:
             DeadlineExceeded: it took too long, and was ended.
         """
         if self._isolation is None:
-            self._isolation = await probe.find_isolation()
+            found = await probe.find_isolation()
+            if found.mode == "none":  # nobody chose that, and nobody sees this program start
+                raise ErrandFailed(f"programs cannot be shut in here: {found.reason}")
+            self._isolation = found
         folder = Path(await anyio.to_thread.run_sync(tempfile.mkdtemp, "", "downstage-errand-"))
         try:
             return await self._run_in(folder, errand, self._isolation)

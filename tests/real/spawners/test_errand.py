@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from downstage.kernel.errors import DeadlineExceeded
+from downstage.spawners import probe
 from downstage.spawners.errand import Errand, ErrandFailed, Errands
 from downstage.spawners.probe import IsolationFound, find_isolation
 
@@ -88,6 +89,19 @@ def marked() -> list[int]:
 async def test_a_result_that_is_a_trick_is_refused(errands: Errands, program: str) -> None:
     with anyio.fail_after(30), pytest.raises(ErrandFailed):
         await errands.run(errand(program))
+
+
+async def test_without_walls_that_nobody_took_away_nothing_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def find() -> IsolationFound:
+        return IsolationFound("none", has_size=False, reason="bubblewrap is not installed")
+
+    monkeypatch.setattr(probe, "find_isolation", find)
+    program = f"open({str(tmp_path / 'ran')!r}, 'w')"
+    with pytest.raises(ErrandFailed, match="bubblewrap is not installed"):
+        await Errands().run(errand(program))
+    assert not (tmp_path / "ran").exists()
 
 
 async def test_inside_there_is_no_network_and_little_memory(walls: IsolationFound) -> None:
