@@ -8,10 +8,13 @@ from typing import Literal
 
 from downstage.auth.scopes import expand
 
-__all__ = ["KINDS", "Bound", "Kind", "Principal"]
+__all__ = ["KINDS", "STREAM_RIGHTS", "Bound", "Kind", "Principal", "StreamBound"]
 
 Kind = Literal["user", "service", "instance", "seat", "token"]
 """``token`` is a person's program with an API token; ``seat`` holds one seat of one session."""
+
+STREAM_RIGHTS = ("read", "write", "record", "admin")
+"""What a token may do with the streams that match a pattern."""
 
 KINDS: tuple[Kind, ...] = ("user", "service", "instance", "seat", "token")
 
@@ -24,6 +27,16 @@ class Bound:
     """Of a file or folder, ``/Projects/house``."""
     writes: bool = False
     """Whether it may write there; it may always read."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamBound:
+    """A token that has bounds on streams reaches those whose names match, and no others."""
+
+    pattern: str
+    """``camera-*``: a star stands for anything."""
+    rights: frozenset[str]
+    """Some of ``read``, ``write``, ``record``, ``admin``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,8 @@ class Principal:
     """Of a seat: ``controller`` or ``spectator``."""
     reach: tuple[Bound, ...] | None = None
     """What files the token may touch, whatever its person may; None: it has no bounds."""
+    streams: tuple[StreamBound, ...] | None = None
+    """What streams the token may touch, whatever its person may; None: it has no bounds."""
     token_id: str = ""
     expires_at: datetime | None = None
 

@@ -32,6 +32,10 @@ SCOPES = MappingProxyType(
         "files:read": "read files, where their rights allow it",
         "files:write": "write files, where their rights allow it",
         "files:admin": "read and write all files, and change rights and quotas",
+        "streams:read": "list, read and replay streams, where the token's patterns allow it",
+        "streams:write": "push entries and describe streams, where the patterns allow it",
+        "streams:record": "start and stop recordings, and replay them into streams",
+        "streams:admin": "read, write, delete and limit all streams and recordings",
         "users:read": "see all users and their groups",
         "users:write": "add, change and remove users who hold no more than oneself",
         "tokens:write": "make and revoke one's own API tokens",
@@ -48,6 +52,9 @@ IMPLIES = MappingProxyType(
         "instances:write": frozenset({"instances:read"}),
         "files:admin": frozenset({"files:read", "files:write"}),
         "files:write": frozenset({"files:read"}),
+        "streams:admin": frozenset({"streams:read", "streams:write", "streams:record"}),
+        "streams:write": frozenset({"streams:read"}),
+        "streams:record": frozenset({"streams:read"}),
         "users:write": frozenset({"users:read"}),
     }
 )
@@ -59,7 +66,16 @@ ADMINS = "admins"
 ROLES = MappingProxyType(
     {
         "user": frozenset(
-            {"sessions:read", "sessions:write", "files:read", "files:write", "tokens:write"}
+            {
+                "sessions:read",
+                "sessions:write",
+                "files:read",
+                "files:write",
+                "streams:read",
+                "streams:write",
+                "streams:record",
+                "tokens:write",
+            }
         ),
         "admin": frozenset(SCOPES),
     }
@@ -73,6 +89,7 @@ SERVICES = MappingProxyType(
         "agent": frozenset({"instances:read", "instances:write"}),
         "manager": frozenset[str](),
         "content": frozenset({"tickets:write", "users:read"}),
+        "streams": frozenset({"tickets:write", "files:write"}),
     }
 )
 """What each built-in service may do at the others. A service that is not named has no token."""

@@ -18,7 +18,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
-from downstage.auth.principal import Bound, Kind, Principal
+from downstage.auth.principal import STREAM_RIGHTS, Bound, Kind, Principal, StreamBound
 from downstage.kernel.clock import Clock
 from downstage.kernel.errors import InvalidToken
 from downstage.kernel.ids import new_id
@@ -94,6 +94,8 @@ class Signer:
         claims |= {name: value for name, value in optional.items() if value is not None}
         if principal.reach is not None:
             claims["reach"] = [[b.path, "write" if b.writes else "read"] for b in principal.reach]
+        if principal.streams is not None:
+            claims["streams"] = [[b.pattern, sorted(b.rights)] for b in principal.streams]
         header = {"alg": ALGORITHM, "kid": self.kid}
         token = jwt.encode(header, claims, self._key, algorithms=[ALGORITHM])
         return Signed(token, token_id, datetime.fromtimestamp(expires, UTC))
@@ -216,6 +218,7 @@ def _principal(claims: Mapping[str, Any]) -> Principal:
         seat=_maybe(claims, "seat"),
         role=_maybe(claims, "role"),
         reach=_reach(claims.get("reach")),
+        streams=_streams(claims.get("streams")),
         token_id=_text(claims, "jti"),
         expires_at=datetime.fromtimestamp(claims["exp"], UTC),
     )
@@ -236,6 +239,26 @@ def _bound(given: object) -> Bound:
     if not isinstance(path, str) or access not in ("read", "write"):
         raise InvalidToken
     return Bound(path, access == "write")
+
+
+def _streams(given: object) -> tuple[StreamBound, ...] | None:
+    """Bounds on streams as they were signed; anything else than that is no token of ours."""
+    if given is None:
+        return None
+    if not isinstance(given, list):
+        raise InvalidToken
+    return tuple(_stream_bound(item) for item in cast("list[object]", given))
+
+
+def _stream_bound(given: object) -> StreamBound:
+    pair = cast("list[object]", given) if isinstance(given, list) else []
+    pattern, rights = pair if len(pair) == 2 else (None, None)  # noqa: PLR2004 - a pair
+    if not isinstance(pattern, str) or not isinstance(rights, list):
+        raise InvalidToken
+    named = frozenset(str(right) for right in cast("list[object]", rights))
+    if not named <= frozenset(STREAM_RIGHTS):
+        raise InvalidToken
+    return StreamBound(pattern, named)
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str:

@@ -204,7 +204,7 @@ def run(
 
 @app.command
 def serve(
-    service: Literal["identity", "content", "gateway", "agent", "manager", "extensions"],
+    service: Literal["identity", "content", "streams", "gateway", "agent", "manager", "extensions"],
     *,
     serving: Serving | None = None,
 ) -> None:

@@ -6,7 +6,9 @@
     ├── InvalidInput                 invalid-input         400
     │   ├── BadUrl                   bad-url               400   a path or address out of form
     │   ├── InvalidField             invalid-field         422   names the field
+    │   │   └── BadId                bad-id                422   no entry id, or not a newer one
     │   └── BadMessage               bad-message           400   a socket message out of form
+    │       └── BadFrame             bad-frame             400   a batch out of form
     ├── Unauthenticated              unauthenticated       401
     │   └── InvalidToken             invalid-token         401   one message for every cause
     ├── Forbidden                    forbidden             403
@@ -15,8 +17,10 @@
     │   ├── AlreadyExists            already-exists        409
     │   ├── FolderNotEmpty           folder-not-empty      409
     │   ├── WrongType                wrong-type            409   a folder where a file is needed
-    │   └── SourceIsTarget           source-is-target      409   onto itself, or into itself
+    │   ├── SourceIsTarget           source-is-target      409   onto itself, or into itself
+    │   └── DurabilityUnavailable    durability-unavailable 409  the engine cannot promise that
     ├── Gone                         gone                  410   was there; read again from start
+    │   └── Lagged                   lagged                410   the reader was too slow
     ├── VersionMismatch              version-mismatch      412   changed meanwhile, nothing written
     ├── TooLarge                     too-large             413
     ├── UnsupportedMedia             unsupported-media     415   a content coding not known here
@@ -30,7 +34,8 @@
     ├── DeadlineExceeded             deadline              504
     ├── Damaged                      damaged               500   stored bytes changed on the disk
     ├── OutOfSpace                   out-of-space          507   the disk is full
-    │   └── QuotaReached             quota                 507
+    │   ├── QuotaReached             quota                 507
+    │   └── StoreFull                memory-limit          507   the engine of streams is full
     └── SetupError                   setup                 500   the installation is at fault
 
 `code` is stable and documented; `status` is its HTTP status. `problem` renders RFC 9457.
@@ -42,17 +47,21 @@ from typing import ClassVar
 
 __all__ = [
     "AlreadyExists",
+    "BadFrame",
+    "BadId",
     "BadMessage",
     "BadUrl",
     "Conflict",
     "Damaged",
     "DeadlineExceeded",
+    "DurabilityUnavailable",
     "FolderNotEmpty",
     "Forbidden",
     "Gone",
     "InvalidField",
     "InvalidInput",
     "InvalidToken",
+    "Lagged",
     "Locked",
     "NoCapacity",
     "NotFound",
@@ -63,6 +72,7 @@ __all__ = [
     "RangeNotSatisfiable",
     "SetupError",
     "SourceIsTarget",
+    "StoreFull",
     "TooLarge",
     "TooMany",
     "Unauthenticated",
@@ -124,6 +134,18 @@ class BadMessage(InvalidInput):
     """A message on a socket is out of form."""
 
     code = "bad-message"
+
+
+class BadFrame(BadMessage):
+    """A batch whose header and body do not fit each other."""
+
+    code = "bad-frame"
+
+
+class BadId(InvalidField):
+    """An entry id that is none, or that is not newer than what is there."""
+
+    code = "bad-id"
 
 
 class Unauthenticated(PlatformError):
@@ -191,12 +213,24 @@ class SourceIsTarget(Conflict):
     code = "source-is-target"
 
 
+class DurabilityUnavailable(Conflict):
+    """The engine cannot promise what was asked for."""
+
+    code = "durability-unavailable"
+
+
 class Gone(PlatformError):
     """It was there once; what is asked for must be read again from the start."""
 
     code = "gone"
     status = 410
     title = "No longer there"
+
+
+class Lagged(Gone):
+    """What comes next was removed already: the reader was too slow."""
+
+    code = "lagged"
 
 
 class VersionMismatch(PlatformError):
@@ -267,6 +301,12 @@ class QuotaReached(OutOfSpace):
 
     code = "quota"
     title = "The quota is reached"
+
+
+class StoreFull(OutOfSpace):
+    """The engine of streams has reached its memory limit."""
+
+    code = "memory-limit"
 
 
 class _Later(PlatformError):

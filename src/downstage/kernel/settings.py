@@ -146,6 +146,8 @@ class Services(_Section):
     """Applications and instances."""
     content: str | None = None
     """Files, versions, locks, channels."""
+    streams: str | None = None
+    """Streams of entries, recordings."""
 
 
 class Bus(_Section):
@@ -269,6 +271,50 @@ class Content(_Section):
     """How long a signed link counts at most."""
 
 
+class Streams(_Section):
+    """Streams: the engine that holds them, how much, for how long."""
+
+    folder: Path | None = None
+    """Folder of the engine's files and of recordings; empty: ``streams`` in the data folder."""
+    url: SecretStr | None = None
+    """A Valkey or Redis of yours, ``redis[s]://[user:password@]host:port[/db]``, cluster included;
+    empty: one of our own is started."""
+    durable_url: SecretStr | None = None
+    """A second one with ``appendfsync always`` for durable streams; ours needs none."""
+    allow_old_engines: bool = False
+    """Take an engine whose version has known holes; for tests on loopback."""
+    memory_limit: int = Field(default=1 << 30, ge=16 << 20)
+    """Bytes that the engine we start may take; a push above that is answered 507."""
+    max_message: int = Field(default=16 << 20, ge=1024, le=1 << 30)
+    """Bytes of one message on a push socket; a larger one closes it with 1009."""
+    max_streams: int = Field(default=10_000, ge=1)
+    """Streams that a tenant may have."""
+    keep_count: int = Field(default=1000, ge=1)
+    """Entries that a stream keeps where it does not say otherwise."""
+    keep_bytes: int = Field(default=256 << 20, ge=1)
+    """Bytes that a stream keeps where it does not say otherwise."""
+    keep_age: Span = timedelta(0)
+    """How long a stream keeps entries where it does not say otherwise; 0: no limit."""
+    in_flight: int = Field(default=32 << 20, ge=1 << 20)
+    """Bytes that the engine has not answered yet; above that, producers are not read."""
+    buffer: int = Field(default=8 << 20, ge=64 << 10)
+    """Bytes that wait for one subscriber; above that, it is served from its own place."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Processes that serve, with ``downstage serve streams``."""
+    data_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of the data server's API alone (7890 in ``make services``); empty: none."""
+    hls_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of HLS alone (8089 in ``make services``); empty: none."""
+    rtmp_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port where RTMP publishers are taken (1935 in ``make services``); empty: none."""
+    rtmp_server: Literal["auto", "nginx", "pyav"] = "auto"
+    """Who takes them: nginx with its RTMP module takes many, PyAV one at a time."""
+    record_to_content: bool = True
+    """Put finished recordings into the content service, where it runs."""
+    idle_deadline: Span = timedelta(seconds=60)
+    """How long a socket may leave a ping unanswered before it is closed."""
+
+
 class Media(_Section):
     """Pictures, sound, paths."""
 
@@ -323,6 +369,7 @@ class Settings(_Section):
     agent: Agent = Agent()
     manager: Manager = Manager()
     content: Content = Content()
+    streams: Streams = Streams()
     media: Media = Media()
     extensions: Extensions = Extensions()
     log: Log = Log()

@@ -42,7 +42,7 @@ from downstage.services.wiring import Wiring, Workbench
 
 __all__ = ["BUILT_IN", "ServiceHost"]
 
-BUILT_IN = ("identity", "content", "manager", "agent", "gateway")
+BUILT_IN = ("identity", "content", "streams", "manager", "agent", "gateway")
 """Order of start; the stop is in reverse."""
 
 LEAST_SECRET = 32

@@ -15,7 +15,7 @@ from downstage.testing.platform import PlatformProcess
 
 __all__ = ["ORDER", "ServedPlatform"]
 
-ORDER = ("identity", "content", "manager", "agent", "gateway")
+ORDER = ("identity", "content", "streams", "manager", "agent", "gateway")
 """Each knows the addresses of those before it."""
 START_S = 60.0
 END_S = 10.0
