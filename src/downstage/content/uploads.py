@@ -152,6 +152,16 @@ class Uploads:
             raise NotFound("There is no such upload.")
         return upload
 
+    async def at_rest(self, caller: Caller, upload_id: str) -> Upload:
+        """The same, once all that arrived is counted: where to go on. Who still sends is cut off.
+
+        Raises:
+            NotFound: no such upload, or another's.
+        """
+        await self.head(caller, upload_id)
+        await self._senders.at_rest(upload_id)
+        return await self.head(caller, upload_id)
+
     async def mine(self, caller: Caller) -> list[Upload]:
         """Those of a person, oldest first; without what has arrived."""
         return await self._owned(caller)
@@ -167,7 +177,7 @@ class Uploads:
     ) -> Upload:
         """The next bytes in order. Who still sends an earlier part of them is cut off.
 
-        Whatever arrived before a failure counts: ask `head` for the offset to go on from.
+        Whatever arrived before a failure counts: ask `at_rest` for the offset to go on from.
 
         Raises:
             Conflict: not the offset that comes next, which the error tells; or a later sender

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
@@ -278,6 +279,53 @@ async def test_a_later_sender_takes_over(uploads: Uploads) -> None:
         assert caught.value.context["offset"] == 3
     assert ended == [Conflict]
     assert (await uploads.append(ANN, upload.id, 3, body(b"d"))).offset == 4
+
+
+async def test_where_to_go_on_is_told_once_all_that_arrived_counts(uploads: Uploads) -> None:
+    """Its sender is dead, but what that sent is still on its way to disk."""
+    upload = await uploads.create(ANN, "/a")
+    taken, breaks = anyio.Event(), anyio.Event()
+
+    async def dying() -> AsyncIterator[bytes]:
+        yield b"abc"
+        taken.set()
+        await breaks.wait()
+        yield b"d"
+        raise ConnectionResetError
+
+    async def first() -> None:
+        with pytest.raises(ConnectionResetError):
+            await uploads.append(ANN, upload.id, 0, dying())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(first)
+        await taken.wait()
+        asyncio.get_running_loop().call_later(0.002, breaks.set)
+        assert (await uploads.at_rest(ANN, upload.id)).offset == 4
+
+
+async def test_who_hangs_on_is_cut_off_when_somebody_asks_where_to_go_on(
+    uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("downstage.content.upload_senders.LINGER_S", 0.002)
+    upload = await uploads.create(ANN, "/a")
+    taken = anyio.Event()
+
+    async def hanging() -> AsyncIterator[bytes]:
+        yield b"abc"
+        taken.set()
+        await anyio.sleep_forever()
+
+    async def first() -> None:
+        with pytest.raises(Conflict):
+            await uploads.append(ANN, upload.id, 0, hanging())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(first)
+        await taken.wait()
+        with pytest.raises(NotFound):
+            await uploads.at_rest(BOB, upload.id)
+        assert (await uploads.at_rest(ANN, upload.id)).offset == 3
 
 
 async def test_silence_ends_a_request_not_the_upload(uploads: Uploads) -> None:

@@ -148,11 +148,16 @@ class Tus:
         return 201, [fields[0], *more]
 
     async def _head(self, caller: Caller, upload_id: str) -> tuple[int, Fields]:
-        done = self._done.get((caller.tenant, caller.subject, upload_id))
-        if done is not None:
-            return 200, [("upload-offset", str(done)), ("upload-length", str(done))]
-        upload = await self._find(caller, upload_id)
-        return 200, [*self._state(upload), ("upload-length", str(upload.size or 0))]
+        key = (caller.tenant, caller.subject, upload_id)
+        if key not in self._done:
+            try:
+                upload = await self._find(caller, upload_id, at_rest=True)
+                return 200, [*self._state(upload), ("upload-length", str(upload.size or 0))]
+            except Gone:
+                if key not in self._done:  # else it was completed meanwhile
+                    raise
+        done = str(self._done[key])
+        return 200, [("upload-offset", done), ("upload-length", done)]
 
     async def _patch(
         self, caller: Caller, upload_id: str, headers: Headers, receive: Receive
@@ -183,14 +188,15 @@ class Tus:
     async def _finish(self, caller: Caller, upload: Upload) -> Entry:
         async with self._content.uploads.finished(caller, upload.id) as staged:
             entry = await self._content.write(caller, upload.path, staged, message=upload.message)
-        self._done[caller.tenant, caller.subject, upload.id] = entry.size
-        while len(self._done) > MOST_DONE:
-            self._done.popitem(last=False)
+            self._done[caller.tenant, caller.subject, upload.id] = entry.size
+            while len(self._done) > MOST_DONE:
+                self._done.popitem(last=False)
         return entry
 
-    async def _find(self, caller: Caller, upload_id: str) -> Upload:
+    async def _find(self, caller: Caller, upload_id: str, *, at_rest: bool = False) -> Upload:
+        uploads = self._content.uploads
         try:
-            return await self._content.uploads.head(caller, upload_id)
+            return await (uploads.at_rest if at_rest else uploads.head)(caller, upload_id)
         except NotFound as error:
             raise Gone("There is no such upload, or it has expired.") from error
 
