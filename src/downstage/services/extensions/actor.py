@@ -7,6 +7,7 @@ What the extension's code raises, ``SystemExit`` among it, stays in here.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import inspect
 import threading
@@ -15,7 +16,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 
 from downstage.kernel.logging import get_logger
 from downstage.services import registry
@@ -149,7 +149,7 @@ async def in_thread(function: Callable[[], Any]) -> Any:
     """
     done, outcome = anyio.Event(), list[Any]()
     failed = list[BaseException]()
-    token = anyio.lowlevel.current_token()
+    loop = asyncio.get_running_loop()
 
     def work() -> None:
         try:
@@ -157,7 +157,7 @@ async def in_thread(function: Callable[[], Any]) -> Any:
         except BaseException as error:  # noqa: BLE001 - it is raised where it was asked for
             failed.append(error)
         try:
-            anyio.from_thread.run_sync(done.set, token=token)
+            loop.call_soon_threadsafe(done.set)  # not waited for: it may have run its last turn
         except RuntimeError:
             return  # the loop has gone, and with it who asked
 
