@@ -68,13 +68,14 @@ Opener = Callable[..., AbstractAsyncContextManager[Page]]
 
 
 @asynccontextmanager
-async def _open(url: str, *flags: str) -> AsyncGenerator[Page]:
+async def _open(url: str, *flags: str, script: str = "") -> AsyncGenerator[Page]:
     async with Browser(SIZE, flags=flags) as browser:
+        await browser.call("Page.addScriptToEvaluateOnNewDocument", source=script)
         await browser.navigate(url)
         yield Page(browser)
 
 
 @pytest.fixture
 def open_page() -> Opener:
-    """Opens an address in a fresh Chromium, with further flags where they are given."""
+    """Opens an address in a fresh Chromium; further flags, and a script to run before its own."""
     return _open

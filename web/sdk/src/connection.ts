@@ -77,6 +77,7 @@ export class Connection {
       problem: this.#problem,
       since: this.#since,
       trouble: this.#trouble,
+      transportReason: this.#media.reason,
     };
   }
 

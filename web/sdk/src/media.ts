@@ -59,6 +59,8 @@ export class Media {
   #isProven = false;
   #isRunning = false;
   #needsRepair = false;
+  /** What was wrong with WebRTC when the other way was taken. */
+  #reason: string | null = null;
 
   constructor(options: MediaOptions, hooks: MediaHooks) {
     this.#options = options;
@@ -68,6 +70,11 @@ export class Media {
 
   get current(): Transport | null {
     return this.#current;
+  }
+
+  /** Why the way in use is not the first one. */
+  get reason(): string | null {
+    return this.#reason;
   }
 
   get needsSignalling(): boolean {
@@ -238,21 +245,23 @@ export class Media {
 
   #onNoPath(rtc: WebRtcTransport): void {
     if (rtc !== this.#current) return;
-    this.#hooks.lost("No UDP path to the machine");
-    this.#otherWay();
+    const reason = "No UDP path to the machine";
+    this.#otherWay(reason);
+    this.#hooks.lost(reason);
     this.#begin();
   }
 
   #onBroken(transport: Transport, reason: string, final: boolean): void {
     clearTimeout(this.#timer);
+    const isRtc = transport.kind === "webrtc";
+    // A path that has carried a picture gets another try.
+    if (isRtc && final && !this.#isProven) this.#otherWay(reason);
     this.#hooks.lost(reason);
-    if (transport.kind === "webrtc" && !final) {
+    if (isRtc && !final) {
       this.#needsRepair = true;
       this.#repair();
       return;
     }
-    // A path that has carried a picture gets another try.
-    if (transport.kind === "webrtc" && !this.#isProven) this.#otherWay();
     this.#again();
   }
 
@@ -262,7 +271,7 @@ export class Media {
     this.#needsRepair = false;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      this.#otherWay();
+      this.#otherWay("The path to the machine broke");
       this.#begin();
     }, REPAIR_MS);
   }
@@ -274,8 +283,10 @@ export class Media {
     }, this.#backoff.next());
   }
 
-  #otherWay(): void {
-    if (this.#options.choice === "auto" && canWebCodecs()) this.#way = "websocket";
+  #otherWay(reason: string): void {
+    if (this.#options.choice !== "auto" || !canWebCodecs()) return;
+    this.#way = "websocket";
+    this.#reason = reason;
   }
 }
 

@@ -48,4 +48,6 @@ export interface ViewerState {
   readonly since: number;
   /** What is going wrong at the moment, when something is. */
   readonly trouble: string | null;
+  /** Why the picture comes another way than the one that was tried first, for as long as it does. */
+  readonly transportReason: string | null;
 }

@@ -161,6 +161,8 @@ export function badges(state: ViewerState, hear: () => void): TemplateResult {
   const { stream } = state;
   return html`<div class="badges">
     ${state.role === "spectator" ? html`<span class="badge fades">You are watching</span>` : nothing}
+    ${state.transportReason === null ? nothing
+      : html`<span class="badge fades">${detour(state.transportReason)}</span>`}
     ${stream?.audio === false
       ? html`<span class="badge fades">${icons.mutedIcon}No sound${
           stream.audio_reason ? `: ${stream.audio_reason}` : ""}</span>`
@@ -171,12 +173,20 @@ export function badges(state: ViewerState, hear: () => void): TemplateResult {
   </div>`;
 }
 
-/** One sentence for people who listen to the page. */
+function detour(reason: string): string {
+  return `${reason}: the picture comes over the WebSocket`;
+}
+
+/** What people who listen to the page are told. */
 export function spoken(state: ViewerState): string {
+  const { phase, transportReason } = state;
+  if (phase === "playing" && transportReason !== null) {
+    return `The picture is here. ${detour(transportReason)}`;
+  }
   const words: Partial<Record<ViewerState["phase"], string>> = {
     waiting: "The session is starting",
     playing: "The picture is here",
     reconnecting: "The connection broke; reconnecting",
   };
-  return words[state.phase] ?? "";
+  return words[phase] ?? "";
 }

@@ -21,7 +21,7 @@ const TICK_MS = 1000;
 
 const IDLE: ViewerState = {
   phase: "idle", session: null, role: "controller", transport: null, stream: null, sound: "none",
-  problem: null, since: 0, trouble: null,
+  problem: null, since: 0, trouble: null, transportReason: null,
 };
 
 export class DownstageViewer extends LitElement {

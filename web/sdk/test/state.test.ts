@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 import { Problem, networkProblem, problemOf, wordsFor } from "../src/problem";
 import { STAGES, endingOf, stageMarks } from "../src/reasons";
 import { Backoff, mayResume } from "../src/reconnect";
-import { phaseOf, type Facts } from "../src/state";
-import { elapsed, statsRows } from "../src/view";
+import { phaseOf, type Facts, type ViewerState } from "../src/state";
+import { elapsed, spoken, statsRows } from "../src/view";
 import { NO_STATS } from "../src/stats";
 import type { SessionState, SessionView } from "../src/wire";
 
@@ -105,6 +105,13 @@ describe("problems", () => {
       expect(wordsFor(status).every((words) => words.length > 5)).toBe(true);
     }
   });
+});
+
+it("says with the picture why it comes another way", () => {
+  const state = { phase: "playing", transportReason: null } as ViewerState;
+  expect(spoken(state)).toBe("The picture is here");
+  expect(spoken({ ...state, transportReason: "No UDP path to the machine" })).toBe(
+    "The picture is here. No UDP path to the machine: the picture comes over the WebSocket");
 });
 
 it("shows time and known figures only", () => {
