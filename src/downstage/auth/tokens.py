@@ -7,6 +7,7 @@ revocation), the caller learns only `InvalidToken`; the tests hold every cause t
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -35,6 +36,7 @@ MAX_HEADER = 512
 CACHED = 2048
 """Verified tokens remembered; a signature check costs about 0.1 ms."""
 GOOD_KID = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
+AWKWARD = re.compile(r"[>?~\x7f]")
 COMPACT = re.compile(r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$")
 
 
@@ -96,8 +98,9 @@ class Signer:
             claims["reach"] = [[b.path, "write" if b.writes else "read"] for b in principal.reach]
         if principal.streams is not None:
             claims["streams"] = [[b.pattern, sorted(b.rights)] for b in principal.streams]
-        header = {"alg": ALGORITHM, "kid": self.kid}
-        token = jwt.encode(header, claims, self._key, algorithms=[ALGORITHM])
+        header = {"typ": "JWT", "alg": ALGORITHM, "kid": self.kid}
+        payload = _plain_json(claims)
+        token = jws.serialize_compact(header, payload, self._key, algorithms=[ALGORITHM])
         return Signed(token, token_id, datetime.fromtimestamp(expires, UTC))
 
 
@@ -184,6 +187,16 @@ class Verifier:
         if not_before - SKEW_S > now or expires + SKEW_S <= now:
             raise InvalidToken
         return expires
+
+
+def _plain_json(claims: Mapping[str, Any]) -> bytes:
+    """*claims* as JSON whose base64 holds neither ``-`` nor ``_``.
+
+    Clients exist that read a token's payload as plain base64. Those two letters come of bytes above
+    ASCII, and of the four that are escaped here.
+    """
+    text = json.dumps(claims, ensure_ascii=True, separators=(",", ":"))
+    return AWKWARD.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode("ascii")
 
 
 def _key_id(token: str) -> str:
