@@ -10,7 +10,6 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
 import anyio
@@ -20,6 +19,7 @@ from downstage.cli.origin import FilesPorts, open_files_ports
 from downstage.cli.tls import TlsProxy
 from downstage.kernel.errors import SetupError
 from downstage.kernel.logging import get_logger
+from downstage.kernel.net import is_loopback
 from downstage.kernel.settings import Settings
 from downstage.omni.hosting import hosted
 from downstage.services.context import PlatformUrls
@@ -57,16 +57,6 @@ class _Ports:
         if origin is None or origin.outer_port is None:
             return None
         return origin.outer_port, origin.listening.getsockname()[1]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether *host* can be reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_binding(settings: Settings) -> None:

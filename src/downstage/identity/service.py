@@ -26,6 +26,7 @@ from downstage.kernel.clock import Clock, SystemClock
 from downstage.kernel.errors import InvalidToken, NotFound, SetupError, Unauthenticated
 from downstage.kernel.ids import new_secret
 from downstage.kernel.logging import get_logger
+from downstage.kernel.net import is_loopback
 from downstage.kernel.settings import Settings
 from downstage.services.facilities.database import Database, open_database
 
@@ -37,6 +38,7 @@ DEMO_USER = "demo"
 DEMO_PASSWORD = "demo-password"  # noqa: S105 - the name of a fact, and of its place
 SETUP_TTL = timedelta(hours=24)
 SETUP_SUBJECT = "setup:first-administrator"
+MAX_GUEST = 128
 log = get_logger(__name__)
 
 
@@ -68,6 +70,7 @@ class IdentityService:
         self._database = database
         self._sealer = sealer
         self._demo = settings.platform.demo
+        self._takes_guests = self._demo and is_loopback(settings.platform.host)
         self._passwords = passwords or Passwords()
         self.guard = LoginGuard(settings.identity.login_attempts)
         self.keys = KeyRing(database, sealer, clock, settings.identity.key_rotation)
@@ -136,8 +139,35 @@ class IdentityService:
         code, _ = await self.tickets.mint("setup", SETUP_SUBJECT, SETUP_TTL)
         return code
 
-    async def sign_in(self, name: str, password: str, address: str) -> Signed:
+    async def sign_in_guest(
+        self, name: str, address: str, lifetime: timedelta | None = None
+    ) -> Signed | None:
+        """A demo's user under whatever *name* they like, without a password.
+
+        None where that is not for them: this is no demo, the machine can be reached by others,
+        they come from elsewhere, the name is not one to show or belongs to a real user.
+        """
+        if not self._takes_guests or not is_loopback(address) or not _is_guest_name(name):
+            return None
+        if name.lower() != DEMO_USER and await self.users.find(name) is not None:
+            return None
+        await self.demo_password()  # makes the demo's user, where there is none
+        user = await self.users.find(DEMO_USER)
+        if user is None or user.disabled:
+            return None
+        log.info("sign_in.guest", **{"pii.name": name, "pii.address": address})
+        return await self.issue.for_user(user, lifetime, name=name)
+
+    async def sign_in(
+        self, name: str, password: str, address: str, lifetime: timedelta | None = None
+    ) -> Signed:
         """Check name and password.
+
+        Args:
+            name: of a user.
+            password: theirs.
+            address: where they come from.
+            lifetime: of the token, where it is to be shorter than usual.
 
         Raises:
             Unauthenticated: one of them is wrong, or the user is disabled: all the same.
@@ -153,7 +183,7 @@ class IdentityService:
         if self._passwords.is_outdated(user.password_hash):
             await self.users.rehash(user, password)
         log.info("sign_in.accepted", **{"pii.name": user.name, "pii.address": address})
-        return await self.issue.for_user(user)
+        return await self.issue.for_user(user, lifetime)
 
     async def token_for(self, name: str) -> Signed:
         """A sign-in without a password: for whoever owns the data folder.
@@ -234,3 +264,7 @@ async def open_identity(
     finally:
         with anyio.CancelScope(shield=True):
             await service.close()
+
+
+def _is_guest_name(name: str) -> bool:
+    return 1 <= len(name) <= MAX_GUEST and name.isprintable()

@@ -16,7 +16,7 @@ import anyio
 
 from downstage.kernel.errors import BadUrl, Forbidden, Upstream
 
-__all__ = ["Guard", "Resolver", "is_public", "system_resolver"]
+__all__ = ["Guard", "Resolver", "is_loopback", "is_public", "system_resolver"]
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """The addresses of a host, as text."""
@@ -55,6 +55,18 @@ _CLOSED = tuple(
     )
 )
 _NAT64 = ip_network("64:ff9b::/96")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether *host*, an address or a name, can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        parsed = ip_address(host)
+    except ValueError:
+        return False
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return (mapped or parsed).is_loopback
 
 
 def is_public(address: str) -> bool:

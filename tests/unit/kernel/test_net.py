@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from downstage.kernel.errors import BadUrl, Forbidden, Upstream
-from downstage.kernel.net import Guard, is_public, system_resolver
+from downstage.kernel.net import Guard, is_loopback, is_public, system_resolver
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -159,3 +159,23 @@ async def test_ports_follow_the_scheme() -> None:
     for url in ("http://a.invalid/", "https://a.invalid/", "https://a.invalid:8443/"):
         await guard.check_url(url)
     assert [port for _, port in answers.asked] == [80, 443, 8443]
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("10.0.0.1", False),
+        ("::ffff:10.0.0.1", False),
+        ("localhost.example", False),
+        ("", False),
+    ],
+)
+def test_what_only_this_machine_reaches(host: str, own: bool) -> None:
+    assert is_loopback(host) is own
