@@ -61,6 +61,7 @@ __all__ = [
     "ServiceTokenRequest",
     "SetupRequest",
     "SignInRequest",
+    "StreamGrant",
     "TicketAnswer",
     "TicketClaims",
     "TicketRequest",
@@ -98,6 +99,15 @@ class SignInRequest(LoginRequest):
     """Let in whoever gives their name as password. Only in a demo, and from this machine."""
 
 
+class StreamGrant(Request):
+    """The streams that a token may touch, and how."""
+
+    pattern: str = Field(pattern=r"^[A-Za-z0-9_.:@=*-]{1,128}$")
+    """A stream's name, in which a star stands for anything: ``camera-*``."""
+    rights: list[Literal["read", "write", "record", "admin"]] = Field(min_length=1, max_length=4)
+    """What may be done with them; ``write`` alone may not read."""
+
+
 class SetupRequest(Request):
     """The first start's one-time link makes the first administrator."""
 
@@ -121,6 +131,8 @@ class PrincipalView(Answer):
     tenant: str
     kind: str
     scopes: list[str]
+    streams: list[StreamGrant] | None = None
+    """The streams that the token may touch, of those that its scopes allow; None: all of them."""
 
 
 class UserCreate(Request):
@@ -161,6 +173,9 @@ class ApiTokenCreate(Request):
 
     name: str = Field(min_length=1, max_length=128)
     scopes: list[str] = Field(default_factory=list, max_length=64)
+    streams: list[StreamGrant] | None = Field(default=None, min_length=1, max_length=32)
+    """The streams that it may touch. Without scopes it then holds those of streams that this
+    needs, and no others."""
     expires_in_s: int | None = Field(default=None, ge=60, le=366 * 86400)
 
 
@@ -170,6 +185,7 @@ class ApiTokenView(Answer):
     id: str
     name: str
     scopes: list[str]
+    streams: list[StreamGrant] | None = None
     created_at: datetime
     expires_at: datetime | None
 

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from downstage.auth.principal import Bound, Principal
+from downstage.auth.patterns import may_bound, scopes_of
+from downstage.auth.principal import Bound, Principal, StreamBound
 from downstage.auth.scopes import SCOPES, SERVICES, acting_scopes, expand, may_grant
 from downstage.auth.tokens import SKEW_S, Signed
 from downstage.contracts.identity import (
@@ -18,6 +19,7 @@ from downstage.contracts.identity import (
     ApiTokenView,
     InstanceTokenRequest,
     SeatTokenRequest,
+    StreamGrant,
 )
 from downstage.identity.keys import KeyRing
 from downstage.identity.revocations import Revocations
@@ -35,7 +37,7 @@ from downstage.kernel.ids import new_id
 from downstage.kernel.logging import get_logger
 from downstage.services.facilities.database import Database
 
-__all__ = ["OPERATOR", "Issuer"]
+__all__ = ["OPERATOR", "Issuer", "grants_of"]
 
 SERVICE_TTL = timedelta(minutes=10)
 GUEST_TTL = timedelta(days=30)
@@ -178,25 +180,36 @@ class Issuer:
         return await self._issue(principal, timedelta(seconds=request.ttl_s), "seat")
 
     async def for_program(
-        self, owner: Principal, name: str, scopes: Iterable[str] | None, lifetime: timedelta | None
+        self,
+        owner: Principal,
+        name: str,
+        scopes: Iterable[str] | None,
+        lifetime: timedelta | None,
+        *,
+        streams: tuple[StreamBound, ...] | None = None,
     ) -> ApiTokenSecret:
-        """An API token of *owner*; without *scopes* it holds what the owner holds now.
+        """An API token of *owner*.
+
+        Args:
+            owner: whose it is.
+            name: what they call it.
+            scopes: what it may do; without any it holds what the owner holds now, or, where
+                *streams* are named, what of streams these need.
+            lifetime: from now on.
+            streams: the streams that it may touch; None: those that the owner's token may.
 
         Raises:
-            InvalidField: a scope that does not exist.
+            InvalidField: a scope that does not exist, or streams without the scopes they need.
             Forbidden: more than the owner holds.
         """
-        wanted = owner.scopes if scopes is None else frozenset(scopes)
-        if unknown := sorted(wanted - SCOPES.keys()):
-            raise InvalidField("scopes", f"There is no scope {unknown[0][:64]}.")
-        if not may_grant(owner.scopes, wanted):
-            raise Forbidden("An API token cannot hold more than its owner.")
+        wanted = _wanted(owner, scopes, streams)
         principal = Principal(
             subject=owner.subject,
             name=owner.name,
             kind="token",
             tenant=owner.tenant,
             scopes=expand(wanted),
+            streams=owner.streams if streams is None else streams,
         )
         signed = await self._issue(
             principal, min(lifetime or LONGEST_TTL, LONGEST_TTL), name, most=MOST_API_TOKENS
@@ -206,6 +219,7 @@ class Issuer:
             id=signed.id,
             name=name,
             scopes=sorted(principal.scopes),
+            streams=grants_of(principal.streams),
             created_at=self._clock.now(),
             expires_at=signed.expires_at,
             token=signed.token,
@@ -277,6 +291,7 @@ class Issuer:
                     kind=kind or principal.kind,
                     name=name,
                     scopes=sorted(principal.scopes),
+                    streams=_rows(principal.streams),
                     created_at=now,
                     expires_at=now + lifetime.total_seconds(),
                 )
@@ -293,11 +308,40 @@ def _writes(request: InstanceTokenRequest) -> bool:
     return any(item.writes for item in request.reach or ())
 
 
+def _wanted(
+    owner: Principal, scopes: Iterable[str] | None, streams: tuple[StreamBound, ...] | None
+) -> frozenset[str]:
+    """The scopes of a new token, where *owner* may hand them on, and *streams* with them."""
+    needed = frozenset[str]() if streams is None else scopes_of(streams)
+    wanted = frozenset(scopes) if scopes is not None else needed or owner.scopes
+    if unknown := sorted(wanted - SCOPES.keys()):
+        raise InvalidField("scopes", f"There is no scope {unknown[0][:64]}.")
+    if lacking := sorted(needed - expand(wanted)):
+        raise InvalidField("streams", f"Rights on streams need the scope {lacking[0]}.")
+    if not may_grant(owner.scopes, wanted) or not may_bound(owner.streams, streams or ()):
+        raise Forbidden("An API token cannot hold more than its owner.")
+    return wanted
+
+
+def grants_of(bounds: tuple[StreamBound, ...] | None) -> list[StreamGrant] | None:
+    """Bounds on streams as they are told."""
+    return None if bounds is None else [_grant(b.pattern, sorted(b.rights)) for b in bounds]
+
+
+def _grant(pattern: str, rights: list[str]) -> StreamGrant:
+    return StreamGrant.model_validate({"pattern": pattern, "rights": rights})
+
+
+def _rows(bounds: tuple[StreamBound, ...] | None) -> list[list[Any]] | None:
+    return None if bounds is None else [[bound.pattern, sorted(bound.rights)] for bound in bounds]
+
+
 def _view(row: Any) -> ApiTokenView:
     return ApiTokenView(
         id=row.id,
         name=row.name,
         scopes=row.scopes,
+        streams=None if row.streams is None else [_grant(*pair) for pair in row.streams],
         created_at=datetime.fromtimestamp(row.created_at, UTC),
         expires_at=datetime.fromtimestamp(row.expires_at, UTC),
     )

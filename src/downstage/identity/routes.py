@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Response
 
-from downstage.auth.principal import Principal
+from downstage.auth.principal import Principal, StreamBound
 from downstage.auth.tokens import Signed
 from downstage.contracts.identity import (
     ApiTokenCreate,
@@ -17,13 +18,16 @@ from downstage.contracts.identity import (
     LoginRequest,
     PrincipalView,
     SetupRequest,
+    StreamGrant,
     TokenAnswer,
     UserCreate,
     UserPage,
     UserPatch,
     UserView,
 )
+from downstage.identity.issue import grants_of
 from downstage.identity.service import IdentityService
+from downstage.kernel.errors import InvalidField
 from downstage.services.facilities.principal import require
 from downstage.services.openapi import refusals
 from downstage.services.routers import ServiceAPIRouter
@@ -75,6 +79,7 @@ def _add_auth(router: ServiceAPIRouter, service: IdentityService) -> None:
             tenant=caller.tenant,
             kind=caller.kind,
             scopes=sorted(caller.scopes),
+            streams=grants_of(caller.streams),
         )
 
     async def setup(body: SetupRequest, request: Request, response: Response) -> TokenAnswer:
@@ -138,7 +143,10 @@ def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
         """Make an API token; with no scope named, it holds what the caller holds."""
         response.headers["cache-control"] = "no-store"
         lifetime = timedelta(seconds=body.expires_in_s) if body.expires_in_s else None
-        return await service.issue.for_program(caller, body.name, body.scopes or None, lifetime)
+        bounds = None if body.streams is None else _bounds(body.streams)
+        return await service.issue.for_program(
+            caller, body.name, body.scopes or None, lifetime, streams=bounds
+        )
 
     async def revoke_token(token_id: str, caller: TokenMaker) -> None:
         """Revoke one of my API tokens, at once."""
@@ -148,6 +156,8 @@ def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
         body: ApiTokenCreate, caller: TokenMaker, response: Response
     ) -> FilesKeySecret:
         """Make a key for WebDAV and S3; its secret is shown once, and it is revoked as a token."""
+        if body.streams is not None:
+            raise InvalidField("streams", "A files key opens no streams.")
         response.headers["cache-control"] = "no-store"
         lifetime = timedelta(seconds=body.expires_in_s) if body.expires_in_s else None
         return await service.files_keys.make(caller, body.name, body.scopes or None, lifetime)
@@ -156,3 +166,7 @@ def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:
     router.post("/v1/files-keys", status_code=201, responses=refusals(409))(make_files_key)
     router.post("/v1/tokens", status_code=201, responses=refusals(409))(make_token)
     router.delete("/v1/tokens/{token_id}", status_code=204, responses=refusals(404))(revoke_token)
+
+
+def _bounds(grants: Sequence[StreamGrant]) -> tuple[StreamBound, ...]:
+    return tuple(StreamBound(grant.pattern, frozenset(grant.rights)) for grant in grants)

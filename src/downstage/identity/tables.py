@@ -74,6 +74,7 @@ tokens = Table(
     Column("kind", String(16), nullable=False),
     Column("name", String(128), nullable=False),
     Column("scopes", JSON, nullable=False),
+    Column("streams", JSON(none_as_null=True)),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False),
     Index("tokens_by_owner", "tenant", "owner"),

@@ -1,0 +1,99 @@
+"""The engine and the service on it: opened in the background, closed in the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+
+from downstage.kernel.errors import PlatformError
+from downstage.kernel.logging import get_logger
+from downstage.services.context import ServiceContext
+from downstage.services.health import set_ready
+from downstage.streams.ground import Late
+from downstage.streams.service import Streams, open_streams
+
+__all__ = ["Opening"]
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 10.0
+STOP_S = 4.0
+log = get_logger(__name__)
+
+
+class Opening:
+    """Opens the engine, and again where it cannot be opened: it may be one that comes later.
+
+    Args:
+        late: what stands for the service meanwhile.
+        context: of the extension.
+        folder: of the engine's files.
+    """
+
+    def __init__(self, late: Late, context: ServiceContext, folder: Path) -> None:
+        self._late = late
+        self._context = context
+        self._folder = folder
+        self._ready = anyio.Event()
+        self._end = anyio.Event()
+        self._ended = anyio.Event()
+
+    @property
+    def streams(self) -> Streams | None:
+        """The service, where it is there."""
+        return self._late.as_streams() if self._late.why is None else None
+
+    @property
+    def why(self) -> str | None:
+        """Why it is not ready; None: it is."""
+        return self._late.why
+
+    async def wait_ready(self) -> None:
+        """Return once it is ready."""
+        await self._ready.wait()
+
+    async def run(self) -> None:
+        """Open it, and keep it open until `stop`."""
+        pause = FIRST_PAUSE_S
+        try:
+            while not self._end.is_set():
+                try:
+                    await self._serve()
+                except PlatformError as error:
+                    self._late.leave(error.detail)
+                    log.error("streams.engine_not_opened", why=error.detail, pause_s=pause)  # noqa: TRY400
+                    with anyio.move_on_after(pause):
+                        await self._end.wait()
+                    pause = min(2 * pause, LONGEST_PAUSE_S)
+        finally:
+            self._ended.set()
+
+    async def stop(self) -> None:
+        """Close it: what was pushed is answered first, as far as that is quick."""
+        self._end.set()
+        with anyio.move_on_after(STOP_S) as scope:
+            await self._ended.wait()
+        if scope.cancelled_caught:
+            log.warning("streams.engine_cut_off", limit_s=STOP_S)
+
+    def tell_ready(self) -> None:
+        """Let ``/ready`` of the service's own application say what is so."""
+        set_ready(self._context.app, self.why is None)
+
+    async def _serve(self) -> None:
+        # Imported here: the platform's start does not wait for the engine's client either.
+        from downstage.streams.engine import open_engine
+
+        settings, bus = self._context.settings.streams, self._context.bus
+        async with (
+            open_engine(settings, self._folder) as engine,
+            open_streams(engine, bus, settings) as streams,
+        ):
+            self._late.arrive(streams)
+            self._ready.set()
+            self.tell_ready()
+            log.info("streams.engine_ready")
+            try:
+                await self._end.wait()
+            finally:
+                self._late.leave("The service of streams is ending.")
