@@ -128,17 +128,24 @@ class EngineProcess:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._read, process)
-                await self._until_it_listens(process)
-                log.info("engine.started", name=self.name, pid=process.pid, times=self.starts)
-                if self.starts == 1:
-                    task_status.started()
-                code = await process.wait()
-                self.pid = None
-                log.warning("engine.died", name=self.name, code=code, last_words=self.last_words)
+                why = await self._until_it_listens(process)
+                if why is None:
+                    log.info("engine.started", name=self.name, pid=process.pid, times=self.starts)
+                    if self.starts == 1:
+                        task_status.started()
+                    code = await process.wait()
+                    self.pid = None
+                    log.warning(
+                        "engine.died", name=self.name, code=code, last_words=self.last_words
+                    )
+                else:
+                    tasks.cancel_scope.cancel()
         finally:
             self.pid = None
             with anyio.CancelScope(shield=True):
                 await _end(process)
+        if why is not None:
+            raise SetupError(why)
 
     def _write(self, folder: EngineFolder) -> None:
         path = folder.socket
@@ -166,14 +173,15 @@ class EngineProcess:
             pass_fds=(lock,),
         )
 
-    async def _until_it_listens(self, process: anyio.abc.Process) -> None:
+    async def _until_it_listens(self, process: anyio.abc.Process) -> str | None:
+        """None once it does; else why it will not."""
         with anyio.move_on_after(START_S):
             while not await self._listens():
                 if process.returncode is not None:
-                    raise SetupError(f"The engine of streams did not start: {self.last_words}")
+                    return f"The engine of streams did not start: {self.last_words}"
                 await anyio.sleep(0.01)  # it says nothing before all is loaded
-            return
-        raise SetupError(f"The engine of streams did not listen within {START_S:g} s.")
+            return None
+        return f"The engine of streams did not listen within {START_S:g} s."
 
     async def _listens(self) -> bool:
         loop = asyncio.get_running_loop()
