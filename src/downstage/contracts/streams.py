@@ -69,9 +69,8 @@ MAX_PAGE = 1000
 """Streams, or entries, of one answer."""
 MAX_TYPE = 128
 MOST = 2**53
-CONTENT_TYPE = (
-    r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(; ?[A-Za-z0-9_.+-]+=[A-Za-z0-9_.+-]+)*$"
-)
+TOKEN = r"[A-Za-z0-9!#$&^_.+-]+"
+CONTENT_TYPE = rf"^{TOKEN}/{TOKEN}(; ?{TOKEN}={TOKEN})*$"
 ENTRY_ID = r"^\d{1,20}(-\d{1,20})?$"
 STREAM = r"^[A-Za-z0-9_.:@=*-]{1,128}$"
 

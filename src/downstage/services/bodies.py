@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import anyio.to_thread
@@ -43,6 +44,7 @@ class BodyLimit:
         app: what is behind.
         limit: bytes; None is no limit.
         encoders: further content codings by name.
+        larger: paths whose bodies may have more bytes than *limit*, and how many.
     """
 
     def __init__(
@@ -50,9 +52,11 @@ class BodyLimit:
         app: ASGIApp,
         limit: int | None = MAX_BODY,
         encoders: Mapping[str, Any] | None = None,
+        larger: Sequence[tuple[re.Pattern[str], int]] = (),
     ) -> None:
         self._app = app
         self._limit = limit
+        self._larger = larger
         self._encoders: Mapping[str, Any] = encoders if encoders is not None else {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,6 +64,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = self._limit_of(scope)
         announced, coding = b"", b""
         for name, value in scope["headers"]:
             if name == b"content-length":
@@ -67,18 +72,26 @@ class BodyLimit:
             elif name == b"content-encoding":
                 coding = coding + b"," + value if coding else value
         try:
-            if self._limit is not None and _is_more(announced, self._limit):
-                raise self._refusal()
+            if limit is not None and _is_more(announced, limit):
+                raise _refusal(limit)
             if coding:
-                receive = self._decoded(scope, receive, coding.decode("latin-1").strip().lower())
+                name = coding.decode("latin-1").strip().lower()
+                receive = self._decoded(scope, receive, name, limit)
         except PlatformError as error:
             await answer(error, scope.get("request_id"))(scope, receive, send)
             return
-        await self._count(scope, receive, send)
+        await self._count(scope, _Counted(receive, limit), send)
 
-    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _limit_of(self, scope: Scope) -> int | None:
+        if self._larger and self._limit is not None:
+            path: str = scope["path"]
+            for pattern, limit in self._larger:
+                if pattern.match(path):
+                    return limit
+        return self._limit
+
+    async def _count(self, scope: Scope, body: _Counted, send: Send) -> None:
         started = False
-        body = _Counted(receive, self._limit, self._refusal)
 
         async def guarded(message: Message) -> None:
             # FastAPI answers 400 to whatever fails while it reads a body: ours says what it was.
@@ -98,13 +111,13 @@ class BodyLimit:
             refusal = error
         refusal = body.refusal or refusal
         if refusal is not None and not started:
-            await answer(refusal, scope.get("request_id"))(scope, receive, send)
+            await answer(refusal, scope.get("request_id"))(scope, body, send)
 
-    def _decoded(self, scope: Scope, receive: Receive, coding: str) -> Receive:
+    def _decoded(self, scope: Scope, receive: Receive, coding: str, limit: int | None) -> Receive:
         if coding == "identity":
             return receive
         if coding in self._encoders:
-            decoded = _by_encoder(receive, self._encoders[coding], self._limit, self._refusal)
+            decoded = _by_encoder(receive, self._encoders[coding], limit)
         elif coding in CODINGS:
             decoded = _Inflated(receive, CODINGS[coding])
         else:
@@ -117,8 +130,9 @@ class BodyLimit:
         ]
         return decoded
 
-    def _refusal(self) -> TooLarge:
-        return TooLarge(f"The body is larger than {self._limit} bytes.", limit=self._limit)
+
+def _refusal(limit: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {limit} bytes.", limit=limit)
 
 
 def _is_more(announced: bytes, limit: int) -> bool:
@@ -130,12 +144,11 @@ def _is_more(announced: bytes, limit: int) -> bool:
 class _Counted:
     """Counts a body as it comes; remembers what was wrong with it."""
 
-    __slots__ = ("_ended", "_limit", "_receive", "_refuse", "_seen", "refusal")
+    __slots__ = ("_ended", "_limit", "_receive", "_seen", "refusal")
 
-    def __init__(self, receive: Receive, limit: int | None, refuse: Callable[[], TooLarge]) -> None:
+    def __init__(self, receive: Receive, limit: int | None) -> None:
         self._receive = receive
         self._limit = limit
-        self._refuse = refuse
         self._seen = 0
         self._ended = False
         self.refusal: PlatformError | None = None
@@ -146,7 +159,7 @@ class _Counted:
             if self._limit is not None:
                 self._seen += len(message.get("body", b""))
                 if self._seen > self._limit:
-                    raise self._refuse()
+                    raise _refusal(self._limit)
         except PlatformError as error:
             self.refusal = error
             raise
@@ -205,9 +218,7 @@ class _Inflated:
         return piece
 
 
-def _by_encoder(
-    receive: Receive, encoder: Any, limit: int | None, refusal: Callable[[], TooLarge]
-) -> Receive:
+def _by_encoder(receive: Receive, encoder: Any, limit: int | None) -> Receive:
     """Read the whole body, which the limit bounds too, and let *encoder* decompress it."""
     ended = False
 
@@ -222,7 +233,7 @@ def _by_encoder(
                 return message
             body += message.get("body", b"")
             if limit is not None and len(body) > limit:
-                raise refusal()
+                raise _refusal(limit)
             more = bool(message.get("more_body", False))
         ended = True
         try:

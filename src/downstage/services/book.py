@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 import weakref
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
@@ -72,6 +73,8 @@ class Book:
         """Counts changes; what is built of the routes names the version that it was built of."""
         self.facilities: dict[str, object] = {}
         self.encoders: dict[str, Encoder] = {}
+        self.larger: list[tuple[re.Pattern[str], int]] = []
+        """Paths whose bodies may be larger than others', and how large."""
         self.dispatcher = Dispatcher(
             app.router, flights=self._flights_of, standing=self._standing_of
         )
@@ -88,6 +91,11 @@ class Book:
         """Routes or metadata have changed: nothing that was built of them counts any more."""
         self.version += 1
         self.app.openapi_schema = None
+
+    def allow(self, router: APIRouter, max_body: int) -> None:
+        """Let bodies of the routes that *router* has now have up to *max_body* bytes."""
+        found = [route.path_regex for route in router.routes if isinstance(route, Route)]
+        self.larger += [(pattern, max_body) for pattern in dict.fromkeys(found)]
 
     def follow(self, router: APIRouter) -> None:
         """Notice when *router*, which FastAPI itself included, or one in it changes."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from downstage.bus import Bus
 from downstage.kernel.clock import Clock
@@ -55,10 +55,11 @@ class ServiceContext:
     urls: PlatformUrls
     boot_secret: str
     """What a service of the platform shows identity; empty for extensions."""
-    public: Callable[[APIRouter], None]
-    """Serve a router on this service's own application and on the public port."""
-    internal: Callable[[APIRouter], None]
-    """Serve a router on this service's own application alone."""
+    public: Callable[..., None]
+    """``public(router, max_body=…)``: serve a router on this service's own application and on the
+    public port; *max_body*: bytes of a body of its paths, where it is more than elsewhere."""
+    internal: Callable[..., None]
+    """The same on this service's own application alone."""
     front: Callable[..., None]
     """``front(path, app, max_message=…)``: a plain ASGI application, in front of both."""
     start: Callable[..., None]

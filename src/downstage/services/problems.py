@@ -52,7 +52,8 @@ def install(
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
-    app.add_middleware(BodyLimit, limit=max_body, encoders=book_of(app).encoders)
+    book = book_of(app)
+    app.add_middleware(BodyLimit, limit=max_body, encoders=book.encoders, larger=book.larger)
     app.add_middleware(RequestId, header=request_id_header)
 
 

@@ -18,6 +18,7 @@ from downstage.kernel.limits import MAX_SIGNALLING
 from downstage.kernel.settings import Settings
 from downstage.services import registry
 from downstage.services.application import ServiceApp
+from downstage.services.book import book_of
 from downstage.services.client import AsyncClient
 from downstage.services.context import PlatformUrls, ServiceContext
 from downstage.services.errors import ServiceUnavailableError
@@ -144,12 +145,16 @@ class Wiring:
         data: Path,
         start: Callable[..., None],
     ) -> ServiceContext:
-        def internal(router: APIRouter) -> None:
+        def internal(router: APIRouter, *, max_body: int | None = None) -> None:
             registry.register_router(router, app=app)
+            if max_body is not None:
+                book_of(app).allow(router, max_body)
 
-        def public(router: APIRouter) -> None:
-            internal(router)
+        def public(router: APIRouter, *, max_body: int | None = None) -> None:
+            internal(router, max_body=max_body)
             registry.register_router(router, app=self._public_app)
+            if max_body is not None:
+                book_of(self._public_app).allow(router, max_body)
 
         def front(path: str, raw: ASGIApp, *, max_message: int = MAX_SIGNALLING) -> None:
             item = Front(path, raw, max_message, unit.id)

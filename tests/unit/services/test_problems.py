@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import structlog
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import APIRouter, FastAPI, Request, WebSocket
 from structlog.testing import capture_logs
 
 from downstage.kernel.errors import Forbidden, SetupError
 from downstage.kernel.limits import MAX_BODY
+from downstage.services.book import book_of
 from downstage.services.registry import create_app
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -146,3 +147,22 @@ async def test_a_socket_refused_before_it_opened_gets_an_http_answer(app: FastAP
 async def test_an_open_socket_is_closed_with_the_reason(app: FastAPI) -> None:
     _, close = await converse(app, "/open")
     assert (close["type"], close["code"], close["reason"]) == ("websocket.close", 1008, "forbidden")
+
+
+async def test_a_router_may_take_larger_bodies_at_its_own_paths_alone(app: FastAPI) -> None:
+    router = APIRouter()
+
+    @router.post("/large/{name}")
+    async def large(name: str, request: Request) -> int:
+        return len(await request.body())
+
+    app.include_router(router)
+    book_of(app).allow(router, 2 * MAX_BODY)
+    parts = [b"x" * MAX_BODY, b"x"]
+    status, _, body = await speak(app, "POST", "/large/a", parts)
+    assert (status, body) == (200, MAX_BODY + 1)
+    for path, sent in (("/large/a", [*parts, b"x" * MAX_BODY]), ("/large/a/b", parts)):
+        status, _, body = await speak(app, "POST", path, sent)
+        assert status in (413, 404), path
+    status, _, body = await speak(app, "POST", "/stream", parts)
+    assert (status, body["code"], body["limit"]) == (413, "too-large", MAX_BODY)
