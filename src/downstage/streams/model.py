@@ -162,9 +162,13 @@ class Grant:
 
     pattern: str
     rights: Right
+    of_sessions: bool = False
+    """Also on the pictures and sound of sessions, which are their owners' and not everybody's."""
 
     def covers(self, name: str) -> bool:
         """Whether the stream *name* is meant."""
+        if not self.of_sessions and names.is_of_session(name):
+            return False
         return self.pattern == "*" or names.matcher(self.pattern).match(name) is not None
 
 

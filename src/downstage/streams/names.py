@@ -10,12 +10,26 @@ import re
 
 from downstage.kernel.errors import InvalidField
 
-__all__ = ["MAX_NAME", "check", "check_pattern", "is_name", "is_pattern", "matcher", "split"]
+__all__ = [
+    "MAX_NAME",
+    "OF_SESSIONS",
+    "check",
+    "check_pattern",
+    "is_name",
+    "is_of_session",
+    "is_pattern",
+    "matcher",
+    "split",
+]
 
 MAX_NAME = 128
 """Characters of one name; all of them are ASCII."""
 MAX_JOINED = 1024
 """Names that one request may join by ``+``."""
+
+OF_SESSIONS = "session."
+"""How streams begin that are pushed out of a session."""
+PICTURE_AND_SOUND = (".video", ".audio")
 
 NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.:@=-]{0,127})")
 PATTERN = re.compile(r"[A-Za-z0-9_.:@=*-]{1,128}")
@@ -24,6 +38,11 @@ PATTERN = re.compile(r"[A-Za-z0-9_.:@=*-]{1,128}")
 def is_name(name: str) -> bool:
     """Whether *name* may name a stream or a recording."""
     return NAME.fullmatch(name) is not None and ".." not in name
+
+
+def is_of_session(name: str) -> bool:
+    """Whether the stream *name* is what a session shows, or lets be heard."""
+    return name.startswith(OF_SESSIONS) and name.endswith(PICTURE_AND_SOUND)
 
 
 def check(name: str, field: str = "stream") -> str:

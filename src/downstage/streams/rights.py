@@ -5,6 +5,7 @@ from __future__ import annotations
 from downstage.auth.principal import Principal
 from downstage.kernel.errors import Forbidden
 from downstage.streams.model import Caller, Grant, Right
+from downstage.streams.names import OF_SESSIONS
 
 __all__ = ["ALL", "caller_of"]
 
@@ -35,14 +36,17 @@ def caller_of(principal: Principal) -> Caller:
 def _grants(principal: Principal) -> tuple[Grant, ...]:
     if principal.kind == "instance" and principal.session_id is not None:
         # What runs in a session says what it measures, under the session's own name.
-        return (Grant(f"session.{principal.session_id}.*", Right.WRITE),)
+        pattern = f"{OF_SESSIONS}{principal.session_id}.*"
+        return (Grant(pattern, Right.WRITE, of_sessions=True),)
     if principal.kind in ("instance", "seat"):
         raise Forbidden("This kind of caller may not touch streams.", kind=principal.kind)
     most = _most(principal)
     if principal.streams is None:
-        return (Grant("*", most),)
+        return (Grant("*", most, of_sessions=most is ALL),)
     bounds = ((bound.pattern, _rights(bound.rights) & most) for bound in principal.streams)
-    return tuple(Grant(pattern, rights) for pattern, rights in bounds if rights)
+    return tuple(
+        Grant(pattern, rights, of_sessions=most is ALL) for pattern, rights in bounds if rights
+    )
 
 
 def _most(principal: Principal) -> Right:
