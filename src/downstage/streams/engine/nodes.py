@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import anyio
 import anyio.abc
@@ -244,4 +245,6 @@ def _alone(group: BaseExceptionGroup[BaseException]) -> BaseException:
     if len(group.exceptions) != 1:
         return group
     error = group.exceptions[0]
-    return _alone(error) if isinstance(error, BaseExceptionGroup) else error
+    if isinstance(error, BaseExceptionGroup):
+        return _alone(cast("BaseExceptionGroup[BaseException]", error))
+    return error

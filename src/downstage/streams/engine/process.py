@@ -34,6 +34,7 @@ START_S = 15.0
 STOP_S = 10.0
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
+LAST_WORDS_S = 0.5
 STEADY_S = 30.0
 """An engine that lived as long is no repeated failure."""
 LINES = 20
@@ -73,6 +74,7 @@ class EngineProcess:
         self._lines: deque[str] = deque(maxlen=LINES)
         self._password = secrets.token_urlsafe(32)
         self._port = 0
+        self._read_all = anyio.Event()
 
     @property
     def last_words(self) -> str:
@@ -125,6 +127,7 @@ class EngineProcess:
         finally:
             os.close(lock)  # the engine has inherited it
         self.pid = process.pid
+        why: str | None = None
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._read, process)
@@ -133,13 +136,8 @@ class EngineProcess:
                     log.info("engine.started", name=self.name, pid=process.pid, times=self.starts)
                     if self.starts == 1:
                         task_status.started()
-                    code = await process.wait()
-                    self.pid = None
-                    log.warning(
-                        "engine.died", name=self.name, code=code, last_words=self.last_words
-                    )
-                else:
-                    tasks.cancel_scope.cancel()
+                    await self._until_it_ends(process)
+                tasks.cancel_scope.cancel()
         finally:
             self.pid = None
             with anyio.CancelScope(shield=True):
@@ -162,6 +160,7 @@ class EngineProcess:
 
     async def _spawn(self, folder: EngineFolder, lock: int) -> anyio.abc.Process:
         self._lines.clear()
+        self._read_all = anyio.Event()
         launcher = [sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid())]
         return await anyio.open_process(
             [*launcher, find_engine(), str(folder.config)],
@@ -172,6 +171,14 @@ class EngineProcess:
             start_new_session=True,
             pass_fds=(lock,),
         )
+
+    async def _until_it_ends(self, process: anyio.abc.Process) -> None:
+        code = await process.wait()
+        self.pid = None
+        # A process that rewrote its log may hold the pipe a little longer: do not wait for that.
+        with anyio.move_on_after(LAST_WORDS_S):
+            await self._read_all.wait()
+        log.warning("engine.died", name=self.name, code=code, last_words=self.last_words)
 
     async def _until_it_listens(self, process: anyio.abc.Process) -> str | None:
         """None once it does; else why it will not."""
@@ -208,6 +215,8 @@ class EngineProcess:
                     self._note(line.strip())
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
             return
+        finally:
+            self._read_all.set()
 
     def _note(self, line: str) -> None:
         found = LINE.fullmatch(line)
