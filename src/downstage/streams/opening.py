@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -13,11 +14,16 @@ from downstage.services.health import set_ready
 from downstage.streams.ground import Late
 from downstage.streams.service import Streams, open_streams
 
+if TYPE_CHECKING:
+    from downstage.streams.engine import Engine, EngineState
+
 __all__ = ["Opening"]
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0
 STOP_S = 4.0
+LOOK_S = 1.0
+POLL_S = 0.02
 log = get_logger(__name__)
 
 
@@ -34,7 +40,8 @@ class Opening:
         self._late = late
         self._context = context
         self._folder = folder
-        self._ready = anyio.Event()
+        self._engine: Engine | None = None
+        self._opened = anyio.Event()
         self._end = anyio.Event()
         self._ended = anyio.Event()
 
@@ -46,11 +53,21 @@ class Opening:
     @property
     def why(self) -> str | None:
         """Why it is not ready; None: it is."""
-        return self._late.why
+        state = self.state
+        if state is None or state.word == "ready":
+            return self._late.why
+        return f"The engine of streams is {state.word}. {state.detail}".rstrip()
+
+    @property
+    def state(self) -> EngineState | None:
+        """Of the engine; None: it is not open."""
+        return None if self._engine is None else self._engine.state
 
     async def wait_ready(self) -> None:
-        """Return once it is ready."""
-        await self._ready.wait()
+        """Return once it is ready; for tests and tools, who bound it by a deadline."""
+        await self._opened.wait()
+        while self.why is not None:
+            await anyio.sleep(POLL_S)
 
     async def run(self) -> None:
         """Open it, and keep it open until `stop`."""
@@ -84,16 +101,25 @@ class Opening:
         # Imported here: the platform's start does not wait for the engine's client either.
         from downstage.streams.engine import open_engine
 
-        settings, bus = self._context.settings.streams, self._context.bus
+        context = self._context
+        settings = context.settings
         async with (
-            open_engine(settings, self._folder) as engine,
-            open_streams(engine, bus, settings) as streams,
+            open_engine(settings, self._folder, context.clock) as engine,
+            open_streams(engine, context.bus, settings.streams) as streams,
         ):
+            self._engine = engine
             self._late.arrive(streams)
-            self._ready.set()
-            self.tell_ready()
-            log.info("streams.engine_ready")
+            self._opened.set()
+            log.info("streams.opened", engine=engine.state.word)
             try:
-                await self._end.wait()
+                await self._keep_told()
             finally:
+                self._engine = None
                 self._late.leave("The service of streams is ending.")
+
+    async def _keep_told(self) -> None:
+        """Let readiness follow the engine, which may go and come back, until the end."""
+        while not self._end.is_set():
+            self.tell_ready()
+            with anyio.move_on_after(LOOK_S):
+                await self._end.wait()
