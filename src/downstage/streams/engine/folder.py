@@ -153,6 +153,7 @@ def _signal_holders(handle: int, number: signal.Signals) -> list[int]:
             try:  # the descriptor is taken first: a number that is used again is not signalled
                 if _has_open(int(entry), ours):
                     signal.pidfd_send_signal(process, number)
+                    signal.pidfd_send_signal(process, signal.SIGCONT)  # one that stands hears it
                     signalled.append(int(entry))
             finally:
                 os.close(process)

@@ -112,8 +112,10 @@ class Engine:
             return EngineState(word, self._since, detail)
         order = ("refused", "down", "loading", "starting", "ready")
         worst = min((shard.state for shard in shards), key=lambda s: order.index(s.word))
-        if any(process.is_out_of_space for process in self.processes):
-            return EngineState("down", worst.since, "The disk of the engine of streams is full.")
+        if any(process.is_disk_failing for process in self.processes):
+            return EngineState(
+                "down", worst.since, "The engine of streams cannot write to its disk."
+            )
         return worst
 
     # --- wiring --------------------------------------------------------------------------------

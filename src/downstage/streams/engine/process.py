@@ -82,9 +82,9 @@ class EngineProcess:
         return " ".join(list(self._lines)[-3:])[:400]
 
     @property
-    def is_out_of_space(self) -> bool:
-        """Whether it ended for want of space on the disk."""
-        return self.pid is None and any("No space left" in line for line in self._lines)
+    def is_disk_failing(self) -> bool:
+        """Whether it ended because its log could not be written: the disk is full, most likely."""
+        return self.pid is None and any("AOF write error" in line for line in self._lines)
 
     async def run(
         self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED

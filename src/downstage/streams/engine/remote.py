@@ -136,5 +136,7 @@ class Remote:
         return why
 
     def _refuse(self, why: str) -> None:
+        if not self.refused:
+            log.error("engine.refused", why=why)
         self.refused, self.detail = True, why
         self._settled.set()

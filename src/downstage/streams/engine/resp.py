@@ -15,6 +15,7 @@ from typing import Any, cast
 import hiredis
 
 from downstage.kernel.errors import PlatformError
+from downstage.kernel.logging import get_logger
 from downstage.streams.engine.address import Address
 from downstage.streams.engine.replies import LOOK_AGAIN, Lost, Moved, NotReady, to_error
 
@@ -25,6 +26,7 @@ CONNECT_S = 5.0
 READ = 256 * 1024
 WRITE_AHEAD = 8 << 20
 HIGH = 32 << 20
+log = get_logger(__name__)
 
 Buffer = bytes | bytearray | memoryview
 Reply = Any
@@ -59,7 +61,7 @@ class Lane(asyncio.BufferedProtocol):
         """Told of replies that say that another node leads now."""
         self._high, self._low = high, high // 2
         self._loop = asyncio.get_running_loop()
-        self._reader = hiredis.Reader(replyError=self._error, protocolError=self._error)
+        self._reader = hiredis.Reader(replyError=self._error)
         self._buffer = bytearray(READ)
         self._view = memoryview(self._buffer)
         self._waiting: deque[tuple[int, Replies, int]] = deque()
@@ -174,6 +176,9 @@ class Lane(asyncio.BufferedProtocol):
         self._reader.feed(self._buffer, 0, nbytes)
         try:
             self._take()
+        except (hiredis.ProtocolError, ConnectionError) as error:
+            log.warning("engine.nonsense_received", lane=self.name, why=str(error))
+            self.abort()
         except BaseException:
             # Replies could no longer be told apart: whoever waits must learn that it is unknown.
             self.abort()

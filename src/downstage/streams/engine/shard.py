@@ -30,7 +30,7 @@ LOADING_PAUSE_S = 0.05
 REFUSED_PAUSE_S = 5.0
 LOOK_S = 2.0
 """How often a connected engine is asked how it is."""
-STALLED_S = 30.0
+STALLED_S = 15.0
 """A connection on which something waits that long without a byte coming is given up."""
 Word = Literal["starting", "loading", "ready", "down", "refused"]
 log = get_logger(__name__)
