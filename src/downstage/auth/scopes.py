@@ -89,7 +89,7 @@ SERVICES = MappingProxyType(
         "agent": frozenset({"instances:read", "instances:write"}),
         "manager": frozenset[str](),
         "content": frozenset({"tickets:write", "users:read"}),
-        "streams": frozenset({"tickets:write", "files:write"}),
+        "streams": frozenset({"tickets:write", "files:write", "sessions:read"}),
     }
 )
 """What each built-in service may do at the others. A service that is not named has no token."""

@@ -14,6 +14,7 @@ POST        /v1/sessions/{id}/links                → JoinLink (a new join code
 POST        /v1/sessions/{id}/seat                 SeatRequest → SeatAnswer + cookie
 GET         /v1/sessions/{id}/seat                 → SeatAnswer by the cookie (a reload)
 POST        /v1/sessions/{id}/tickets              SocketTicketRequest → SocketTicket
+POST        /v1/sessions/{id}/streams              SessionStreamsRequest → SessionStreams
 WS          /v1/sessions/{id}/signalling           see below; sub-protocol ``downstage.v1``
 WS          /v1/sessions/{id}/media                see `downstage.contracts.streamer`
 WS          /v1/instances/{id}/link    internal    streamer dials; bearer = instance token
@@ -62,6 +63,8 @@ __all__ = [
     "SessionCreated",
     "SessionPage",
     "SessionState",
+    "SessionStreams",
+    "SessionStreamsRequest",
     "SessionView",
     "SocketTicket",
     "SocketTicketRequest",
@@ -135,6 +138,26 @@ class SessionPage(Answer):
 
     items: list[SessionView]
     next: str | None = None
+
+
+class SessionStreamsRequest(Request):
+    """Let the session push its picture and sound as streams (`downstage.contracts.video`)."""
+
+    on: bool = True
+    """False stops it at once."""
+    seconds: float = Field(default=30, gt=0, le=3600)
+    """How long, unless it is asked for again: who reads asks again."""
+
+
+class SessionStreams(Answer):
+    """What the session pushes."""
+
+    video: str
+    """Name of the stream of pictures."""
+    audio: str
+    """Name of the stream of sound; it holds nothing in silence."""
+    playlist: str
+    """Path of the HLS playlist, at the service of streams."""
 
 
 class SeatRequest(Request):

@@ -28,6 +28,9 @@ type                   direction    content
 ``peer.close``         both         ``peer``, ``reason``
 ``peer.connected``     to gateway   ``peer``: media flows
 ``peer.disconnected``  to gateway   ``peer``, ``reason``: the path broke; resume may follow
+``streams.push``       to streamer  ``seconds``: push picture and sound as streams for so long
+                                    (0: stop); ``url`` of the streams service, or null: where
+                                    this line goes; see `downstage.contracts.video`
 ``fault``              to gateway   ``code``, ``detail``: it is about to give up
 ``end``                to streamer  ``reason``: tell viewers and stop
 =====================  ===========  ===========================================================

@@ -12,6 +12,7 @@ import anyio.to_thread
 from downstage.auth.seal import Sealer
 from downstage.gateway.admission import Admission, allowed_origins
 from downstage.gateway.dialects.omniverse import OmniverseRoutes
+from downstage.gateway.dialects.streams import StreamRoutes
 from downstage.gateway.dialects.v1 import SessionRoutes, link_router, socket_router
 from downstage.gateway.link import Links
 from downstage.gateway.media import MediaRelay
@@ -110,6 +111,7 @@ class Extension(IExt):
             sessions, seats, admission, context.settings, context.urls.public
         )
         context.public(SessionRoutes(sessions, seats, admission).router())
+        context.public(StreamRoutes(store, rooms, context.settings.services.streams).router())
         context.public(
             socket_router(
                 Signalling(admission, sessions, rooms, clock, rate),

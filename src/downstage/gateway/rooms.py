@@ -253,6 +253,13 @@ class Room:
         """The streamer gave a peer up."""
         self._peers.pop(peer_id, None)
 
+    def push_streams(self, seconds: float, url: str | None) -> bool:
+        """Let the streamer push for so long; False where it is not on the line."""
+        if self._link is None:
+            return False
+        self._link.send({"type": "streams.push", "seconds": seconds, "url": url})
+        return True
+
     # Media sockets ---------------------------------------------------------------------------
 
     def open_media(self, relay: str, end: Callable[[], None]) -> None:

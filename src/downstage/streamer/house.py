@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import anyio
 from anyio.abc import TaskGroup
@@ -24,7 +25,7 @@ from downstage.media.source import FrameSource
 from downstage.streamer import control, demand
 from downstage.streamer.viewer import Role, Viewer, ViewerEvents
 
-__all__ = ["House", "Tally"]
+__all__ = ["House", "Tally", "Tap"]
 
 log = get_logger(__name__)
 
@@ -55,6 +56,23 @@ class _Stream:
     picture: Size = field(default_factory=lambda: Size(0, 0))
 
 
+class Tap(Protocol):
+    """Somebody who takes the same frames and sound as viewers do, and has no seat."""
+
+    @property
+    def need(self) -> demand.Need:
+        """What has to be encoded for it."""
+        ...
+
+    def show(self, frame: EncodedFrame) -> None:
+        """A picture came out of an encoder, of any codec."""
+        ...
+
+    def play(self, packet: AudioPacket) -> None:
+        """Sound came in."""
+        ...
+
+
 class House:
     """Distributes frames and sound, gathers input, keeps the right encoders running.
 
@@ -67,6 +85,7 @@ class House:
         self._config, self._tasks = config, tasks
         self._source: FrameSource | None = None
         self._viewers: dict[str, Viewer] = {}
+        self._taps: list[Tap] = []
         self._streams: dict[Codec, _Stream] = {"h264": _Stream(), "vp8": _Stream()}
         self._running: set[Codec] = set()
         self._changed = anyio.Event()
@@ -96,6 +115,10 @@ class House:
     def use(self, source: FrameSource) -> None:
         """Show *source* from now on."""
         self._source = source
+
+    def tap(self, tap: Tap) -> None:
+        """Let *tap* have frames and sound, for good."""
+        self._taps.append(tap)
 
     def admit(self, peer: str, role: Role, on_misbehaved: Callable[[Viewer, str], None]) -> Viewer:
         """A new viewer; one of the same peer that is still there leaves first."""
@@ -200,11 +223,15 @@ class House:
         for viewer in self._viewers.values():
             if viewer.need.codec == frame.codec:
                 viewer.show(frame)
+        for tap in self._taps:
+            tap.show(frame)
 
     def packet(self, packet: AudioPacket) -> None:
         """Sound came in."""
         for viewer in self._viewers.values():
             viewer.play(packet)
+        for tap in self._taps:
+            tap.play(packet)
 
     def cursor(self, shape: Cursor) -> None:
         """The pointer looks different."""
@@ -228,7 +255,7 @@ class House:
         size, self._resize_to = self._resize_to, None
         if size is not None:
             await self._resize(size)
-        needs = [viewer.need for viewer in self._viewers.values()]
+        needs = [taker.need for taker in (*self._viewers.values(), *self._taps)]
         codecs = demand.wanted(needs, always=self._always)
         for codec in sorted(codecs):
             self._unwatched_since.pop(codec, None)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from downstage.media.audio import AudioCapture
     from downstage.streamer.link import Link
     from downstage.streamer.media_server import MediaServer
+    from downstage.streamer.outlet import Outlet
     from downstage.streamer.peers import Peers
 
 __all__ = ["Program"]
@@ -58,6 +59,7 @@ class Program:
         self._peers: Peers | None = None
         self._audio: AudioCapture | None = None
         self._link: Link | None = None
+        self._outlet: Outlet | None = None
 
     async def run(self) -> int:
         """Serve until told to stop; returns the exit status."""
@@ -85,14 +87,21 @@ class Program:
 
     async def _open_doors(self, house: House) -> tuple[Peers, MediaServer]:
         """Load what serves viewers, while the application is starting already."""
-        for name in ("peers", "link", "media_server"):
+        for name in ("peers", "link", "media_server", "outlet"):
             await to_thread.run_sync(import_module, f"downstage.streamer.{name}")
         from downstage.streamer.link import Link
         from downstage.streamer.media_server import MediaServer
+        from downstage.streamer.outlet import Outlet
         from downstage.streamer.peers import Peers
 
         self._link = Link(self._config, self)
         self._peers = Peers(self._config, house, self._say)
+        self._outlet = Outlet(
+            self._config,
+            request_key=lambda: house.source.request_key("h264"),
+            changed=house.reconsider,
+        )
+        house.tap(self._outlet)
         server = MediaServer(Path(self._config.media_socket), self._peers.serve_socket)
         await server.open()
         return self._peers, server
@@ -117,6 +126,9 @@ class Program:
         """A message of the gateway."""
         if message.get("type") == "end":
             self._end(str(message.get("reason", "stopped")))
+        elif message.get("type") == "streams.push":
+            if self._outlet is not None:
+                self._outlet.ask(message)
         elif self._peers is not None:
             self._peers.received(message)
 
@@ -124,6 +136,8 @@ class Program:
         tasks.start_soon(self._keep_house, house)
         if self._link is not None:
             tasks.start_soon(self._link.run)
+        if self._outlet is not None:
+            tasks.start_soon(self._outlet.run)
         tasks.start_soon(self._await_picture, house, source)
         tasks.start_soon(self._open_sound, house)
         tasks.start_soon(self._report, house)
