@@ -1,0 +1,262 @@
+"""The catalogue of recordings: one SQLite file for all tenants, which several processes share."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import anyio
+import anyio.to_thread
+
+from downstage.kernel.errors import (
+    AlreadyExists,
+    NotFound,
+    OutOfSpace,
+    QuotaReached,
+    SetupError,
+    Unavailable,
+)
+from downstage.streams.model import EntryId
+from downstage.streams.recordings.ledger import Facts
+from downstage.streams.recordings.model import Recording
+from downstage.streams.recordings.states import Life, State
+
+__all__ = ["MOST", "Catalogue"]
+
+T = TypeVar("T")
+
+MOST: Final = 10_000
+"""Recordings of one tenant; a listing is one answer."""
+BUSY_S: Final = 10.0
+SCHEMA: Final = 1
+STATEMENTS: Final = (
+    """CREATE TABLE recordings (
+        id TEXT PRIMARY KEY,
+        tenant TEXT NOT NULL,
+        name TEXT NOT NULL,
+        state TEXT NOT NULL,
+        due INTEGER NOT NULL,
+        started INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        UNIQUE (tenant, name)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX recordings_by_state ON recordings (state)",
+)
+
+
+class Catalogue:
+    """Recordings by tenant and name.
+
+    Args:
+        path: of the file; made, for its owner alone, at the first use.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._turn = anyio.Lock()
+        self._closed = False
+
+    async def add(self, recording: Recording) -> None:
+        """Put a new one in.
+
+        Raises:
+            AlreadyExists: its tenant has one of that name.
+            QuotaReached: its tenant has `MOST`.
+        """
+
+        def job(db: sqlite3.Connection) -> None:
+            (count,) = db.execute(
+                "SELECT count(*) FROM recordings WHERE tenant = ?", (recording.tenant,)
+            ).fetchone()
+            if count >= MOST:
+                raise QuotaReached(f"There are {MOST} recordings already. Delete some first.")
+            _put(db, recording, "INSERT")
+
+        await self._run(job)
+
+    async def find(self, tenant: str, name: str) -> Recording:
+        """The one of that name.
+
+        Raises:
+            NotFound: there is none.
+        """
+
+        def job(db: sqlite3.Connection) -> Recording:
+            row = db.execute(
+                "SELECT body FROM recordings WHERE tenant = ? AND name = ?", (tenant, name)
+            ).fetchone()
+            if row is None:
+                raise NotFound(f"There is no recording {name}.")
+            return _read(row[0])
+
+        return await self._run(job)
+
+    async def all(self, tenant: str) -> list[Recording]:
+        """Those of a tenant, the oldest first."""
+        return await self._select("tenant = ? ORDER BY started, name", (tenant,))
+
+    async def unfinished(self) -> list[Recording]:
+        """Those of all tenants that are being recorded, or were when their process died."""
+        states = (State.RECORDING.value, State.STOPPING.value)
+        return await self._select("state IN (?, ?)", states)
+
+    async def due(self) -> list[Recording]:
+        """Those of all tenants that are to be put into the content service."""
+        return await self._select("due = 1 ORDER BY started", ())
+
+    async def change(self, id_: str, job: Callable[[Recording], Recording]) -> Recording:
+        """Make one what *job* makes of it; it may be called in a thread, and raise to refuse.
+
+        Raises:
+            NotFound: it is gone.
+            AlreadyExists: its new name is another one's.
+        """
+
+        def run(db: sqlite3.Connection) -> Recording:
+            row = db.execute("SELECT body FROM recordings WHERE id = ?", (id_,)).fetchone()
+            if row is None:
+                raise NotFound("This recording was deleted.")
+            before = _read(row[0])
+            after = job(before)
+            if after != before:
+                _put(db, replace(after, id=id_), "REPLACE", before)
+            return after
+
+        return await self._run(run)
+
+    async def remove(self, id_: str) -> None:
+        """Forget one."""
+        await self._run(lambda db: db.execute("DELETE FROM recordings WHERE id = ?", (id_,)))
+
+    async def close(self) -> None:
+        """Close the file; nothing works afterwards."""
+        async with self._turn:
+            self._closed = True
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await anyio.to_thread.run_sync(connection.close)
+
+    async def _select(self, where: str, values: tuple[str, ...]) -> list[Recording]:
+        def job(db: sqlite3.Connection) -> list[Recording]:
+            rows = db.execute(f"SELECT body FROM recordings WHERE {where}", values)  # noqa: S608
+            return [_read(row[0]) for row in rows]
+
+        return await self._run(job)
+
+    async def _run(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        def run() -> T:
+            connection = self._connection = self._connection or _open(self._path)
+            return _within(connection, job)
+
+        async with self._turn:
+            if self._closed:
+                raise Unavailable("The service is shutting down.")
+            return await anyio.to_thread.run_sync(run)
+
+
+def _within(connection: sqlite3.Connection, job: Callable[[sqlite3.Connection], T]) -> T:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            found = job(connection)
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        code = error.sqlite_errorcode & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            raise OutOfSpace("The disk is full.") from error
+        if code == sqlite3.SQLITE_BUSY:
+            raise Unavailable("The catalogue is in use just now.", retry_after_s=1) from error
+        raise
+    return found
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(
+        path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+    )
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("BEGIN IMMEDIATE")
+    version = cast("int", connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > SCHEMA:
+        raise SetupError(f"{path} is of a newer version ({version}) than this program knows.")
+    if version == 0:
+        for statement in STATEMENTS:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={SCHEMA}")
+    connection.execute("COMMIT")
+
+
+def _put(
+    db: sqlite3.Connection, recording: Recording, verb: str, before: Recording | None = None
+) -> None:
+    taken = db.execute(
+        "SELECT id FROM recordings WHERE tenant = ? AND name = ?",
+        (recording.tenant, recording.name),
+    ).fetchone()
+    if taken is not None and (before is None or taken[0] != before.id):
+        raise AlreadyExists(f"There is a recording {recording.name} already.")
+    db.execute(
+        f"{verb} INTO recordings (id, tenant, name, state, due, started, body) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            recording.id,
+            recording.tenant,
+            recording.name,
+            recording.life.state.value,
+            int(recording.due),
+            recording.started_at,
+            _written(recording),
+        ),
+    )
+
+
+def _written(recording: Recording) -> str:
+    body: dict[str, Any] = {
+        name: getattr(recording, name)
+        for name in Recording.__dataclass_fields__
+        if name not in ("life", "facts", "patterns")
+    }
+    body["patterns"] = list(recording.patterns)
+    body["state"], body["reason"] = recording.life.state.value, recording.life.reason
+    body["facts"] = {name: _facts_written(facts) for name, facts in recording.facts.items()}
+    return json.dumps(body, separators=(",", ":"))
+
+
+def _facts_written(facts: Facts) -> list[Any]:
+    first, last = facts.first and str(facts.first), facts.last and str(facts.last)
+    return [facts.count, facts.bytes, facts.chunks, first, last, facts.content_type]
+
+
+def _read(text: str) -> Recording:
+    body: dict[str, Any] = json.loads(text)
+    life = Life(State(body.pop("state")), body.pop("reason"))
+    facts: Mapping[str, list[Any]] = body.pop("facts")
+    patterns: list[str] = body.pop("patterns")
+    read = {name: _facts_read(row) for name, row in facts.items()}
+    return Recording(patterns=tuple(patterns), life=life, facts=read, **body)
+
+
+def _facts_read(row: list[Any]) -> Facts:
+    count, size, chunks, first, last, content_type = row
+    ids = [None if text is None else EntryId.parse(text) for text in (first, last)]
+    return Facts(count, size, chunks, ids[0], ids[1], content_type)
