@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
 from starlette.requests import HTTPConnection
@@ -21,7 +21,7 @@ from downstage.kernel.errors import (
 )
 from downstage.kernel.logging import get_logger
 from downstage.streams.credentials import Headers, Shown, is_loopback, is_sample, shown
-from downstage.streams.model import Caller
+from downstage.streams.model import Caller, Right
 from downstage.streams.rights import caller_of
 from downstage.streams.tickets import Purpose, Tickets
 
@@ -63,6 +63,8 @@ class Guest:
     caller: Caller
     is_open: bool = False
     """In a demo on this machine, by a token that everybody knows."""
+    by_ticket: bool = False
+    """By a one-time ticket: the caller may do what that was made for, and no more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -148,8 +150,10 @@ class Callers:
             raise Unauthenticated("Not authenticated")
         if is_sample(given.token):
             return self._by_sample(here=here)
-        principal = await self._principal(given, purpose, here=here)
-        return Guest(principal, self.of(principal))
+        if given.place != "query":
+            principal = await self.proving.principal(given.token)
+            return Guest(principal, self.of(principal))
+        return await self._by_query(given.token, purpose, here=here)
 
     def of(self, principal: Principal) -> Caller:
         """*principal* as the rules of streams see them.
@@ -179,10 +183,8 @@ class Callers:
         Raises:
             TooMany: too much is open.
         """
-        who = (guest.caller.tenant, guest.caller.subject)
-        if len(self._stays) >= self.most or self._of_one[who] >= self.most_of_one:
-            self.refused["too-many"] += 1
-            raise TooMany("Too many sockets are open.", retry_after_s=5)
+        self.refuse_more(guest)
+        who = _who(guest)
         stay = _Stay(guest, end)
         self._stays.add(stay)
         self._of_one[who] += 1
@@ -193,6 +195,16 @@ class Callers:
             self._of_one[who] -= 1
             if not self._of_one[who]:
                 del self._of_one[who]
+
+    def refuse_more(self, guest: Guest) -> None:
+        """Return where something more of *guest* may be open.
+
+        Raises:
+            TooMany: too much is.
+        """
+        if len(self._stays) >= self.most or self._of_one[_who(guest)] >= self.most_of_one:
+            self.refused["too-many"] += 1
+            raise TooMany("Too many sockets are open.", retry_after_s=5)
 
     @property
     def count(self) -> int:
@@ -213,14 +225,13 @@ class Callers:
 
     # How they are told apart.
 
-    async def _principal(self, given: Shown, purpose: Purpose, *, here: bool) -> Principal:
-        if given.place != "query":
-            return await self.proving.principal(given.token)
-        principal = self.tickets.redeem(given.token, purpose)
+    async def _by_query(self, token: str, purpose: Purpose, *, here: bool) -> Guest:
+        principal = self.tickets.redeem(token, purpose)
         if principal is not None and self.proving.counts(principal):
-            return principal
+            return Guest(principal, _for(purpose, self.of(principal)), by_ticket=True)
         if here:
-            return await self.proving.principal(given.token)
+            principal = await self.proving.principal(token)
+            return Guest(principal, self.of(principal))
         self._refuse("query")
         raise InvalidToken(
             "An address takes a one-time ticket alone (POST /v1/streams/tickets), and this is none."
@@ -268,3 +279,14 @@ class Callers:
     def _refuse(self, cause: str) -> None:
         self.refused[cause] += 1
         log.warning("streams.caller_refused", cause=cause)
+
+
+def _who(guest: Guest) -> tuple[str, str]:
+    return guest.caller.tenant, guest.caller.subject
+
+
+def _for(purpose: Purpose, caller: Caller) -> Caller:
+    """*caller* as far as a ticket of *purpose* goes."""
+    most = Right.WRITE if purpose == "push" else Right.READ
+    grants = (replace(grant, rights=grant.rights & most) for grant in caller.grants)
+    return replace(caller, grants=tuple(grant for grant in grants if grant.rights))

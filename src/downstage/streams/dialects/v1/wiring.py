@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from downstage.streams.dialects.v1.access import Asker
+from downstage.streams.dialects.v1.consumers import consumer_routes
+from downstage.streams.dialects.v1.entries import entry_routes, push_route
+from downstage.streams.dialects.v1.events import event_routes
+from downstage.streams.dialects.v1.moments import moment_routes
+from downstage.streams.dialects.v1.streams import stream_routes
+from downstage.streams.dialects.v1.tickets import ticket_route
 from downstage.streams.ground import Ground, Part
 
 __all__ = ["wire"]
@@ -9,5 +16,16 @@ __all__ = ["wire"]
 
 async def wire(ground: Ground) -> Part | None:
     """Serve its routes."""
-    del ground
+    context, streams, callers = ground.context, ground.streams, ground.callers
+    ask = Asker(callers)
+    context.public(push_route(streams, ask), max_body=context.settings.streams.max_message)
+    for router in (
+        ticket_route(callers.tickets, ask),
+        stream_routes(streams, ask),
+        entry_routes(streams, ask),
+        moment_routes(streams, ask),
+        consumer_routes(streams, ask),
+        event_routes(streams, callers, ask),
+    ):
+        context.public(router)
     return None
