@@ -23,6 +23,7 @@ STREAMS = frozenset(
 )
 """Names of streams that hold such frames where nothing else is said."""
 
+Bytes = bytes | bytearray | memoryview
 HEAD = struct.Struct("<BBQ")
 SIZES = struct.Struct("<IIII")
 SOUND = struct.Struct("<iiq")
@@ -41,14 +42,14 @@ COLOURS = 3
 """Dimensions of a picture that has colours."""
 
 
-def time_ms(data: bytes | memoryview) -> int | None:
+def time_ms(data: Bytes) -> int | None:
     """When the frame was taken, in ms since 1970; None: it does not say."""
     if not is_frame(data) or data[1] == MICROPHONE or data[1] in JSON_TEXT:
         return None
     return int(HEAD.unpack_from(data)[2])
 
 
-def is_frame(data: bytes | memoryview) -> bool:
+def is_frame(data: Bytes) -> bool:
     """Whether *data* may be one, by its first bytes."""
     if len(data) < HEAD.size:
         return False

@@ -258,7 +258,10 @@ def _checked(id_: str) -> str:
 
 
 def _encoded(id_: str, body: Json) -> str:
-    text = json.dumps(body, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    try:
+        text = json.dumps(body, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidField("body", "JSON has no such numbers, or is not so deep.") from error
     if len(text) > MAX_DOCUMENT:
         raise TooLarge(f"The document {id_} has more than {MAX_DOCUMENT} bytes.")
     return text

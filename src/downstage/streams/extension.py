@@ -25,7 +25,10 @@ from downstage.streams.tickets import Tickets
 
 __all__ = ["PARTS", "Extension"]
 
-PARTS = ("downstage.streams.dialects.v1.wiring",)
+PARTS = (
+    "downstage.streams.dialects.v1.wiring",
+    "downstage.streams.dialects.ptg.wiring",
+)
 """Modules with a function ``wire``, in the order in which they are wired."""
 STOP_S = 3.0
 log = get_logger(__name__)

@@ -77,6 +77,8 @@ async def test_bounds(documents: Documents, monkeypatch: Any) -> None:
             await documents.add("main", "recipes", wrong, {})
     with pytest.raises(TooLarge):
         await documents.add("main", "recipes", "big", {"name": "x" * module.MAX_DOCUMENT})
+    with pytest.raises(InvalidField):
+        await documents.add("main", "recipes", "nan", {"step": float("nan")})
     await documents.add("main", "recipes", "a", {})
     with pytest.raises(TooLarge):
         await documents.merge("main", "recipes", "a", {"name": "x" * module.MAX_DOCUMENT})
