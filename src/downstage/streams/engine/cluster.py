@@ -21,7 +21,7 @@ from downstage.streams.engine.slots import SLOTS, Group, read_shards, slot_of
 __all__ = ["Cluster"]
 
 SPACING_S = 0.25
-"""The map is read at most that often."""
+"""The map is read at most that often, seconds."""
 DEADLINE_S = 3.0
 log = get_logger(__name__)
 
@@ -68,15 +68,15 @@ class Cluster:
             await self.refresh()
             while True:
                 await self._wanted.wait()
+                await anyio.sleep(SPACING_S)  # a move is told by many replies at once
                 self._wanted = anyio.Event()
                 await self.refresh()
 
     async def refresh(self) -> None:
-        """Read the map from whichever node answers; no error where none does."""
+        """Read the map, if it is not just read, from whichever node answers."""
         async with self._lock:
-            wait = self._read_at + SPACING_S - anyio.current_time()
-            if wait > 0:
-                await anyio.sleep(wait)
+            if anyio.current_time() - self._read_at < SPACING_S:
+                return
             for address in self._addresses():
                 try:
                     groups = await self._ask(address)

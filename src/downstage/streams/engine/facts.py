@@ -17,6 +17,7 @@ FIXED_REDIS = (8, 6, 3)
 FIXED_VALKEY = {(7, 2): 13, (8, 0): 9, (8, 1): 7, (9, 0): 4}
 """Branch → first release without the hole; every later branch began without it."""
 REPLICA = re.compile(r"ip=([^,]+),port=(\d+),state=online")
+DEADLINE_S = 5.0
 Version = tuple[int, int, int]
 
 
@@ -53,7 +54,7 @@ async def examine(lane: Lane) -> Facts:
         NotReady: it does not answer, or answers with nonsense.
     """
     try:
-        answer = await lane.call("INFO")
+        answer = await lane.call("INFO", deadline_s=DEADLINE_S)
     except NotReady:
         raise
     except PlatformError as error:
@@ -64,7 +65,7 @@ async def examine(lane: Lane) -> Facts:
 async def _fsync(lane: Lane) -> str | None:
     """When it writes to the disk; None where we may not ask."""
     try:
-        pair = await lane.call("CONFIG", "GET", "appendfsync")
+        pair = await lane.call("CONFIG", "GET", "appendfsync", deadline_s=DEADLINE_S)
     except NotReady:
         raise
     except PlatformError:

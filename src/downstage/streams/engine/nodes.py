@@ -26,7 +26,8 @@ from downstage.streams.model import Durability
 
 __all__ = ["Engine", "open_engine", "wait_replicas"]
 
-FIRST_PATIENCE_S = 10.0
+FIRST_PATIENCE_S = 5.0
+WORST_FIRST = ("refused", "down", "loading", "starting", "ready")
 log = get_logger(__name__)
 
 
@@ -105,13 +106,12 @@ class Engine:
     @property
     def state(self) -> EngineState:
         """The worst of its shards: what readiness reports."""
-        shards = self.shards
-        if not shards:
-            detail = self._main.detail if isinstance(self._main, Remote) else ""
-            word = "refused" if isinstance(self._main, Remote) and self._main.refused else "down"
-            return EngineState(word, self._since, detail)
-        order = ("refused", "down", "loading", "starting", "ready")
-        worst = min((shard.state for shard in shards), key=lambda s: order.index(s.word))
+        states = [shard.state for shard in self.shards]
+        for side in (self._main, self._durable):
+            if isinstance(side, Remote) and not side.shards:
+                word = "refused" if side.refused else "down"
+                states.append(EngineState(word, self._since, side.detail))
+        worst = min(states, key=lambda state: WORST_FIRST.index(state.word))
         if any(process.is_disk_failing for process in self.processes):
             return EngineState(
                 "down", worst.since, "The engine of streams cannot write to its disk."
