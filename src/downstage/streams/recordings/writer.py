@@ -92,6 +92,10 @@ class RecordingFile:
         """Say what *stream* is before its first entry."""
         self._specs[stream] = spec
 
+    def spec(self, stream: str) -> StreamSpec:
+        """What *stream* was described as."""
+        return self._specs.get(stream) or StreamSpec()
+
     def note(self, name: str, fields: Mapping[str, str]) -> None:
         """Write a metadata record.
 
@@ -145,7 +149,7 @@ class RecordingFile:
         return (channel, *pack(entry, form), data)
 
     def _open_channel(self, stream: str, form: Form) -> int:
-        spec = self._specs.get(stream) or StreamSpec()
+        spec = self.spec(stream)
         records = b""
         if spec.schema is not None and stream not in self._schemas:
             schema = self.ledger.add_schema(stream, spec.schema)
