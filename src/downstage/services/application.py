@@ -55,8 +55,12 @@ class ServiceApp(FastAPI):
 
     def max_message(self, path: str) -> int:
         """Bytes that a message on a socket at *path*, as it was sent, may have."""
-        front = None if self.fronts is None else self.fronts.find(path)
+        front = self.front_of_socket(path)
         return MAX_SIGNALLING if front is None else front.max_message
+
+    def front_of_socket(self, path: str) -> Front | None:
+        """Who answers for a socket at *path*, as it was sent."""
+        return None if self.fronts is None else self.fronts.find(path)
 
     def setup(self) -> None:
         """Serve the description with an ETag, and a page that shows it, offline."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from asyncio import TimerHandle, Transport
 from typing import Any, cast
+from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-__all__ = ["HEAD_S", "MAX_HEAD", "Connection"]
+__all__ = ["HEAD_S", "MAX_HEAD", "Connection", "socket_scope"]
 
 HEAD_S = 30.0
 """How long the head of a request may take, and a connection may say nothing at first."""
@@ -128,6 +129,20 @@ class Connection(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def socket_scope(connection: Connection) -> Scope:
+    """The request of *connection*, which asks for a socket, as ASGI describes it."""
+    raw, _, query = connection.url.partition(b"?")
+    return {
+        **connection.scope,
+        "type": "websocket",
+        "scheme": "wss" if connection.scheme == "https" else "ws",
+        "path": unquote(raw.decode("latin-1")),
+        "raw_path": raw,
+        "query_string": query,
+        "subprotocols": [],
+    }
 
 
 class _Unasked:

@@ -61,7 +61,8 @@ class ServiceContext:
     internal: Callable[..., None]
     """The same on this service's own application alone."""
     front: Callable[..., None]
-    """``front(path, app, max_message=…)``: a plain ASGI application, in front of both."""
+    """``front(path, app, max_message=…)``: a plain ASGI application, in front of both;
+    ``front(path, raw=handler, max_message=…, idle_s=…)``: a `SocketHandler`, for sockets alone."""
     start: Callable[..., None]
     """``start(function, *arguments, name=…)``: a supervised task, cancelled at shutdown."""
     client: ClientFactory

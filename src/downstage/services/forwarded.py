@@ -52,11 +52,15 @@ class Forwarded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take the caller from the headers of a trusted proxy."""
+        self.read(scope)
+        await self._app(scope, receive, send)
+
+    def read(self, scope: Scope) -> None:
+        """Put the caller of *scope* right."""
         if scope["type"] in ("http", "websocket") and self._networks:
             client = cast("tuple[str, int] | None", scope.get("client"))
             if client and self._is_trusted(client[0]):
                 self._believe(scope)
-        await self._app(scope, receive, send)
 
     def _believe(self, scope: Scope) -> None:
         headers = cast("list[tuple[bytes, bytes]]", scope["headers"])

@@ -4,10 +4,13 @@ A protocol of its own (WebDAV, S3), or a route that must cost next to nothing, i
 ASGI application. It stands before the middleware: bodies are neither limited nor decoded, and its
 messages may be as large as it says. Request ids, counting and answers to errors are the same as
 everywhere.
+
+A front may be for sockets alone, with a `SocketHandler` instead of an application.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 from collections.abc import Iterator
@@ -20,7 +23,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from downstage.kernel.errors import PlatformError, Unavailable
 from downstage.kernel.limits import MAX_SIGNALLING
 from downstage.kernel.logging import get_logger
+from downstage.services.forwarded import VETTED, is_forged
 from downstage.services.refusal import answer
+from downstage.services.sockets import AsgiSockets, SocketHandler
+from downstage.services.sockets.upgrade import Opening, Place
+from downstage.services.sockets.wire import IDLE_S
 
 __all__ = ["TEMPLATE", "Counter", "Front", "Fronts"]
 
@@ -30,6 +37,7 @@ REQUEST_ID = b"x-request-id"
 GOOD_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"})
 CLASSES = ("cancelled", "1xx", "2xx", "3xx", "4xx", "5xx")
+SEGMENT = re.compile(r"\{[a-z_]+\}")
 POLICY_VIOLATION = 1008
 INTERNAL_ERROR = 1011
 FIRST_OF_OURS = 500
@@ -53,17 +61,46 @@ class Front:
     """One application that answers some paths before everything else."""
 
     path: str
-    """Where it begins, ``/dav``; with a slash at the end only what is below."""
+    """Where it begins, ``/dav``; with a slash at the end only what is below.
+
+    Of sockets alone: all of it, in which a name in braces stands for one segment."""
     app: ASGIApp
     max_message: int = MAX_SIGNALLING
     """Bytes of a message on its sockets."""
     owner: str = ""
     """Id of the service that brought it."""
+    raw: SocketHandler | None = None
+    """It is for sockets alone, and this lets them in."""
+    idle_s: float = IDLE_S
+    """How long such a socket may be silent."""
+
+    @classmethod
+    def of_sockets(
+        cls, path: str, raw: SocketHandler, *, max_message: int, owner: str, idle_s: float = IDLE_S
+    ) -> Front:
+        """A front for sockets alone."""
+        return cls(path, AsgiSockets(raw, max_message), max_message, owner, raw, idle_s)
 
     @property
     def pattern(self) -> str:
         """Of the beginnings of its paths, as they are sent."""
+        if self.raw is not None:
+            parts = (re.escape(part) for part in SEGMENT.split(self.path))
+            return "[^/?]+".join(parts) + r"/?(?=[?]|\Z)"
         return re.escape(self.path) + ("" if self.path.endswith("/") else r"(?=[/?]|\Z)")
+
+
+class _Beginnings:
+    """Finds a front by the path, by one match for all of them: every request is asked for."""
+
+    def __init__(self, fronts: list[Front]) -> None:
+        self._fronts = fronts
+        groups = [f"({front.pattern})" for front in fronts]
+        self._pattern = re.compile("|".join(groups) or r"\Z.")
+
+    def find(self, path: str) -> Front | None:
+        found = self._pattern.match(path)
+        return None if found is None else self._fronts[(found.lastindex or 0) - 1]
 
 
 class Fronts:
@@ -85,10 +122,9 @@ class Fronts:
         """Take away the fronts of *owner*."""
         self._put([item for item in self._fronts if item.owner != owner])
 
-    def find(self, path: str) -> Front | None:
+    def find(self, path: str, *, is_socket: bool = True) -> Front | None:
         """Who answers *path*, given as it was sent: escapes are not read."""
-        found = self._beginnings.match(path)
-        return None if found is None else self._fronts[(found.lastindex or 0) - 1]
+        return (is_socket and self._raw.find(path)) or self._others.find(path)
 
     def of(self, scope: Scope) -> Front | None:
         """Who answers the request or socket of *scope*."""
@@ -96,13 +132,28 @@ class Fronts:
             return None
         raw: bytes | None = scope.get("raw_path")
         path = raw.decode("latin-1") if raw else scope["path"]
-        return self.find(path)
+        return self.find(path, is_socket=scope["type"] == "websocket")
 
     def _put(self, fronts: list[Front]) -> None:
         self._fronts = sorted(fronts, key=lambda item: -len(item.path))
-        groups = [f"({front.pattern})" for front in self._fronts]
-        # One match for all of them: every request is asked for.
-        self._beginnings = re.compile("|".join(groups) or r"\Z.")
+        self._raw = _Beginnings([front for front in self._fronts if front.raw is not None])
+        self._others = _Beginnings([front for front in self._fronts if front.raw is None])
+
+    def open(self, front: Front, scope: Scope, transport: asyncio.Transport, place: Place) -> None:
+        """Let the handler of *front* have the connection, whose request is *scope*."""
+        assert front.raw is not None  # noqa: S101 - the caller looked
+        if VETTED not in scope:
+            scope["headers"] = [item for item in scope["headers"] if not is_forged(item[0])]
+        _request_id(scope)
+        Opening(
+            transport,
+            scope,
+            front.raw,
+            limit=front.max_message,
+            idle_s=front.idle_s,
+            place=place,
+            move=lambda change: self._meter.move(0, change),
+        ).begin()
 
     async def serve(self, front: Front, scope: Scope, receive: Receive, send: Send) -> None:
         """Let *front* answer, and see to what every answer has."""

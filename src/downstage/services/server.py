@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from websockets.http11 import Request
 
 from downstage.kernel.errors import SetupError
 from downstage.kernel.limits import MAX_SIGNALLING
-from downstage.services.connections import Connection
+from downstage.services.application import ServiceApp
+from downstage.services.connections import Connection, socket_scope
 from downstage.services.forwarded import Forwarded
 
 __all__ = ["Server", "open_port", "open_unix"]
@@ -36,14 +37,16 @@ class _Quiet(uvicorn.Server):
 
 def _socket_protocol(app: ASGIApp) -> type[WebSocketsSansIOProtocol]:
     """A protocol of uvicorn's whose messages may be as large as *app* says for each path."""
-    limit_of: Callable[[str], int] | None = getattr(app, "max_message", None)
-    if limit_of is None:
+    if not isinstance(app, ServiceApp):
         return WebSocketsSansIOProtocol
-    limit = limit_of
+    limit, front_of = app.max_message, app.front_of_socket
 
     class Limited(WebSocketsSansIOProtocol):
         def handle_connect(self, event: Request) -> None:
             self.conn.max_message_size = limit(event.path)  # before the first message
+            front = front_of(event.path)
+            if front is not None and front.raw is not None:
+                self.ping_interval = self.ping_timeout = front.idle_s / 2
             super().handle_connect(event)
 
         async def send(self, message: Any) -> None:
@@ -54,8 +57,37 @@ def _socket_protocol(app: ASGIApp) -> type[WebSocketsSansIOProtocol]:
     return Limited
 
 
+def _http_protocol(app: ASGIApp, forwarded: Forwarded | None) -> type[Connection]:
+    """A protocol of uvicorn's that hands sockets of `SocketHandler`s over to them."""
+    if not isinstance(app, ServiceApp):
+        return Connection
+    service = app
+
+    class Handing(Connection):
+        def handle_websocket_upgrade(self) -> None:
+            front = service.front_of_socket(self.url.decode("latin-1"))
+            if front is None or front.raw is None or service.fronts is None:
+                super().handle_websocket_upgrade()
+                return
+            self.connections.discard(self)
+            scope = socket_scope(self)
+            if forwarded is not None:
+                forwarded.read(scope)
+            service.fronts.open(front, scope, self.transport, self.server_state)
+
+    return Handing
+
+
 class Server:
-    """Serves one application on some sockets until it is told to stop."""
+    """Serves one application on some sockets until it is told to stop.
+
+    Args:
+        app: what is served.
+        sockets: that listen.
+        trusted: addresses or networks of proxies that are believed.
+        certificate: chain and key, PEM.
+        raw_sockets: read and write sockets of `SocketHandler`s ourselves; without, uvicorn does.
+    """
 
     def __init__(
         self,
@@ -64,10 +96,12 @@ class Server:
         *,
         trusted: list[str] | None = None,
         certificate: tuple[Path, Path] | None = None,
+        raw_sockets: bool = True,
     ) -> None:
+        forwarded = Forwarded(app, trusted) if trusted else None
         config = uvicorn.Config(
-            Forwarded(app, trusted) if trusted else app,
-            http=Connection,
+            forwarded or app,
+            http=_http_protocol(app, forwarded) if raw_sockets else Connection,
             ws=_socket_protocol(app),
             ws_max_size=MAX_SIGNALLING,
             ws_per_message_deflate=False,

@@ -28,6 +28,8 @@ from downstage.services.facilities.injection import FacilitySet
 from downstage.services.facilities.metrics import MetricsHub
 from downstage.services.facilities.principal import Authenticator, ServiceTokens
 from downstage.services.fronts import Front
+from downstage.services.sockets import SocketHandler
+from downstage.services.sockets.wire import IDLE_S
 from downstage.services.supervisor import Crew
 from downstage.services.transports.local import close_app
 
@@ -156,8 +158,22 @@ class Wiring:
             if max_body is not None:
                 book_of(self._public_app).allow(router, max_body)
 
-        def front(path: str, raw: ASGIApp, *, max_message: int = MAX_SIGNALLING) -> None:
-            item = Front(path, raw, max_message, unit.id)
+        def front(
+            path: str,
+            asgi: ASGIApp | None = None,
+            *,
+            raw: SocketHandler | None = None,
+            max_message: int = MAX_SIGNALLING,
+            idle_s: float = IDLE_S,
+        ) -> None:
+            if asgi is not None:
+                item = Front(path, asgi, max_message, unit.id)
+            elif raw is not None:
+                item = Front.of_sockets(
+                    path, raw, max_message=max_message, owner=unit.id, idle_s=idle_s
+                )
+            else:
+                raise ValueError("A front is an application or a handler of sockets.")
             app.put_front(item)
             self._public_app.put_front(item)
 
