@@ -289,6 +289,7 @@ def token(
     *,
     name: str = "command line",
     scope: tuple[str, ...] = (),
+    stream: tuple[str, ...] = (),
     days: int = 30,
     common: Common | None = None,
 ) -> None:
@@ -300,12 +301,15 @@ def token(
         What it is for; shown in lists.
     scope
         What it may do; nothing named: all that the operator may.
+    stream
+        Streams that it may touch, and how: 'camera-*:read', 'robot:read,write'. The rights are
+        read, write, record and admin. Without --scope it may then do nothing else.
     days
         How long it counts.
     """
     from downstage.cli.people import print_token
 
-    _run(print_token(_quiet(common), name=name, scopes=list(scope), days=days))
+    _run(print_token(_quiet(common), name=name, scopes=scope, streams=stream, days=days))
 
 
 @app.command

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import getpass
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
+from downstage.auth.principal import STREAM_RIGHTS
 from downstage.cli.access import identity_client
 from downstage.kernel.errors import InvalidField
 from downstage.kernel.settings import Settings
@@ -59,13 +61,36 @@ async def remove_user(settings: Settings, name: str) -> None:
     Console().print(f"Removed {name}.")
 
 
-async def print_token(settings: Settings, *, name: str, scopes: list[str], days: int) -> None:
-    """Make an API token and print it, alone on standard output."""
+async def print_token(
+    settings: Settings, *, name: str, scopes: Sequence[str], streams: Sequence[str], days: int
+) -> None:
+    """Make an API token and print it, alone on standard output.
+
+    Raises:
+        InvalidField: one of *streams* is not of the form ``pattern:right,right``.
+    """
+    bounds = [_bound(item) for item in streams]
     async with identity_client(settings) as client:
         answer = await client.v1.tokens.post(
-            name=name, scopes=scopes, expires_in_s=days * 24 * 3600
+            name=name,
+            scopes=list(scopes),
+            streams=bounds or None,
+            expires_in_s=days * 24 * 3600,
         )
     print(answer["token"])
+
+
+def _bound(text: str) -> dict[str, object]:
+    """Read ``camera-*:read``; names of streams may hold colons, rights hold none."""
+    pattern, _, rights = text.rpartition(":")
+    named = rights.split(",")
+    if not pattern or not set(named) <= set(STREAM_RIGHTS):
+        raise InvalidField(
+            "--stream",
+            f"--stream {text}: say which streams and what for, as in 'camera-*:read' or "
+            f"'robot:read,write'. The rights are {', '.join(STREAM_RIGHTS)}.",
+        )
+    return {"pattern": pattern, "rights": named}
 
 
 def _ask_password() -> str:

@@ -79,6 +79,8 @@ TicketUse = Literal["join", "signalling", "media", "setup"]
 PEOPLE_CHANGED = "identity.people.changed"
 """Bus subject; a hint without content: users or their groups are not what they were."""
 
+STREAM_PATTERN = r"^\.?[A-Za-z0-9_:@=*-]+(\.[A-Za-z0-9_:@=*-]+)*\.?$"
+"""Two dots never follow each other."""
 USER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$"
 
 
@@ -102,7 +104,7 @@ class SignInRequest(LoginRequest):
 class StreamGrant(Request):
     """The streams that a token may touch, and how."""
 
-    pattern: str = Field(pattern=r"^[A-Za-z0-9_.:@=*-]{1,128}$")
+    pattern: str = Field(max_length=128, pattern=STREAM_PATTERN)
     """A stream's name, in which a star stands for anything: ``camera-*``."""
     rights: list[Literal["read", "write", "record", "admin"]] = Field(min_length=1, max_length=4)
     """What may be done with them; ``write`` alone may not read."""

@@ -188,3 +188,63 @@ async def test_users_keys_and_revocations_survive_a_restart(start: Any, refused:
 
 
 PASSWORD = "correct horse battery"
+
+
+async def test_A06_a_token_bounded_to_streams_makes_no_wider_one(house: Any, refused: Any) -> None:
+    await house.add("ada")
+    ada = await house.sign_in("ada")
+    cameras = [{"pattern": "camera-*", "rights": ["read", "write"]}]
+    made = await ada.v1.tokens.post(
+        name="cameras",
+        scopes=["streams:write", "tokens:write", "sessions:read"],
+        streams=cameras,
+    )
+    assert made["streams"] == cameras
+    client = house.client(made["token"])
+    assert (await client.v1.auth.me.get())["streams"] == cameras
+    listed = (await ada.v1.tokens.get())["items"]
+    assert [item["streams"] for item in listed] == [cameras]
+
+    async def ask(pattern: str, *rights: str, **more: Any) -> Any:
+        bounds = [{"pattern": pattern, "rights": list(rights)}]
+        return await client.v1.tokens.post(name="x", streams=bounds, **more)
+
+    for pattern, rights in (
+        ("*", ["read"]),
+        ("camera*", ["read"]),
+        ("*camera-1", ["read"]),
+        ("camera-1", ["record"]),
+        ("camera-1", ["admin"]),
+        ("camera-1", ["read", "record"]),
+    ):
+        await refused(ask(pattern, *rights), 403)
+    narrower = await ask("camera-1", "read")
+    assert narrower["scopes"] == ["streams:read"]  # what it needs, and nothing else
+    child = await client.v1.tokens.post(name="child", scopes=["streams:read"])
+    assert child["streams"] == cameras  # nobody leaves bounds by not naming any
+    everything = await client.v1.tokens.post(name="same")
+    assert everything["streams"] == cameras
+
+
+async def test_bounds_on_streams_need_their_scopes_and_a_form(house: Any, refused: Any) -> None:
+    await house.add("ada")
+    ada = await house.sign_in("ada")
+    reading = [{"pattern": "a", "rights": ["read"]}]
+    error = await refused(
+        ada.v1.tokens.post(name="x", scopes=["sessions:read"], streams=reading), 422
+    )
+    assert error.problem["field"] == "streams"
+    await refused(ada.v1.tokens.post(name="x", streams=[{**reading[0], "rights": ["admin"]}]), 403)
+    for pattern in ("", "a b", "a/b", "..", "a..b", "x" * 129, "a\n"):
+        await refused(
+            ada.v1.tokens.post(name="x", streams=[{"pattern": pattern, "rights": ["read"]}]), 422
+        )
+    for rights in ([], ["reed"]):
+        await refused(
+            ada.v1.tokens.post(name="x", streams=[{"pattern": "a", "rights": rights}]), 422
+        )
+    await refused(ada.v1.tokens.post(name="x", streams=[]), 422)
+    await refused(ada.v1.files_keys.post(name="x", streams=reading), 422)
+    made = await ada.v1.tokens.post(name="reader", streams=reading)
+    assert made["scopes"] == ["streams:read"]
+    await refused(house.client(made["token"]).v1.tokens.get(), 403)
