@@ -48,6 +48,7 @@ async def examine(settings: Settings) -> bool:
         _fonts,
         _disk,
         _usd,
+        _streams,
     ):
         with console.status(f"{check.__name__.strip('_')} …"):
             findings = await anyio.to_thread.run_sync(check, settings)
@@ -183,4 +184,13 @@ def _usd(_: Settings) -> list[Finding]:
             "pip install 'downstage[demo]'",
             is_hint=True,
         )
+    ]
+
+
+def _streams(settings: Settings) -> list[Finding]:
+    from downstage.streams.engine.checkup import check_engine
+
+    return [
+        Finding("streams", remark.fact, remark.fix, remark.is_hint)
+        for remark in check_engine(settings)
     ]
