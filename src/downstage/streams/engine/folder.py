@@ -65,6 +65,10 @@ class EngineFolder:
         facts = {"path": address.path, "port": address.port, "password": address.password}
         self.write(self.access, json.dumps(facts))
 
+    def unpublish(self) -> None:
+        """Tell that there is none any more."""
+        self.access.unlink(missing_ok=True)
+
     def read_access(self) -> Address:
         """The address that the owner published.
 

@@ -53,6 +53,7 @@ class Engine:
         self._durable: Shard | Remote | None = None
         self._lock = anyio.Lock()
         self._since = clock.now()
+        self._attached = False
 
     # --- what the store uses -------------------------------------------------------------------
 
@@ -98,7 +99,10 @@ class Engine:
                     "The engine at streams.url does not write to the disk before it answers; set "
                     "streams.durable_url to one with appendfsync always."
                 )
-            self._durable = await self._start_own("durable", "always")
+            if self._attached:
+                self._durable = self._attach_durable()
+            else:
+                self._durable = await self._start_own("durable", "always")
             with anyio.move_on_after(FIRST_PATIENCE_S):
                 await self._durable.wait_up()
         self._tell()
@@ -136,13 +140,15 @@ class Engine:
             SetupError: it cannot be used; says what to do.
         """
         url, durable_url = self._settings.url, self._settings.durable_url
+        self._attached = attach
         if attach:
             self._main = self._attach("engine")
-            if (self._folder / "durable" / "access.json").exists():
+            if EngineFolder(self._folder / "durable").access.exists():
                 self._durable = self._attach("durable")
         elif url is None:
             self._main = await self._start_own("engine", "everysec")
-            if (self._folder / "durable" / "log").exists():
+            # Other workers cannot start it when they need it.
+            if self._settings.workers > 1 or (self._folder / "durable" / "log").exists():
                 self._durable = await self._start_own("durable", "always")
         else:
             self._main = self._dial(checked_address(url.get_secret_value()), durable=False)
@@ -177,6 +183,15 @@ class Engine:
         folder = EngineFolder(self._folder / name)
         folder.read_access()
         return self._run_shard(name, folder.read_access)
+
+    def _attach_durable(self) -> Shard:
+        try:
+            return self._attach("durable")
+        except SetupError as error:
+            raise DurabilityUnavailable(
+                "The platform that started the engine of streams has started none that writes to "
+                "the disk before it answers; it does with streams.workers above 1."
+            ) from error
 
     def _run_shard(self, name: str, address: Callable[[], Address]) -> Shard:
         place = OwnPlace(address)

@@ -99,6 +99,7 @@ class EngineProcess:
         try:
             await self._keep_up(folder, task_status)
         finally:
+            folder.unpublish()
             manager.__exit__(None, None, None)
 
     async def _keep_up(self, folder: EngineFolder, task_status: anyio.abc.TaskStatus[None]) -> None:

@@ -233,6 +233,7 @@ class Shard:
             return False
         command = await self._open(address)
         if not (lane.is_open and command.is_open):
+            command.abort()
             return False
         for one in (lane, command):
             one.on_lost.add(self._lost)
@@ -294,11 +295,11 @@ class Shard:
         return command.is_open
 
     def _drop(self, why: str) -> None:
-        if self._train is None:
-            return
-        self._train = self._command = None
+        was_up, self._train, self._command = self._train is not None, None, None
         for lane in tuple(self._lanes):
             lane.abort()
+        if not was_up:
+            return
         self._set("down", why)
         for tell in tuple(self.on_down):
             tell(self)

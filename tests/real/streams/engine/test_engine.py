@@ -315,6 +315,30 @@ async def test_another_worker_uses_the_engine_that_is_there(data: Path) -> None:
         assert await second.shard_of(b"k").command.call("XLEN", "k") == 1
 
 
+async def test_workers_share_the_durable_engine_too(data: Path) -> None:
+    async with opened(data, workers=2) as first, opened(data, attach=True) as second:
+        await first.prepare_durable()
+        await second.prepare_durable()
+        await second.shard_of(b"k", durable=True).train.call("XADD", "k", "*", "d", "x")
+        assert await first.shard_of(b"k", durable=True).command.call("XLEN", "k") == 1
+        assert len(first.processes) == 2
+
+
+async def test_a_worker_cannot_start_the_durable_engine_alone(data: Path) -> None:
+    async with opened(data) as first, opened(data, attach=True) as second:
+        with pytest.raises(DurabilityUnavailable, match="workers"):
+            await second.prepare_durable()
+        await first.prepare_durable()
+        await second.prepare_durable()
+        assert second.shard_of(b"k", durable=True).durability is Durability.ALWAYS
+
+
+async def test_nothing_says_where_an_engine_was(data: Path) -> None:
+    async with opened(data):
+        assert (data / "engine" / "access.json").exists()
+    assert not (data / "engine" / "access.json").exists()
+
+
 async def test_to_attach_where_nothing_runs_is_a_clear_error(data: Path) -> None:
     with pytest.raises(SetupError, match="No engine of streams was started"):
         async with opened(data, attach=True):
