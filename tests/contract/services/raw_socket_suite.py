@@ -283,9 +283,6 @@ class RawSocketSuite:
             await peer.frame()
         await until(lambda: gate.last.events == ["open", "close"])
 
-    async def test_T03_a_silent_peer_is_closed(self, place: Any, gate: Gate) -> None:
-        raise NotImplementedError
-
     # Backpressure.
 
     async def test_what_waits_is_known_and_drains(self, place: Any, gate: Gate) -> None:

@@ -166,7 +166,7 @@ class Peer:
         pairs = (line.split(": ", 1) for line in lines if line)
         self.headers = {name.lower(): value for name, value in pairs}
         if self.status != 101:
-            self.body = await self._exactly(int(self.headers["content-length"]))
+            self.body = await self.exactly(int(self.headers["content-length"]))
 
     @property
     def problem(self) -> dict[str, Any]:
@@ -178,13 +178,13 @@ class Peer:
     async def frame(self) -> Frame:
         """The next frame, pings left out."""
         while True:
-            first, size = await self._exactly(2)
+            first, size = await self.exactly(2)
             assert not size & 0x80, "a server does not mask"
             assert not first & 0x70, "no extension was agreed"
             assert first & 0x80, "ours are whole"
             if size >= 126:
-                size = int.from_bytes(await self._exactly(2 if size == 126 else 8), "big")
-            found = Frame(first & 0x0F, await self._exactly(size))
+                size = int.from_bytes(await self.exactly(2 if size == 126 else 8), "big")
+            found = Frame(first & 0x0F, await self.exactly(size))
             if found.opcode != 9:
                 return found
 
@@ -196,7 +196,7 @@ class Peer:
         except (anyio.EndOfStream, anyio.BrokenResourceError):
             pass
 
-    async def _exactly(self, size: int) -> bytes:
+    async def exactly(self, size: int) -> bytes:
         while len(self._buffer) < size:
             await self._more()
         found = bytes(self._buffer[:size])
@@ -206,7 +206,7 @@ class Peer:
     async def _until(self, end: bytes) -> bytes:
         while end not in self._buffer:
             await self._more()
-        return await self._exactly(self._buffer.index(end) + len(end))
+        return await self.exactly(self._buffer.index(end) + len(end))
 
     async def _more(self) -> None:
         try:

@@ -66,8 +66,8 @@ class OverTcp(RawSocketSuite):
 
             async def answer() -> None:
                 while True:
-                    first, size = await other._exactly(2)
-                    ping = await other._exactly(size)
+                    first, size = await other.exactly(2)
+                    ping = await other.exactly(size)
                     if first & 15 == 9:
                         await other.send(frame(10, ping))
 
