@@ -69,8 +69,8 @@ MAX_PAGE = 1000
 """Streams, or entries, of one answer."""
 MAX_TYPE = 128
 MOST = 2**53
-TOKEN = r"[A-Za-z0-9!#$&^_.+-]+"
-CONTENT_TYPE = rf"^{TOKEN}/{TOKEN}(; ?{TOKEN}={TOKEN})*$"
+WORD = r"[A-Za-z0-9!#$&^_.+-]+"
+CONTENT_TYPE = rf"^{WORD}/{WORD}(; ?{WORD}={WORD})*$"
 ENTRY_ID = r"^\d{1,20}(-\d{1,20})?$"
 STREAM = r"^[A-Za-z0-9_.:@=*-]{1,128}$"
 
@@ -199,7 +199,10 @@ class EntryView(Answer):
 
 
 class EntryPage(Answer):
-    """Entries of one stream; `next` is the id to go on after, None where there are no more."""
+    """Entries of one stream; `next` is what to go on with, None where there are no more.
+
+    That is the next ``after``, or, the newest first, the next ``until``.
+    """
 
     items: list[EntryView]
     next: str | None = None

@@ -143,6 +143,17 @@ class ServiceHost:
                     found.append((unit.id, cast("Callable[[], list[str]]", tell)))
         return found
 
+    def waiting(self) -> dict[str, str]:
+        """What runs and cannot do its work just now, and why (``waiting()`` of extensions)."""
+        found = dict[str, str]()
+        for unit in self.lifecycle.units.values():
+            for extension in unit.actor.extensions if unit.actor else ():
+                tell = getattr(extension, "waiting", None)
+                why = cast("str | None", tell()) if callable(tell) else None
+                if why is not None and unit.state == "running":
+                    found[unit.name] = why
+        return found
+
     @asynccontextmanager
     async def run(self) -> AsyncGenerator[ServiceHost]:
         """Services are up inside; each is stopped at exit, in reverse order."""

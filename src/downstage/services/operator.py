@@ -44,6 +44,8 @@ class Readiness(BaseModel):
     """State of each extension beside them."""
     failed: dict[str, str]
     """What failed or is blocked, and why."""
+    waiting: dict[str, str]
+    """What runs and cannot do its work just now, and why: an engine that starts, a full disk."""
 
 
 class Loopback:
@@ -127,4 +129,5 @@ def _readiness(host: ServiceHost) -> Readiness:
             for info in host.extensions()
             if info.state in ("failed", "blocked")
         },
+        waiting=host.waiting(),
     )

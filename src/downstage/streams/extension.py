@@ -93,6 +93,10 @@ class Extension(IExt):
         assert self._opening is not None  # noqa: S101 - after the start
         await self._opening.wait_ready()
 
+    def waiting(self) -> str | None:
+        """Why it cannot do its work just now, for readiness in detail; None: it can."""
+        return None if self._opening is None else self._opening.why
+
     async def on_shutdown(self) -> None:
         """End the sockets, answer what was pushed, stop the engine."""
         with anyio.move_on_after(STOP_S) as scope:

@@ -63,6 +63,15 @@ class Opening:
         """Of the engine; None: it is not open."""
         return None if self._engine is None else self._engine.state
 
+    @property
+    def memory(self) -> tuple[int, int] | None:
+        """Bytes that the engines use, and may use (0: as many as there are); None: not known."""
+        shards = () if self._engine is None else self._engine.shards
+        facts = [shard.facts for shard in shards if shard.facts is not None]
+        if not facts:
+            return None
+        return sum(item.memory_used for item in facts), sum(item.memory_limit for item in facts)
+
     async def wait_ready(self) -> None:
         """Return once it is ready; for tests and tools, who bound it by a deadline."""
         await self._opened.wait()

@@ -33,7 +33,7 @@ from downstage.testing.watchdog import Watchdog
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
 
-SERVICES = ("identity", "content", "manager", "agent", "gateway")
+SERVICES = ("identity", "content", "streams", "manager", "agent", "gateway")
 HEALTH = "the same on every application, for machines that watch it"
 PAGES = "files of a web page"
 DOCS = "the page of the description, for who develops"

@@ -29,7 +29,7 @@ from downstage.services.server import Server, open_port
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio, pytest.mark.timeout(120)]
 
-SERVICES = ("identity", "content", "manager", "agent", "gateway")
+SERVICES = ("identity", "content", "streams", "manager", "agent", "gateway")
 Claims = dict[str, Any]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -15,9 +16,8 @@ from downstage.streams.dialects.v1.validation import is_json, is_text
 from downstage.streams.dialects.v1.views import time_of
 from downstage.streams.model import Entry
 
-__all__ = ["BOUNDARY", "EntryRow", "as_bytes", "as_json", "as_parts", "encoded", "row_of"]
+__all__ = ["EntryRow", "as_bytes", "as_json", "as_parts", "encoded", "row_of"]
 
-BOUNDARY: Final = "downstage-entry"
 IN_THREAD: Final = 64 * 1024
 """Bytes from which on encoding would hold the loop for too long."""
 SHOWN: Final = ("image/", "video/", "audio/")
@@ -95,21 +95,23 @@ def as_bytes(entry: Entry, content_type: str | None) -> Response:
 def as_parts(chunks: AsyncIterator[Sequence[Entry]], content_type: str | None) -> Response:
     """Many entries, each with its own head (``multipart/mixed``)."""
     kind = content_type or "application/octet-stream"
+    # One that no entry holds: whoever made them did not know it.
+    boundary = f"entry-{secrets.token_hex(16)}"
 
     async def parts() -> AsyncIterator[bytes]:
         async for entries in chunks:
             for entry in entries:
                 head = (
-                    f"--{BOUNDARY}\r\ncontent-type: {kind}\r\nx-entry-id: {entry.id}\r\n"
+                    f"--{boundary}\r\ncontent-type: {kind}\r\nx-entry-id: {entry.id}\r\n"
                     f"content-length: {len(entry.data)}\r\n\r\n"
                 )
                 yield head.encode("ascii")
                 yield entry.data
                 yield b"\r\n"
-        yield f"--{BOUNDARY}--\r\n".encode()
+        yield f"--{boundary}--\r\n".encode()
 
     return StreamingResponse(
-        parts(), media_type=f'multipart/mixed; boundary="{BOUNDARY}"', headers=dict(GUARD)
+        parts(), media_type=f'multipart/mixed; boundary={boundary}', headers=dict(GUARD)
     )
 
 

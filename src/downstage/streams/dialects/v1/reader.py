@@ -94,12 +94,15 @@ class Reader:
             left = left.after(found[-1])
 
     async def page(self, wanted: Range) -> tuple[list[Entry], str | None]:
-        """As many as are wanted and fit, and the id to go on after; None: that was all."""
+        """As many as are wanted and fit, and the id to go on with; None: that was all.
+
+        The next page is what comes `after` that id, or, the newest first, `until` it.
+        """
         found, size = list[Entry](), 0
         async for piece in self.pieces(replace(wanted, limit=wanted.limit + 1)):
             for entry in piece:
                 if len(found) == wanted.limit or (found and size + len(entry.data) > PAGE_BYTES):
-                    return found, str(found[-1].id)
+                    return found, _next(found[-1].id, reverse=wanted.reverse)
                 found.append(entry)
                 size += len(entry.data)
         return found, None
@@ -125,6 +128,11 @@ class Reader:
 
     def _fits(self) -> int:
         return max(1, min(MOST_PIECE, PIECE_BYTES // max(self._average, 1)))
+
+
+def _next(last: EntryId, *, reverse: bool) -> str | None:
+    before = _before(last) if reverse else last
+    return None if before is None else str(before)
 
 
 def _before(entry_id: EntryId) -> EntryId | None:
