@@ -50,6 +50,9 @@ class Taken:
 class Consumers:
     """Named consumers of a tenant; readers of one name share its entries."""
 
+    def __init__(self, parts: object, index: object, subscribe: object) -> None:
+        del parts, index, subscribe
+
     async def create(
         self,
         caller: Caller,

@@ -5,23 +5,41 @@ Every method checks what the caller may do; a stream that it may not read looks 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+import builtins
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Literal, overload
 
+import anyio
+import anyio.abc
+
 from downstage.bus import Bus
+from downstage.kernel.errors import Unavailable
+from downstage.kernel.ids import new_id
+from downstage.kernel.logging import get_logger
 from downstage.kernel.settings import Streams as Settings
-from downstage.streams.append import Data, Item, Producer
+from downstage.streams import names
+from downstage.streams.alignment import Alignment
+from downstage.streams.append import Producer
+from downstage.streams.catchup import CatchUp
 from downstage.streams.consumers import Consumers
+from downstage.streams.engine import Engine
+from downstage.streams.fanout import Fanout
+from downstage.streams.index import Change, Index
+from downstage.streams.iterating import Queue, reading
+from downstage.streams.keeper import Keeper
+from downstage.streams.listing import Deleted, Listing
 from downstage.streams.model import (
     Caller,
     Durability,
     Entry,
     EntryId,
     Receipt,
+    Right,
     StreamInfo,
 )
+from downstage.streams.outlets import Outlets
+from downstage.streams.parts import Parts
 from downstage.streams.reading import (
     LAST,
     NEWEST,
@@ -31,8 +49,11 @@ from downstage.streams.reading import (
     Sink,
     Wish,
 )
-from downstage.streams.stats import StreamFigures, Totals
+from downstage.streams.reads import Reads
+from downstage.streams.sending import append
+from downstage.streams.stats import Figures, StreamFigures, Totals
 from downstage.streams.subscription import Subscription
+from downstage.streams.words import Data, Item
 
 __all__ = [
     "LAST",
@@ -51,33 +72,41 @@ __all__ = [
     "open_streams",
 ]
 
-
-@dataclass(frozen=True, slots=True)
-class Deleted:
-    """What was deleted of one stream."""
-
-    described: bool
-    """There was a description."""
-    entries: int
-    existed: bool
-    """It held entries, or had held some."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Something happened to the index of streams, in any process."""
-
-    tenant: str
-    stream: str
-    what: Literal["made", "described", "gone", "gap"]
-    """``gap``: changes may have been missed; list again. Tenant and stream are empty then."""
+END_S = 3.0
+log = get_logger(__name__)
 
 
 class Streams:
     """Streams of every tenant; made by `open_streams`."""
 
-    consumers: Consumers
-    totals: Totals
+    def __init__(
+        self, engine: Engine, bus: Bus, settings: Settings, tasks: anyio.abc.TaskGroup
+    ) -> None:
+        process = new_id("streams")
+        self._tasks = tasks
+        self._figures = Figures()
+        self._parts = Parts(engine, process, settings.in_flight, tasks)
+        self._index = Index(self._parts, bus, process, settings.max_streams)
+        self._outlets = Outlets(self._parts, self._index, self._figures, settings)
+        self._listing = Listing(self._parts, self._index, self._figures)
+        self._reads = Reads(self._parts, self._index)
+        self._fanout = Fanout(self._figures, tasks)
+        self._catch_up = CatchUp(
+            self._parts, self._index, self._fanout, settings.buffer, self._spawn
+        )
+        self._alignment = Alignment(self._reads)
+        self._keeper = Keeper(self._parts, self._index, self._outlets, self._figures, settings)
+        self.consumers = Consumers(self._parts, self._index, self.subscribe)
+        """Named consumers."""
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.start_soon(self._watched, work)
+
+    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:  # one subscription's or producer's defect must not end all others
+            log.exception("streams.task_crashed")
 
     # --- append
 
@@ -106,11 +135,11 @@ class Streams:
             DurabilityUnavailable: *want* cannot be had for one of these streams.
             Unavailable: the engine does not answer; push again, with the same key.
         """
-        raise NotImplementedError
+        return await append(self._outlets, caller, items, key=key, want=want)
 
     def producer(self, caller: Caller, streams: Collection[str] | None = None) -> Producer:
         """A producer into *streams*, whose right is checked now; None: each at its first use."""
-        raise NotImplementedError
+        return Producer(caller, streams, self._outlets, self._spawn)
 
     # --- read
 
@@ -121,7 +150,7 @@ class Streams:
         *,
         count: int = 1,
         order: Literal["after", "newest"] = "after",
-    ) -> list[Entry]:
+    ) -> builtins.list[Entry]:
         """What is stored now, sorted by stream, then by id; never blocks.
 
         Args:
@@ -134,7 +163,10 @@ class Streams:
             NotFound: the caller may not read one of them. (One that does not exist has no
                 entries.)
         """
-        raise NotImplementedError
+        for name in cursors:
+            names.check(name)
+            caller.need(name, Right.READ)
+        return await self._reads.read(caller.tenant, cursors, count, newest=order == "newest")
 
     async def range(
         self,
@@ -147,7 +179,7 @@ class Streams:
         reverse: bool = False,
         every: int = 1,
         max_fps: float | None = None,
-    ) -> list[Entry]:
+    ) -> builtins.list[Entry]:
         """Entries of one stream between two ids.
 
         Args:
@@ -160,7 +192,18 @@ class Streams:
             every: only each so manieth.
             max_fps: only so many a second, by the time in their ids.
         """
-        raise NotImplementedError
+        names.check(stream)
+        caller.need(stream, Right.READ)
+        return await self._reads.range(
+            caller.tenant,
+            stream,
+            start,
+            stop,
+            count=count,
+            reverse=reverse,
+            every=every,
+            max_fps=max_fps,
+        )
 
     async def at(
         self,
@@ -176,7 +219,12 @@ class Streams:
         ``interpolate`` makes numeric JSON and arrays of the entries on both sides; where they are
         not numeric it gives the nearer one.
         """
-        raise NotImplementedError
+        for name in streams:
+            names.check(name)
+            caller.need(name, Right.READ)
+        return await self._alignment.at(
+            caller.tenant, streams, time, how=how, tolerance_ms=tolerance_ms
+        )
 
     def subscribe(self, caller: Caller, wish: Wish, sink: Sink) -> Subscription:
         """Deliver what *wish* says to *sink*, from now on, without a gap or a duplicate.
@@ -184,16 +232,14 @@ class Streams:
         Raises:
             NotFound: the caller may not read one of the streams.
         """
-        raise NotImplementedError
+        return self._catch_up.open(caller, wish, sink)
 
-    def reading(
-        self, caller: Caller, wish: Wish, *, buffer: int | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
+    def reading(self, caller: Caller, wish: Wish) -> AbstractAsyncContextManager[Queue]:
         """A subscription as an iterator, for readers that wait for each delivery.
 
         The iterator raises `Lagged`, `Unavailable`, … where a sink would be told `failed`.
         """
-        raise NotImplementedError
+        return reading(self.subscribe, caller, wish)
 
     # --- streams
 
@@ -205,7 +251,7 @@ class Streams:
         pattern: str = "*",
         details: Literal[False] = False,
         everything: bool = False,
-    ) -> list[str]: ...
+    ) -> builtins.list[str]: ...
     @overload
     async def list(
         self,
@@ -214,7 +260,7 @@ class Streams:
         pattern: str = "*",
         details: Literal[True],
         everything: bool = False,
-    ) -> list[StreamInfo]: ...
+    ) -> builtins.list[StreamInfo]: ...
     async def list(
         self,
         caller: Caller,
@@ -222,9 +268,10 @@ class Streams:
         pattern: str = "*",
         details: bool = False,
         everything: bool = False,
-    ) -> list[str] | list[StreamInfo]:
+    ) -> builtins.list[str] | builtins.list[StreamInfo]:
         """Streams that the caller may read, sorted; *everything*: without entries, too."""
-        raise NotImplementedError
+        found = await self._listing.names(caller, pattern, everything=everything)
+        return await self._listing.infos(caller, found) if details else found
 
     async def info(self, caller: Caller, stream: str) -> StreamInfo:
         """One stream.
@@ -232,7 +279,7 @@ class Streams:
         Raises:
             NotFound: there is none, or it may not be read.
         """
-        raise NotImplementedError
+        return await self._listing.info(caller, stream)
 
     async def describe(
         self,
@@ -255,11 +302,11 @@ class Streams:
             Conflict: `durability` of a stream that holds entries cannot change.
             DurabilityUnavailable: this engine cannot promise that.
         """
-        raise NotImplementedError
+        return await self._listing.describe(caller, stream, changes, replace=replace)
 
     async def delete(self, caller: Caller, stream: str) -> Deleted:
         """Delete description and entries."""
-        raise NotImplementedError
+        return await self._listing.delete(caller, stream)
 
     async def trim(
         self,
@@ -270,21 +317,57 @@ class Streams:
         before: EntryId | None = None,
     ) -> int:
         """Remove the oldest: all but *count*, or those older than *before*; says how many went."""
-        raise NotImplementedError
+        return await self._listing.trim(caller, stream, count=count, before=before)
 
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
         """What happens to the index, in any process; hints: see `Change.what`."""
-        raise NotImplementedError
+        return self._index.changes()
 
     # --- figures
 
-    def figures(self) -> list[StreamFigures]:
+    @property
+    def totals(self) -> Totals:
+        """Figures of this process."""
+        totals = self._figures.totals
+        totals.in_flight, totals.unknown = self._parts.in_flight, self._parts.lost
+        return totals
+
+    def figures(self) -> builtins.list[StreamFigures]:
         """Of the streams that were used here lately; bounded."""
-        raise NotImplementedError
+        return self._figures.all()
+
+    # --- running -------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep index, rates and retention up to date, until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._index.listen)
+            tasks.start_soon(self._index.poll)
+            tasks.start_soon(self._keeper.tick)
+            tasks.start_soon(self._keeper.trim)
+
+    async def end(self) -> None:
+        """Tell subscribers, and wait a little until what was pushed is answered."""
+        self._catch_up.close(Unavailable("The service of streams is ending."))
+        with anyio.move_on_after(END_S):
+            while self._parts.in_flight:
+                await anyio.sleep(0.01)
+        self._parts.close()
 
 
 @asynccontextmanager
-async def open_streams(engine: Any, bus: Bus, settings: Settings) -> AsyncIterator[Streams]:
-    """Streams in *engine*, until the block is left; *bus* tells other processes what changed."""
-    del engine, bus, settings
-    yield Streams()
+async def open_streams(engine: Engine, bus: Bus, settings: Settings) -> AsyncGenerator[Streams]:
+    """Streams in *engine*, until the block is left; *bus* tells other processes what changed.
+
+    Raises:
+        Unavailable: it is not known yet what the engine is.
+    """
+    async with anyio.create_task_group() as tasks:
+        streams = Streams(engine, bus, settings, tasks)
+        tasks.start_soon(streams.run)
+        try:
+            yield streams
+        finally:
+            with anyio.CancelScope(shield=True):
+                await streams.end()
+            tasks.cancel_scope.cancel()

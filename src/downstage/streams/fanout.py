@@ -1,0 +1,250 @@
+"""The live way out: one blocking read for each part of the store, handed to all who listen.
+
+A reader follows at most so many streams; where there are more there is another reader. What it
+waits with is a read that blocks; a bell, which is a stream of its own, wakes it when streams come
+to be followed.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from downstage.kernel.errors import PlatformError
+from downstage.kernel.logging import get_logger
+from downstage.streams.engine import Lane, encode
+from downstage.streams.gaps import find_gap
+from downstage.streams.part import Part
+from downstage.streams.pipeline import transact
+from downstage.streams.reading import Row
+from downstage.streams.reads import FIELD, payload
+from downstage.streams.stats import Figures
+from downstage.streams.watching import Group, Watch
+
+__all__ = ["Fanout"]
+
+MOST_WATCHES = 1024
+BLOCK_MS = 5000
+DEADLINE_S = 15.0
+FIRST_COUNT = 16
+MOST_COUNT = 512
+CHUNK_BYTES = 4 << 20
+MOST_CALLS = 8192
+"""Deliveries of one round, about: so that the loop is not kept for long."""
+BELL_S = 3600
+PAUSE_S = 0.05
+log = get_logger(__name__)
+
+
+class Fanout:
+    """Readers, what they follow, and groups of those who want the same."""
+
+    def __init__(self, figures: Figures, tasks: anyio.abc.TaskGroup) -> None:
+        self.figures = figures
+        self._tasks = tasks
+        self._readers: dict[Part, list[Reader]] = {}
+        self._watches: dict[bytes, tuple[Reader, Watch]] = {}
+        self._groups: dict[tuple[Any, ...], Group] = {}
+
+    def find(self, part: Part, key: bytes) -> Watch | None:
+        """The watch of a stream that is followed already."""
+        found = self._watches.get(key)
+        return found[1] if found is not None and found[1].part is part else None
+
+    def watch(self, part: Part, key: bytes, tenant: str, name: str, position: bytes) -> Watch:
+        """Follow a stream; *position* counts where nobody followed it before."""
+        found = self.find(part, key)
+        if found is not None:
+            return found
+        reader = self._reader(part)
+        watch = Watch(part, key, position, self.figures.of(tenant, name))
+        self._watches[key] = (reader, watch)
+        reader.add(watch)
+        return watch
+
+    def release(self, watch: Watch) -> None:
+        """Follow it no longer, if nobody needs it."""
+        if watch.users or self.find(watch.part, watch.key) is not watch:
+            return
+        reader, _ = self._watches.pop(watch.key)
+        reader.drop(watch)
+
+    def group(self, watches: list[Watch], count: int, *, one_by_one: bool) -> Group:
+        """Those who want the same."""
+        key = (count, one_by_one, *map(id, watches))
+        found = self._groups.get(key)
+        if found is None:
+            found = self._groups[key] = Group(watches, count, one_by_one=one_by_one)
+            for watch in watches:
+                watch.groups.add(found)
+        return found
+
+    def drop_group(self, group: Group) -> None:
+        """Forget it, if it has no members."""
+        if group.members:
+            return
+        key = (group.count, group.one_by_one, *map(id, group.watches))
+        if self._groups.get(key) is group:
+            del self._groups[key]
+            for watch in group.watches:
+                watch.groups.discard(group)
+
+    def _reader(self, part: Part) -> Reader:
+        readers = self._readers.setdefault(part, [])
+        for reader in readers:
+            if reader.has_room:
+                return reader
+        made = Reader(part, self)
+        readers.append(made)
+        self._tasks.start_soon(made.run)
+        return made
+
+
+class Reader:
+    """One blocking read after another."""
+
+    def __init__(self, part: Part, fanout: Fanout) -> None:
+        self._part = part
+        self._fanout = fanout
+        self._watches: dict[bytes, Watch] = {}
+        self._added = anyio.Event()
+        self._bell = part.keys.bell(uuid.uuid4().hex)
+        self._rung = b"0-0"
+        self._is_blocked = False
+        self._count = FIRST_COUNT
+        self._run_id = ""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it can follow one more."""
+        return len(self._watches) < MOST_WATCHES
+
+    def add(self, watch: Watch) -> None:
+        """Follow it from the next read on, and let that begin now."""
+        self._watches[watch.key] = watch
+        self._added.set()
+        if self._is_blocked:
+            self._is_blocked = False
+            self._ring()
+
+    def _ring(self) -> None:
+        try:
+            lane = self._part.command
+        except PlatformError:
+            return  # it is about to learn that by itself
+        ring = encode("XADD", self._bell, "MAXLEN", 1, "*", "d", "")
+        lane.send([ring, encode("EXPIRE", self._bell, BELL_S)], 2, _ignore)
+
+    def drop(self, watch: Watch) -> None:
+        """Follow it no longer."""
+        self._watches.pop(watch.key, None)
+
+    async def run(self) -> None:
+        """Read until cancelled; breaks of the engine are pauses."""
+        while True:
+            if not self._watches:
+                self._added = anyio.Event()
+                await self._added.wait()
+            lane: Lane | None = None
+            try:
+                await self._part.wait_up()
+                lane = await self._part.shard.new_lane()
+                await self._after_break()
+                while self._watches:
+                    await self._round(lane)
+            except PlatformError as error:
+                log.debug("streams.reader_paused", why=error.detail)
+                await anyio.sleep(PAUSE_S)
+            finally:
+                if lane is not None:
+                    lane.abort()
+
+    async def _after_break(self) -> None:
+        """Where the engine is another one than before: see whether it lost something."""
+        run_id = self._part.shard.run_id
+        if self._run_id and run_id != self._run_id:
+            for watch in tuple(self._watches.values()):
+                gap = await find_gap(self._part.command, watch)
+                if gap is None:
+                    continue
+                self._fanout.figures.totals.gaps += 1
+                watch.recent.clear()
+                for user in tuple(watch.users):
+                    user.lost(watch, gap)
+                watch.position = gap.position
+        self._run_id = run_id
+
+    async def _round(self, lane: Lane) -> None:
+        watches = list(self._watches.values())
+        command = encode(
+            "XREAD",
+            "COUNT",
+            self._count,
+            "BLOCK",
+            BLOCK_MS,
+            "STREAMS",
+            *[watch.key for watch in watches],
+            self._bell,
+            *[watch.position for watch in watches],
+            self._rung,
+        )
+        self._is_blocked = True
+        (reply,) = await transact(lane, [command], deadline_s=DEADLINE_S)
+        self._is_blocked = False
+        if reply:
+            self._dispatch(reply)
+
+    def _dispatch(self, reply: list[Any]) -> None:
+        shared: dict[Group, list[list[Row]]] = {}
+        read: list[tuple[Watch, list[Row]]] = []
+        entries_in = bytes_in = calls = 0
+        for key, entries in reply:
+            watch = self._watches.get(key)
+            if watch is None:
+                if key == self._bell:
+                    self._rung = entries[-1][0]
+                continue
+            name = watch.name
+            rows: list[Row] = [
+                (name, id_, fields[1] if fields[0] == FIELD else payload(fields))
+                for id_, fields in entries
+            ]
+            read.append((watch, rows))
+            size = sum([len(row[2]) for row in rows])
+            entries_in += len(rows)
+            bytes_in += size
+            watch.figures.entries_seen += len(rows)
+            watch.figures.bytes_seen += size
+            for group in watch.groups:
+                shared.setdefault(group, []).append(rows)
+                calls += len(group.members)
+        for group, fresh in shared.items():
+            group.deliver(fresh)
+        self._feed_singles(read)
+        for watch, rows in read:
+            watch.position = rows[-1][1]
+            watch.ordinal += len(rows)
+            watch.recent.extend([row[1] for row in rows])
+        if entries_in:
+            self._measure(entries_in, bytes_in, len(read), calls)
+
+    def _feed_singles(self, read: list[tuple[Watch, list[Row]]]) -> None:
+        fed: dict[Any, list[tuple[Watch, list[Row]]]] = {}
+        for watch, rows in read:
+            for single in watch.singles:
+                fed.setdefault(single, []).append((watch, rows))
+        for single, parts in fed.items():
+            single.feed(parts)
+
+    def _measure(self, entries: int, size: int, streams: int, calls: int) -> None:
+        """How many to read at once the next time: some megabytes, some thousand calls."""
+        mean = size // entries + 64
+        fitting = CHUNK_BYTES // (mean * streams)
+        self._count = max(1, min(fitting, MOST_COUNT, max(8, MOST_CALLS // (calls + 1))))
+
+
+def _ignore(replies: list[Any]) -> None:
+    del replies
