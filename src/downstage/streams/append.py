@@ -75,6 +75,8 @@ class Producer:
         """Called with True when too much is unanswered: stop reading from the producer."""
         self.failed: PlatformError | None = None
         """Why an unacknowledged `put` was not stored, the first time that happened."""
+        self.on_failed: Callable[[PlatformError], None] | None = None
+        """Called when `failed` is set."""
         self._caller = caller
         self._outlets = outlets
         self._spawn = spawn
@@ -164,6 +166,8 @@ class Producer:
         """An entry that nobody waits for was not stored."""
         if self.failed is None and not isinstance(error, Lost):
             self.failed = error
+            if self.on_failed is not None:
+                self.on_failed(error)
 
     def answered(self, count: int) -> None:
         """*count* entries were answered for."""

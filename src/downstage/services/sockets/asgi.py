@@ -46,10 +46,10 @@ class AsgiSockets:
         await receive()  # websocket.connect
         request = SocketRequest(scope)
         listener = await self._handler.open(request)
-        tag = (b"x-request-id", request.request_id.encode())
-        await send({"type": "websocket.accept", "headers": [tag]})
         socket = _AsgiSocket(listener, self._limit, scope)
+        tag = (b"x-request-id", request.request_id.encode())
         try:
+            await send({"type": "websocket.accept", "headers": [tag]})
             async with anyio.create_task_group() as tasks:
                 socket.scope = tasks.cancel_scope
                 tasks.start_soon(socket.write_all, send)
