@@ -41,7 +41,8 @@ from downstage.services.host import ServiceHost
 from downstage.services.server import Server, open_port
 from downstage.streams.callers import Callers
 from downstage.streams.extension import Extension as StreamsExtension
-from downstage.streams.model import Caller
+from downstage.streams.model import AUTO, Caller, Grant
+from downstage.streams.rights import ALL
 from downstage.streams.service import Streams
 
 __all__ = ["PEOPLE", "StreamsProcess", "StreamsServer", "streams_server"]
@@ -163,6 +164,7 @@ async def streams_server(
             if wait:
                 with anyio.fail_after(START_S):
                     await server.extension.wait_ready()
+                    await _warm(server.streams)
             yield server
         finally:
             http.stop()
@@ -181,6 +183,13 @@ async def _fill_pools(server: StreamsServer) -> None:
     async with AsyncExitStack() as readings:
         for _ in range(IDENTITY_CONNECTIONS):
             await readings.enter_async_context(identity.read())
+
+
+async def _warm(streams: Streams) -> None:
+    """Let it open the connections that it keeps, for the same reason; in a tenant of their own."""
+    caller = Caller("warm", "warm", "warm", (Grant("*", ALL),))
+    await streams.append(caller, [("warm", AUTO, b"")], key="warm")
+    await streams.delete(caller, "warm")
 
 
 async def _add(identity: IdentityService, name: str, groups: Sequence[str]) -> User:

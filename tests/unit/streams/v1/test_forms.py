@@ -99,7 +99,7 @@ def test_times_are_told_in_three_ways() -> None:
     for text in (*dates, "1777636800000"):
         assert moment(text, "from") == stamp
     assert moment("5-7", "from") == EntryId(5, 7)
-    for text in ("yesterday", "", "9" * 30, "0001-01-01T00:00:00+14:00"):
+    for text in ("yesterday", "", "9" * 30):
         with pytest.raises(InvalidField) as refused:
             moment(text, "from")
         assert refused.value.field == "from"

@@ -14,7 +14,7 @@ from downstage.contracts.streams import (
     EntriesStored,
     EntryPage,
 )
-from downstage.kernel.errors import Conflict, InvalidField, NotFound
+from downstage.kernel.errors import InvalidField, NotFound
 from downstage.services.openapi import refusals
 from downstage.services.routers import ServiceAPIRouter
 from downstage.streams.callers import Guest
@@ -233,16 +233,16 @@ async def _spec(streams: Streams, who: Guest, name: str) -> StreamSpec:
 
 
 async def _settle_type(streams: Streams, who: Guest, name: str, kind: str | None) -> None:
-    """Describe a stream that is not there yet by the type of its first entry.
+    """Describe a stream that holds nothing yet by the type of its first entry.
 
-    Who may push and not read cannot tell whether it is there: the description is left alone.
+    Who may push and not read cannot tell whether it does: the description is left alone.
     """
     if kind is None or Right.READ not in who.caller.rights(name):
         return
     try:
-        await streams.info(who.caller, name)
+        info = await streams.info(who.caller, name)
+        is_settled = info.added > 0 or info.spec.content_type is not None
     except NotFound:
-        try:
-            await streams.describe(who.caller, name, {"content_type": kind})
-        except Conflict:
-            return  # somebody else was quicker
+        is_settled = False
+    if not is_settled:
+        await streams.describe(who.caller, name, {"content_type": kind})
