@@ -28,6 +28,9 @@ __all__ = ["PARTS", "Extension"]
 PARTS = (
     "downstage.streams.dialects.v1.wiring",
     "downstage.streams.dialects.ptg.wiring",
+    "downstage.streams.dialects.sockets",
+    "downstage.streams.video.wiring",
+    "downstage.streams.recordings.wiring",
 )
 """Modules with a function ``wire``, in the order in which they are wired."""
 STOP_S = 3.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -11,8 +12,9 @@ import anyio.to_thread
 
 from downstage.kernel.errors import Conflict, NotFound
 from downstage.streams import names
-from downstage.streams.model import Caller, Entry, EntryId
+from downstage.streams.model import Caller, Entry, EntryId, Grant, Right
 from downstage.streams.recordings.catalogue import Catalogue
+from downstage.streams.recordings.exporting import export_zip
 from downstage.streams.recordings.model import Recording, may_read_all, may_see, readable
 from downstage.streams.recordings.reader import How, RecordingReader
 from downstage.streams.recordings.readers import Readers
@@ -40,6 +42,20 @@ class Lookup:
         self._content = content
         self._running = running
         self._fetching = anyio.Lock()
+
+    @property
+    def floor(self) -> int:
+        """Bytes that stay free on the disk."""
+        return self._running.floor
+
+    def now_ms(self) -> int:
+        """The time, as recordings have it."""
+        return self._running.now_ms()
+
+    def name_of(self, now_ms: int) -> str:
+        """What a recording is called that nobody names: date and time, here."""
+        at = datetime.fromtimestamp(now_ms / 1000)  # noqa: DTZ006 - the clock on the wall
+        return at.strftime("%Y.%m.%d-%H.%M.%S")
 
     async def list(self, caller: Caller, *, hidden: bool = False) -> list[Recording]:
         """Those that the caller may see, the oldest first; *hidden*: those too."""
@@ -89,6 +105,21 @@ class Lookup:
             if not await anyio.to_thread.run_sync(path.exists):
                 await self._content.fetch(recording)
         return path
+
+    async def by_link(self, tenant: str, name: str) -> Recording:
+        """One that a signed link names; nothing of it may be told before the link is checked.
+
+        Raises:
+            NotFound: there is none.
+        """
+        names.check(name, "name")
+        return await self._catalogue.find(tenant, name)
+
+    @staticmethod
+    def link_reader(recording: Recording) -> Caller:
+        """Whom a link that counts stands for: who may read this recording, and nothing else."""
+        grants = tuple(Grant(stream, Right.READ) for stream in recording.facts)
+        return Caller("service:links", "a link", recording.tenant, grants)
 
     async def read(
         self, caller: Caller, name: str, job: Callable[[RecordingReader, list[str]], T]
@@ -170,6 +201,51 @@ class Lookup:
             return found
 
         return await self.read(caller, name, job)
+
+    async def ticks(
+        self, caller: Caller, name: str, streams: Sequence[str], buckets: int
+    ) -> tuple[int, int, dict[str, list[int]]]:
+        """How many entries lie where: first and last ms, and *buckets* counts of each stream."""
+
+        def job(
+            reader: RecordingReader, allowed: list[str]
+        ) -> tuple[int, int, dict[str, list[int]]]:
+            for stream in streams:
+                _refuse_unknown(stream, allowed)
+            facts = reader.facts()
+            firsts = [facts[s].first for s in allowed if facts[s].first is not None]
+            lasts = [facts[s].last for s in allowed if facts[s].last is not None]
+            start = min((i.ms for i in firsts if i), default=0)
+            stop = max((i.ms for i in lasts if i), default=0)
+            counts = {s: reader.count(s, start, stop, buckets) for s in streams}
+            return start, stop, counts
+
+        return await self.read(caller, name, job)
+
+    async def export(
+        self, caller: Caller, name: str, streams: Sequence[str] | None
+    ) -> Iterator[bytes]:
+        """The pieces of a zip of the data server's layout; made in a thread, while it is sent.
+
+        Raises:
+            NotFound: one of *streams* is not there for this caller.
+            Conflict: it is still being written.
+        """
+        recording = await self.get(caller, name)
+        if not recording.life.ended:
+            raise Conflict("This recording still runs. Stop it first.")
+        allowed = readable(caller, recording)
+        for stream in streams or ():
+            _refuse_unknown(stream, allowed)
+        path = await self.local(recording)
+        if not await anyio.to_thread.run_sync(path.exists):
+            raise NotFound("The file of this recording is gone.")
+        return _exported(path, recording.name, list(streams or allowed))
+
+
+def _exported(path: Path, name: str, streams: list[str]) -> Iterator[bytes]:
+    with RecordingReader(path) as reader:
+        yield from export_zip(reader, name, streams)
 
 
 def _refuse_unknown(stream: str, allowed: Sequence[str]) -> None:

@@ -118,6 +118,20 @@ class RecordingReader:
             return before or after
         return after if after.id.ms - time.ms < time.ms - before.id.ms else before
 
+    def count(self, stream: str, start_ms: int, stop_ms: int, buckets: int) -> list[int]:
+        """How many entries of *stream* lie in each of *buckets* equal pieces of a time.
+
+        No entry is read, only where they lie.
+        """
+        found = [0] * buckets
+        width = max(stop_ms + 1 - start_ms, 1)
+        for place in self._held.get(stream, ()):
+            for row in self._rows_in(place):
+                at = (self._ms(place.chunk, row) - start_ms) * buckets // width
+                if 0 <= at < buckets:
+                    found[at] += 1
+        return found
+
     def facts(self) -> dict[str, Facts]:
         """What is there of each stream; `Facts.bytes` counts only what a writer counted."""
         for name, facts in self.ledger.facts.items():

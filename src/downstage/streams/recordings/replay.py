@@ -155,6 +155,11 @@ class Replay:
         )
 
     @property
+    def speed(self) -> float:
+        """Times the recorded speed; 0: as fast as it goes."""
+        return self._timeline.speed
+
+    @property
     def first_ms(self) -> int:
         """Time of the first entry of the recording."""
         return self._first_ms

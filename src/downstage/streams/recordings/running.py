@@ -68,7 +68,7 @@ class Running:
         self._shelf = shelf
         self._clock = clock
         self._keeps = keeps
-        self._floor = floor
+        self.floor = floor
         self._jobs: dict[str, _Job] = {}
         self._tasks: TaskGroup | None = None
         self._threads = anyio.CapacityLimiter(WRITERS)
@@ -115,7 +115,7 @@ class Running:
         if len(self._jobs) >= MOST:
             raise TooMany(f"{MOST} recordings run already. Stop one first.")
         path, about = self._shelf.file(recording), about_of(recording)
-        file = await anyio.to_thread.run_sync(lambda: RecordingFile(path, about, floor=self._floor))
+        file = await anyio.to_thread.run_sync(lambda: RecordingFile(path, about, floor=self.floor))
         recorder = Recorder(self._streams, caller, recording.patterns, file, self._threads)
         try:
             await recorder.begin()

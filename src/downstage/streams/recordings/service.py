@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -90,7 +89,7 @@ class Recordings(Lookup):
         recording = Recording(
             id=new_id("rec"),
             tenant=caller.tenant,
-            name=given or datetime.fromtimestamp(now / 1000).strftime("%Y.%m.%d-%H.%M.%S"),  # noqa: DTZ006 - the clock on the wall, as people name things
+            name=given or self.name_of(now),
             owner=caller.subject,
             owner_name=caller.name,
             patterns=wanted,

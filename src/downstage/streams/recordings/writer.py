@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -63,6 +63,8 @@ class RecordingFile:
         self.path = path
         self.ledger = Ledger()
         self.size = 0
+        self.allows: Callable[[str], None] | None = None
+        """Called with a stream's name before its first entry is written; raises to refuse it."""
         self._floor = floor
         self._channels: dict[tuple[str, Form], int] = {}
         self._specs: dict[str, StreamSpec] = {}
@@ -149,6 +151,8 @@ class RecordingFile:
         return (channel, *pack(entry, form), data)
 
     def _open_channel(self, stream: str, form: Form) -> int:
+        if self.allows is not None:
+            self.allows(stream)
         spec = self.spec(stream)
         records = b""
         if spec.schema is not None and stream not in self._schemas:

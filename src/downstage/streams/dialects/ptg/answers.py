@@ -46,6 +46,7 @@ WORDS = {
     410: "Not served any more.",
     413: "Too large.",
     415: "A form that is not known here.",
+    416: "None of the range that was asked for is there.",
     422: "A field is not acceptable.",
     429: "Asked too often.",
     503: "A part that is needed does not answer just now.",
