@@ -35,7 +35,8 @@ from downstage.identity.extension import Extension as IdentityExtension
 from downstage.identity.service import IdentityService
 from downstage.identity.users import User
 from downstage.kernel.clock import Clock
-from downstage.kernel.settings import load
+from downstage.kernel.logging import configure
+from downstage.kernel.settings import Log, load
 from downstage.services.context import PlatformUrls
 from downstage.services.host import ServiceHost
 from downstage.services.server import Server, open_port
@@ -337,4 +338,5 @@ async def _serve(asked: _Asked) -> None:
 
 
 if __name__ == "__main__":
+    configure(Log())  # standard output holds the facts alone
     anyio.run(_serve, _Asked(**json.loads(sys.argv[1])), backend_options={"use_uvloop": True})
