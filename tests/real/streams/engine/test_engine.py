@@ -358,13 +358,16 @@ async def test_a_replica_that_takes_over_is_found_and_has_what_was_replicated(da
             assert await wait_replicas(lane) == 1
             run = shard.run_id
             await anyio.to_thread.run_sync(pair.primary.kill9)
-            await until(shard, "down")
+            with anyio.fail_after(20):  # the replica is found, and not taken for what it is not
+                while "follows another node" not in shard.state.detail:
+                    await shard.wait_changed()
             await anyio.to_thread.run_sync(pair.promote)
             with anyio.fail_after(20):
                 await shard.wait_up()
             assert (shard.epoch, shard.run_id == run) == (2, False)
             entries = await shard.command.call("XRANGE", "k", "-", "+")
             assert [entry[0] for entry in entries] == [stored]
+            await shard.train.call("XADD", "k", "*", "d", "x")
             assert not lane.is_open
 
 

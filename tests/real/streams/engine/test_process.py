@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import resource
 import signal
@@ -245,6 +246,22 @@ async def test_an_engine_that_was_left_over_is_ended_and_its_log_read(data: Path
         assert await lane.call("XLEN", "k") == 1
         await lane.close()
     await until_gone(pid)
+
+
+async def test_whoever_holds_the_lock_of_an_engine_is_ended(data: Path) -> None:
+    """As the process that rewrites the log of a killed engine does for a while."""
+    (data / "e").mkdir()
+    lock = os.open(data / "e" / "engine.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    holder = subprocess.Popen(["sleep", "1000"], pass_fds=(lock,))
+    os.close(lock)
+    try:
+        async with running(data / "e") as process:
+            assert process.pid
+        assert await anyio.to_thread.run_sync(holder.wait, 10) == -signal.SIGTERM
+    finally:
+        holder.kill()
+        holder.wait(10)
 
 
 async def test_a_folder_with_a_long_name_uses_a_port_of_the_loopback(data: Path) -> None:
