@@ -14,6 +14,7 @@ from downstage.streams import names
 
 __all__ = [
     "AUTO",
+    "LATEST",
     "ZERO",
     "Caller",
     "Durability",
@@ -86,6 +87,8 @@ class EntryId:
 
 
 ZERO: Final = EntryId(0, 0)
+LATEST: Final = EntryId(MOST, MOST)
+"""The last id that there can be."""
 AUTO: Final = b"*"
 """In place of an id: the engine gives one."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from downstage.kernel.errors import InvalidField
 from downstage.streams.engine import Lane, encode
 from downstage.streams.index import Index
-from downstage.streams.model import Entry, EntryId
+from downstage.streams.model import LATEST, Entry, EntryId
 from downstage.streams.part import Part
 from downstage.streams.parts import Parts
 from downstage.streams.pipeline import transact
@@ -60,7 +60,7 @@ class Reads:
                 walk = _Walk(part.command, key, "+", "-", reverse=True)
                 mine = await walk.take(count if newest else 1, budget)
                 mine.reverse()
-            elif cursor is LAST:
+            elif cursor is LAST or cursor == LATEST:
                 continue
             else:
                 mine = await _Walk(part.command, key, f"({cursor}", "+").take(count, budget)
@@ -153,6 +153,8 @@ class _Walk:
         self._is_over = len(rows) < wanted
         if rows:
             self._next = b"(" + rows[-1][0]
+            # Behind the last id there can be, the engine takes no question.
+            self._is_over = self._is_over or rows[-1][0] == bytes(LATEST)
             mean = sum(len(data) for _, data in rows) // len(rows) + 64
             self._chunk = min(max(CHUNK_BYTES // mean, 1), MOST_CHUNK)
         return rows

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import anyio
 import anyio.to_thread
 
 from downstage.kernel.errors import InvalidField, NotFound, TooLarge
-from downstage.streams.model import ZERO, Caller, Entry, EntryId
-from downstage.streams.reading import LAST, MOST_COUNT, NEWEST, Cursor
+from downstage.streams.model import Caller, Entry, EntryId, Right
+from downstage.streams.reading import MOST_COUNT, NEWEST, Cursor
 from downstage.streams.service import Streams
 
 __all__ = [
     "CONVERTERS",
-    "LATEST",
-    "MAX_ANSWER",
     "Converted",
     "convert_entry",
     "converted",
@@ -31,15 +28,12 @@ __all__ = [
     "last_ids",
 ]
 
-MAX_ANSWER: Final = 32 << 20
-"""Bytes after which no further entries are read for one answer."""
+MAX_CONVERTED: Final = 64 << 20
+"""Bytes of an answer whose entries were converted; what is stored is bounded by the store."""
 MAX_HEADER: Final = 48 * 1024
 """Bytes of the header: the clients that are used most take 64 KiB."""
 A_ROW = 48
 """Bytes of one entry in the header beside its stream's name."""
-MAX_CONVERTED = 2 * MAX_ANSWER
-MOST_SEQ = 2**64 - 1
-LATEST = EntryId(MOST_SEQ, MOST_SEQ)
 CONVERTERS: Final = anyio.CapacityLimiter(2)
 """Conversions at once: each is a core's work and up to some 200 MB."""
 
@@ -59,56 +53,17 @@ async def gather(
     if row > MAX_HEADER:
         raise InvalidField("stream", "So many streams fit into no answer: name fewer.")
     count = min(count, MOST_COUNT, MAX_HEADER // row)
+    for name in cursors:
+        caller.need(name, Right.READ)
+    newest = {name: cursor for name, cursor in cursors.items() if cursor is NEWEST}
+    after = {name: cursor for name, cursor in cursors.items() if isinstance(cursor, EntryId)}
     found: list[Entry] = []
-    left = MAX_ANSWER
-    for name, cursor in cursors.items():
-        entries = await _Reader(streams, caller, name, cursor).take(count, left)
-        left -= sum(len(entry.data) for entry in entries)
-        found += entries
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads one stream in steps, by the size of what it read: *count* may mean gigabytes."""
-
-    streams: Streams
-    caller: Caller
-    name: str
-    cursor: Cursor
-
-    async def take(self, count: int, left: int) -> list[Entry]:
-        if self.cursor is LAST:
-            await self.streams.read(self.caller, {self.name: LATEST})  # whether it may be read
-            return []
-        found: list[Entry] = []
-        size, step = 0, 1
-        while len(found) < count:
-            step = min(step, count - len(found))
-            entries = await self._step(found, step)
-            found += entries
-            size += sum(len(entry.data) for entry in entries)
-            if len(entries) < step or size >= left:
-                break
-            step = max(1, (left - size) * len(found) // max(1, size))
-        return found[::-1] if self.cursor is NEWEST else found
-
-    async def _step(self, found: Sequence[Entry], step: int) -> list[Entry]:
-        last = found[-1].id if found else None
-        if isinstance(self.cursor, EntryId):
-            after = last or self.cursor
-            return await self.streams.read(self.caller, {self.name: after}, count=step)
-        if last == ZERO:
-            return []
-        stop = None if last is None else _before(last)
-        return await self.streams.range(
-            self.caller, self.name, None, stop, count=step, reverse=True
-        )
-
-
-def _before(id_: EntryId) -> EntryId:
-    """The id right before *id_*, which is not the first there can be."""
-    return EntryId(id_.ms, id_.seq - 1) if id_.seq else EntryId(id_.ms - 1, MOST_SEQ)
+    if newest:
+        found += await streams.read(caller, newest, count=count, order="newest")
+    if after:
+        found += await streams.read(caller, after, count=count)
+    order = {name: number for number, name in enumerate(cursors)}
+    return sorted(found, key=lambda entry: order[entry.stream])
 
 
 async def converted(

@@ -14,7 +14,7 @@ from downstage.streams import names
 from downstage.streams.dialects.ptg.answers import Json
 from downstage.streams.dialects.ptg.dialect import Dialect, SignedIn
 from downstage.streams.dialects.ptg.door import Door
-from downstage.streams.model import EntryId, StreamInfo
+from downstage.streams.model import EntryId, StreamInfo, StreamSpec
 from downstage.streams.service import Streams
 
 __all__ = ["stream_routes"]
@@ -68,13 +68,18 @@ def _add_changes(dialect: Dialect, streams: Streams) -> None:
         ``max_len``, ``max_bytes`` and ``max_age`` (seconds) are kept to from now on.
         """
         names.check(stream_id)
-        before = None if override else await _find(streams, caller, stream_id)
-        meta = {**({} if before is None else before.spec.meta), **body}
+        before = await _find(streams, caller, stream_id)
+        spec = StreamSpec() if before is None else before.spec
+        meta = body if override else {**spec.meta, **body}
         text = _text(meta)
-        changes: dict[str, Any] = {"meta": meta, "retention": _retention(body, whole=override)}
+        changes: dict[str, Any] = {"meta": meta, "retention": _retention(body)}
         if "desc" in body or override:
             changes["description"] = str(body.get("desc") or "")
-        await streams.describe(caller, stream_id, changes)
+        if override:  # all that is no metadata stays
+            changes = {"content_type": spec.content_type, "schema": spec.schema, **changes}
+            changes["durability"] = spec.durability.value
+            changes["retention"] |= {"when_full": spec.retention.when_full}
+        await streams.describe(caller, stream_id, changes, replace=override)
         return Json(text)
 
     async def delete_streams(stream_id: str, caller: SignedIn) -> Json:
@@ -96,15 +101,9 @@ async def _find(streams: Streams, caller: SignedIn, name: str) -> StreamInfo | N
         return None
 
 
-def _retention(given: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
-    """Fields of `Retention` that *given* names; with *whole* all three."""
-    found: dict[str, Any] = {}
-    for name, field in LIMITS.items():
-        if name in given:
-            found[field] = _limit(name, given[name])
-        elif whole:
-            found[field] = None
-    return found
+def _retention(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of `Retention` that *given* names."""
+    return {field: _limit(name, given[name]) for name, field in LIMITS.items() if name in given}
 
 
 def _limit(name: str, value: object) -> int | float | None:

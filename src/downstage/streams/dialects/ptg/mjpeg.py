@@ -21,13 +21,14 @@ from downstage.kernel.errors import InvalidField, PlatformError, TooLarge, Unsup
 from downstage.kernel.logging import get_logger
 from downstage.streams import names
 from downstage.streams.callers import Callers, Guest
-from downstage.streams.dialects.ptg.answering import CONVERTERS, LATEST, convert_entry
+from downstage.streams.dialects.ptg.answering import CONVERTERS, convert_entry
 from downstage.streams.dialects.ptg.answers import refusal
 from downstage.streams.dialects.ptg.cursors import MAX_TEXT, read_cursors
 from downstage.streams.dialects.ptg.dialect import Dialect, Known
 from downstage.streams.dialects.ptg.door import Door
-from downstage.streams.model import Entry, EntryId
-from downstage.streams.reading import MOST_COUNT, Delivery, From, Wish
+from downstage.streams.dialects.ptg.screen import Screen
+from downstage.streams.model import Entry, Right
+from downstage.streams.reading import MOST_COUNT, From, Wish
 from downstage.streams.service import Streams, Subscription
 
 __all__ = ["mjpeg_routes"]
@@ -73,7 +74,8 @@ def mjpeg_routes(door: Door, streams: Streams, callers: Callers) -> Dialect:
             latest=all(isinstance(cursor, From) for cursor in cursors.values()),
             sync_to=None if time_sync_id is None else _named(time_sync_id, named),
         )
-        await streams.read(guest.caller, dict.fromkeys(named, LATEST))  # whether it may be read
+        for name in named:
+            guest.caller.need(name, Right.READ)
         return _Show(streams, callers, guest, wish, input)
 
     dialect.serve("GET", "/mjpeg/{stream_id}", show, 404, 415, 429, responses=PICTURES)
@@ -102,50 +104,6 @@ async def _load(source: str | None) -> None:
     await anyio.to_thread.run_sync(load, limiter=CONVERTERS)
 
 
-class _Screen:
-    """Holds what is to be shown next: a `Sink`."""
-
-    def __init__(self, *, latest: bool) -> None:
-        self.on_drained: Callable[[], None] | None = None
-        self._latest = latest
-        self._waiting: Delivery | None = None
-        self._error: PlatformError | None = None
-        self._came = anyio.Event()
-
-    def deliver(self, delivery: Delivery) -> None:
-        self._waiting = delivery
-        self._came.set()
-
-    def buffered(self) -> int:
-        return 0 if self._waiting is None else self._waiting.size
-
-    def ready(self) -> bool:
-        return self._latest or self._waiting is None
-
-    def gap(self, stream: str, lost: int | None, after: EntryId) -> None:
-        """A picture more or less is nothing to tell a browser."""
-
-    def failed(self, error: PlatformError) -> None:
-        self._error = error
-        self._came.set()
-
-    async def take(self, wait_s: float) -> Delivery | None:
-        """What came; None: nothing did within *wait_s*.
-
-        Raises:
-            PlatformError: the subscription has ended.
-        """
-        with anyio.move_on_after(wait_s):
-            await self._came.wait()
-        self._came = anyio.Event()
-        found, self._waiting = self._waiting, None
-        if found is None and self._error is not None:
-            raise self._error
-        if found is not None and self.on_drained is not None:
-            self.on_drained()
-        return found
-
-
 class _Show(Response):
     """The pictures as one answer without an end."""
 
@@ -169,7 +127,7 @@ class _Show(Response):
             log.info("mjpeg.ended", code=code, reason=reason)
             scope_of_all.cancel()
 
-        screen = _Screen(latest=self._wish.latest)
+        screen = Screen(latest=self._wish.latest)
         async with AsyncExitStack() as stay:
             try:
                 stay.enter_context(self._callers.staying(self._guest, end))
@@ -186,7 +144,7 @@ class _Show(Response):
             with anyio.move_on_after(LAST_S):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _run(self, send: Send, screen: _Screen, subscription: Subscription) -> None:
+    async def _run(self, send: Send, screen: Screen, subscription: Subscription) -> None:
         from downstage.media import images
 
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}

@@ -19,12 +19,13 @@ from downstage.streams.dialects.ptg.answers import Json
 from downstage.streams.dialects.ptg.dialect import Dialect
 from downstage.streams.dialects.ptg.door import Door
 
-__all__ = ["token_routes"]
+__all__ = ["cookie_of", "token_routes"]
 
 LONGEST_S = 366 * 86400
 MARGIN = timedelta(seconds=60)
 """The cookie ends this long before the token: clients renew what they can still use."""
-REFUSED = (401, 422)
+REFUSED = ("unauthenticated", "invalid-field")
+"""What identity says of a wrong name or password; other refusals are about ourselves."""
 TOO_MANY = 429
 WAIT_S = 60
 Name = Annotated[str, Form(max_length=128)]
@@ -64,7 +65,7 @@ def token_routes(door: Door, callers: Callers, identity: AsyncClient, clock: Clo
         token: str = answer["token"]
         headers = {
             "cache-control": "no-store",
-            "set-cookie": _cookie(token, kept, secure=request.url.scheme == "https"),
+            "set-cookie": cookie_of(token, kept, secure=request.url.scheme == "https"),
         }
         return Json({"access_token": token, "token_type": "bearer"}, headers=headers)
 
@@ -72,14 +73,14 @@ def token_routes(door: Door, callers: Callers, identity: AsyncClient, clock: Clo
     return dialect
 
 
-def _cookie(token: str, kept_s: int, *, secure: bool) -> str:
+def cookie_of(token: str, kept_s: int, *, secure: bool) -> str:
     """As the data server's clients know it; only over TLS where it was asked for over TLS."""
     cookie = f'{COOKIE}="Bearer {token}"; HttpOnly; Max-Age={kept_s}; Path=/; SameSite=lax'
     return f"{cookie}; Secure" if secure else cookie
 
 
 def _refusal(error: BaseServiceError) -> Exception:
-    if error.status in REFUSED:
+    if error.code in REFUSED:
         headers = {"www-authenticate": "Bearer"}
         return HTTPException(401, "Incorrect username or password", headers)
     if error.status == TOO_MANY:
