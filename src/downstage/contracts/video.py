@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "AAC",
+    "END",
     "ENTRY_HEADER",
     "H264",
     "KEY",
@@ -41,8 +42,9 @@ ENTRY_HEADER = struct.Struct("<BBHIqi")
 little endian. The sequence grows by one; a hole means that units were lost."""
 
 VERSION = 1
-KEY, RESTART = 1, 2
-"""Flags: decodes on its own; the clock and the sequence begin anew."""
+KEY, RESTART, END = 1, 2, 4
+"""Flags: decodes on its own; the clock and the sequence begin anew; nothing follows, and this entry
+holds nothing."""
 
 H264 = "video/h264; framing=1"
 OPUS = "audio/opus; framing=1"
@@ -61,10 +63,11 @@ class Unit:
     key: bool = True
     restart: bool = False
     shown_after_us: int = 0
+    end: bool = False
 
     def pack(self) -> bytes:
         """As an entry."""
-        flags = (KEY if self.key else 0) | (RESTART if self.restart else 0)
+        flags = KEY * self.key | RESTART * self.restart | END * self.end
         sequence = self.sequence & 0xFFFFFFFF
         head = ENTRY_HEADER.pack(VERSION, flags, 0, sequence, self.at_us, self.shown_after_us)
         return head + self.data
@@ -72,11 +75,13 @@ class Unit:
     @classmethod
     def unpack(cls, entry: bytes) -> Unit | None:
         """Read an entry; None where it is none of these."""
-        if len(entry) <= ENTRY_HEADER.size or entry[0] != VERSION:
+        if len(entry) < ENTRY_HEADER.size or entry[0] != VERSION:
             return None
         _, flags, _, sequence, at_us, after_us = ENTRY_HEADER.unpack_from(entry)
-        data = entry[ENTRY_HEADER.size :]
-        return cls(data, at_us, sequence, bool(flags & KEY), bool(flags & RESTART), after_us)
+        data, end = entry[ENTRY_HEADER.size :], bool(flags & END)
+        if not data and not end:
+            return None
+        return cls(data, at_us, sequence, bool(flags & KEY), bool(flags & RESTART), after_us, end)
 
 
 def video_stream(name: str) -> str:

@@ -18,7 +18,7 @@ from downstage.media.hls.codecs import FFmpegError, coded, seen, video_codec
 from downstage.media.hls.h264 import format_of, length_prefixed, split_units
 from downstage.media.hls.samples import Picture, VideoFormat
 
-__all__ = ["ImageCoder", "Raw", "image_kind", "raw_layout"]
+__all__ = ["ImageCoder", "Raw", "StillCoder", "fitted", "image_kind", "raw_layout"]
 
 US = 1_000_000
 MAX_PIXELS = 7680 * 4320
@@ -93,7 +93,10 @@ class ImageCoder:
         Raises:
             UnsupportedMedia: it is no picture that can be read here.
         """
-        frame = self._decode(data)
+        return self.show(self._decode(data), at_us, wall_ms)
+
+    def show(self, frame: VideoFrame, at_us: int, wall_ms: int) -> list[Picture]:
+        """The same of a picture that is unpacked."""
         width, height = fitted(frame.width, frame.height)
         self._last = frame.reformat(width, height, "yuv420p")
         if self._encoder is None or (self._encoder.width, self._encoder.height) != (width, height):
@@ -147,6 +150,27 @@ class ImageCoder:
         if not frames:
             raise UnsupportedMedia("An entry is a picture that cannot be read.")
         return frames[-1]
+
+
+class StillCoder:
+    """Codes pictures as JPEG, each on its own."""
+
+    def __init__(self) -> None:
+        self._coder: VideoCodecContext | None = None
+
+    def code(self, frame: VideoFrame) -> bytes:
+        """*frame* as a JPEG."""
+        width, height = fitted(frame.width, frame.height)
+        even = frame.reformat(width, height, "yuvj420p")
+        coder = self._coder
+        if coder is None or (coder.width, coder.height) != (width, height):
+            coder = self._coder = video_codec("mjpeg", "w")
+            coder.width, coder.height, coder.pix_fmt = width, height, "yuvj420p"
+            coder.time_base = Fraction(1, US)
+            coder.options = {"qmin": "3", "qmax": "5"}
+            coder.thread_count = 1
+        even.pts = None
+        return b"".join(data for data, _ in coded(coder, even))
 
 
 def fitted(width: int, height: int) -> tuple[int, int]:

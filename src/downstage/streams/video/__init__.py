@@ -1,3 +1,3 @@
-"""Video in and out: HLS, RTMP, WebRTC views of streams."""
+"""Video out and in: HLS of streams and sessions, RTMP publishers, cameras that are pulled."""
 
 from __future__ import annotations
