@@ -137,8 +137,10 @@ class CatchUp:
         except PlatformError as error:
             if isinstance(error, Lagged):
                 self._totals.lagged += 1
-            subscription.is_catching_up = False
             subscription.fail(error)
+        except Exception:  # one sink's defect is not the others'
+            log.exception("streams.sink_failed")
+            subscription.crashed()
         finally:
             subscription.is_catching_up = False
 

@@ -22,6 +22,7 @@ from downstage.streams.pipeline import transact
 from downstage.streams.reading import Row
 from downstage.streams.reads import FIELD, payload
 from downstage.streams.stats import Figures
+from downstage.streams.subscription import Subscription
 from downstage.streams.watching import Group, Watch
 
 __all__ = ["Fanout"]
@@ -232,12 +233,16 @@ class Reader:
             self._measure(entries_in, bytes_in, len(read), calls)
 
     def _feed_singles(self, read: list[tuple[Watch, list[Row]]]) -> None:
-        fed: dict[Any, list[tuple[Watch, list[Row]]]] = {}
+        fed: dict[Subscription, list[tuple[Watch, list[Row]]]] = {}
         for watch, rows in read:
             for single in watch.singles:
                 fed.setdefault(single, []).append((watch, rows))
         for single, parts in fed.items():
-            single.feed(parts)
+            try:
+                single.feed(parts)
+            except Exception:  # one sink's defect is not the others'
+                log.exception("streams.sink_failed")
+                single.crashed()
 
     def _measure(self, entries: int, size: int, streams: int, calls: int) -> None:
         """How many to read at once the next time: some megabytes, some thousand calls."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 from downstage.kernel.errors import PlatformError, Unavailable
+from downstage.kernel.logging import get_logger
 from downstage.streams.engine.replies import Lost, NotReady
 from downstage.streams.engine.resp import Buffer, Replies, encode
 from downstage.streams.outlet import Outlet
@@ -28,7 +29,7 @@ TRAIN = 8 << 20
 """Bytes at which a train leaves before the turn of the loop is over."""
 MARKER_S = 24 * 3600
 PER_ENTRY = 64
-END = b"\r\n"
+log = get_logger(__name__)
 MULTI = encode("MULTI")
 EXEC = encode("EXEC")
 
@@ -219,7 +220,11 @@ class Outbox:
     def _tell(self, train: Train, answers: list[Answer]) -> None:
         at = 0
         for unit in train.units:
-            unit.tell(unit, answers[at : at + unit.count] if len(train.units) > 1 else answers)
+            mine = answers[at : at + unit.count] if len(train.units) > 1 else answers
+            try:
+                unit.tell(unit, mine)
+            except Exception:  # whose answer it is; the others' must not suffer
+                log.exception("streams.answer_failed")
             at += unit.count
         self.in_flight -= train.size
         if self.is_pressed and self.in_flight < self._low:

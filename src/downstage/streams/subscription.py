@@ -126,16 +126,25 @@ class Subscription:
         self.unload()
 
     async def close(self) -> None:
+        """As `end`."""
+        self.end()
+        await asyncio.sleep(0)
+
+    def end(self) -> None:
         """End; nothing is delivered once this has been called. Safe to repeat."""
         if not self.is_closed:
             self._end()
-        await asyncio.sleep(0)
 
     def fail(self, error: PlatformError) -> None:
         """End it because of *error*."""
         if not self.is_closed:
             self._end()
             self.sink.failed(error)
+
+    def crashed(self) -> None:
+        """Its sink has raised: it is ended, the sink is not called any more."""
+        if not self.is_closed:
+            self._end()
 
     def _end(self) -> None:
         self.is_closed = True

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from downstage.kernel.logging import get_logger
 from downstage.streams.reading import Delivery, Row
 from downstage.streams.stats import StreamFigures
 
@@ -20,6 +21,7 @@ __all__ = ["Group", "Watch", "cut", "id_key"]
 
 
 RECENT = 1024
+log = get_logger(__name__)
 
 
 def id_key(id_: bytes) -> tuple[int, int]:
@@ -86,7 +88,11 @@ class Group:
         deliveries = cut(fresh, self.count, one_by_one=self.one_by_one)
         size = sum(delivery.size for delivery in deliveries)
         for member in tuple(self.members):
-            member.take(deliveries, size)
+            try:
+                member.take(deliveries, size)
+            except Exception:  # one sink's defect is not the others'
+                log.exception("streams.sink_failed")
+                member.crashed()
 
 
 def cut(fresh: list[list[Row]], count: int, *, one_by_one: bool) -> list[Delivery]:
