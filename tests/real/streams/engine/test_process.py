@@ -248,6 +248,17 @@ async def test_an_engine_that_was_left_over_is_ended_and_its_log_read(data: Path
     await until_gone(pid)
 
 
+async def test_an_engine_that_does_not_hear_is_made_to_end(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("downstage.streams.engine.process.STOP_S", 0.1)
+    async with running(data / "e") as process:
+        pid = process.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+    await until_gone(pid)
+
+
 async def test_whoever_holds_the_lock_of_an_engine_is_ended(data: Path) -> None:
     """As the process that rewrites the log of a killed engine does for a while."""
     (data / "e").mkdir()
