@@ -6,7 +6,8 @@ import base64
 import json
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ import pytest
 import requests
 from websockets.asyncio.client import connect
 
+from downstage.streams.dialects.ptg.screen import Screen
+from downstage.streams.model import AUTO
+from downstage.streams.reading import LAST, Wish
 from downstage.testing.leaks import Snapshot, leaks_since
 from downstage.testing.streams import StreamsServer, streams_server
 
@@ -125,9 +129,19 @@ async def demo(folder: Path, anyio_backend: str) -> AsyncIterator[StreamsServer]
         headers = server.headers("alice")
         async with httpx.AsyncClient(base_url=server.url, headers=headers) as client:
             await client.get("/recipes")  # opens the documents
-            async with client.stream("GET", "/mjpeg/warm") as answer:  # and a lane for readers
-                await anext(answer.aiter_raw())
-        yield server
+        async with _reader(server):
+            yield server
+
+
+@asynccontextmanager
+async def _reader(server: StreamsServer) -> AsyncGenerator[None]:
+    """Somebody who reads all the time: what readers share stays open, and is no test's leak."""
+    caller, screen = await server.caller("alice"), Screen(latest=True)
+    subscription = server.streams.subscribe(caller, Wish({"warm": LAST}), screen)
+    await server.streams.append(caller, [("warm", AUTO, b"")])
+    assert await screen.take(10) is not None
+    yield
+    await subscription.close()
 
 
 @pytest.fixture(autouse=True)
