@@ -8,6 +8,8 @@ leads to its ids.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -24,7 +26,7 @@ from downstage.streams.pipeline import first_error, gather, transact
 from downstage.streams.tail import last_id
 from downstage.streams.words import Data
 
-__all__ = ["Guard", "Guarded"]
+__all__ = ["Guard", "Guarded", "store"]
 
 PUSH_MS = 120_000
 """For how long a push is known by its key."""
@@ -67,59 +69,93 @@ class _Conflict(Exception):
     """What was looked at changed meanwhile."""
 
 
+async def store(pushes: Sequence[tuple[Guard, Guarded]]) -> None:
+    """Store all of *pushes*, each into its part; their `ids` are set then.
+
+    All are looked at before the first is done. Each part is done at once; between parts a crash
+    may leave some done, which the same key finds out.
+
+    Raises:
+        BadId, QuotaReached, StoreFull: nothing was stored.
+        Unavailable: the engine does not answer in time.
+    """
+    async with AsyncExitStack() as stack:
+        # In one order, whoever comes: nobody waits for somebody who waits for them.
+        for guard, _ in sorted(pushes, key=lambda pair: pair[0].rank):
+            await stack.enter_async_context(guard.lock)
+        left = list(pushes)
+        for attempt in range(TRIES):
+            try:
+                for guard, push in left:
+                    await guard.prepare(push)
+                while left:
+                    guard, push = left[0]
+                    await guard.commit(push)
+                    del left[0]
+            except _Conflict:
+                continue
+            except NotReady:
+                # Whether it was done is told by the note, at the next try.
+                for guard, _ in left:
+                    guard.close()
+                await anyio.sleep(min(0.01 * 2**attempt, 0.5))
+                continue
+            finally:
+                for guard, _ in left:
+                    await guard.abandon()
+            return
+    raise Unavailable("The engine of streams could not do it just now; push again.")
+
+
 class Guard:
     """Guarded appends into one part: one after the other, on a connection of their own."""
 
     def __init__(self, part: Part) -> None:
+        self.lock = anyio.Lock()
+        self.rank = (part.is_durable, part.tag)
         self._part = part
         self._lane: Lane | None = None
-        self._lock = anyio.Lock()
-
-    async def store(self, push: Guarded) -> None:
-        """Store *push*; its `ids` are set then.
-
-        Raises:
-            BadId, QuotaReached, StoreFull: nothing of it was stored.
-            Unavailable: the engine does not answer in time.
-        """
-        async with self._lock:
-            for attempt in range(TRIES):
-                try:
-                    await self._try(push)
-                except _Conflict:
-                    continue
-                except NotReady:
-                    # Whether it was done is told by the note, at the next try.
-                    self._lane = None
-                    await anyio.sleep(min(0.01 * 2**attempt, 0.5))
-                    continue
-                return
-        raise Unavailable("The engine of streams could not do it just now; push again.")
+        self._prepared: tuple[Note, list[bytes]] | None = None
+        self._is_watching = False
 
     def close(self) -> None:
         """Break the connection."""
-        if self._lane is not None:
-            self._lane.abort()
+        lane, self._lane = self._lane, None
+        self._is_watching = False
+        if lane is not None:
+            lane.abort()
 
-    # --- one attempt -----------------------------------------------------------------------------
+    async def prepare(self, push: Guarded) -> None:
+        """Look at what *push* depends on, and watch it.
 
-    async def _try(self, push: Guarded) -> None:
+        Raises:
+            BadId, QuotaReached: it may not be stored.
+        """
         lane = self._lane
         if lane is None or not lane.is_open:
             lane = self._lane = await self._part.shard.new_lane()
+        self._prepared = None
+        self._is_watching = True
         note, lasts = await self._look(lane, push)
-        try:
-            if note is None:
-                new, ids = self._check(push, lasts)
-            else:
-                await transact(lane, [UNWATCH])
-                push.repeated = True
-                push.ids = await self._recall(lane, push, note)
-                return
-        except PlatformError:
-            await transact(lane, [UNWATCH])
-            raise
-        await self._commit(lane, push, new, ids)
+        if note is None:
+            self._prepared = self._check(push, lasts)
+        else:
+            push.repeated = True
+            push.ids = await self._recall(lane, push, note)
+
+    async def commit(self, push: Guarded) -> None:
+        """Do what was prepared; what was done before needs nothing."""
+        if self._prepared is None or self._lane is None:
+            await self.abandon()
+            return
+        await self._commit(self._lane, push, *self._prepared)
+        self._is_watching = False
+
+    async def abandon(self) -> None:
+        """Watch no longer."""
+        lane, is_watching, self._is_watching = self._lane, self._is_watching, False
+        if is_watching and lane is not None and lane.is_open:
+            await gather(lane, [UNWATCH])
 
     async def _look(
         self, lane: Lane, push: Guarded

@@ -11,7 +11,7 @@ import anyio
 from downstage.kernel.errors import DurabilityUnavailable
 from downstage.kernel.settings import Streams as Settings
 from downstage.streams.engine import NotReady, encode
-from downstage.streams.guard import Guarded
+from downstage.streams.guard import Guard, Guarded, store
 from downstage.streams.index import Change, Index
 from downstage.streams.model import AUTO, Durability, Receipt
 from downstage.streams.outlet import Outlet
@@ -144,20 +144,19 @@ class Outlets:
         for at, (outlet, _, _) in enumerate(items):
             by_part.setdefault(outlet.part, []).append(at)
         name = key if key is not None else f"~{uuid.uuid4().hex}"
-        pushes: list[Guarded] = []
+        pushes: list[tuple[Guard, Guarded]] = []
         for part, places in by_part.items():
             mine = [items[at] for at in places]
             first = mine[0][0]
             note = part.keys.push(first.tenant, first.name, name)
             wanted = copied or any(is_copied(outlet) for outlet, _, _ in mine)
-            push = Guarded(mine, note, wanted)
-            await self._parts.guard(part).store(push)
-            pushes.append(push)
+            pushes.append((self._parts.guard(part), Guarded(mine, note, wanted)))
+        await store(pushes)
         ids: dict[int, bytes] = {}
-        for places, push in zip(by_part.values(), pushes, strict=True):
+        for places, (_, push) in zip(by_part.values(), pushes, strict=True):
             ids |= zip(places, push.ids, strict=True)
         outlets = [outlet for outlet, _, _ in items]
-        repeated = all(push.repeated for push in pushes)
+        repeated = all(push.repeated for _, push in pushes)
         return Receipt(
             tuple(ids[at] for at in range(len(items))),
             durability_of(outlets, copied=copied),
