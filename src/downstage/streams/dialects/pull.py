@@ -88,8 +88,12 @@ def _places(
     parts = tuple(dict.fromkeys(part for part in asked.names.replace(" ", "+").split("+") if part))
     found = tuple(names.check_pattern(part) for part in parts if names.is_pattern(part))
     named = tuple(names.check(part) for part in parts if not names.is_pattern(part))
-    start = read_cursor(text)
-    return dict.fromkeys(named, start), found, start
+    # As many ids as there are names, and one more: the last is where the patterns begin.
+    *own, last = text.replace(" ", "+").split("+")
+    start = read_cursor(last)
+    if not own:
+        return dict.fromkeys(named, start), found, start
+    return read_cursors(named, "+".join(own)) if named else {}, found, start
 
 
 def _leader(given: str | None, streams: tuple[str, ...]) -> str | None:

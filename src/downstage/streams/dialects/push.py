@@ -38,11 +38,13 @@ UNDERSTOOD = "Send a header as text, then one binary message, in turn."
 class Answers(Protocol):
     """How a dialect tells what became of a push."""
 
-    def stored(self, socket: Socket, receipt: Receipt) -> None:
-        """It was stored."""
+    def stored(self, socket: Socket, receipt: Receipt, key: str | None) -> None:
+        """It was stored, under that key."""
         ...
 
-    def refused(self, socket: Socket, error: PlatformError, *, acked: bool) -> None:
+    def refused(
+        self, socket: Socket, error: PlatformError, key: str | None, *, acked: bool
+    ) -> None:
         """Nothing of it was; *acked*: the client waits to be told."""
         ...
 
@@ -50,20 +52,26 @@ class Answers(Protocol):
 class DataServerAnswers:
     """Ids joined by commas; whatever is refused closes the socket."""
 
-    def stored(self, socket: Socket, receipt: Receipt) -> None:
+    def stored(self, socket: Socket, receipt: Receipt, key: str | None) -> None:
         """Tell the ids."""
+        del key
         socket.send_text(b",".join(receipt.ids))
 
-    def refused(self, socket: Socket, error: PlatformError, *, acked: bool) -> None:
+    def refused(
+        self, socket: Socket, error: PlatformError, key: str | None, *, acked: bool
+    ) -> None:
         """Close."""
-        del acked
+        del key, acked
         socket.close(*close_of(error))
 
 
 class OwnAnswers:
-    """JSON; whoever waits to be told may go on after a refusal."""
+    """JSON; whoever waits to be told may go on after a refusal.
 
-    def stored(self, socket: Socket, receipt: Receipt) -> None:
+    The key of a push comes back: what is refused at once overtakes what is being stored.
+    """
+
+    def stored(self, socket: Socket, receipt: Receipt, key: str | None) -> None:
         """Tell the ids, and what was promised for them."""
         said: dict[str, object] = {
             "ids": [id_.decode("ascii") for id_ in receipt.ids],
@@ -71,14 +79,20 @@ class OwnAnswers:
         }
         if receipt.repeated:
             said["repeated"] = True
+        if key is not None:
+            said["key"] = key
         socket.send_text(msgspec.json.encode(said))
 
-    def refused(self, socket: Socket, error: PlatformError, *, acked: bool) -> None:
+    def refused(
+        self, socket: Socket, error: PlatformError, key: str | None, *, acked: bool
+    ) -> None:
         """Tell why, or close."""
         if not acked:
             socket.close(*close_of(error))
             return
-        said = {"error": {"code": error.code, "detail": error.detail}}
+        said: dict[str, object] = {"error": {"code": error.code, "detail": error.detail}}
+        if key is not None:
+            said["key"] = key
         socket.send_text(msgspec.json.encode(said))
 
 
@@ -216,9 +230,12 @@ class PushSocket(Staying):
             items = cut(rows, data, self._wishes.streams, offsets=offsets)
             if self._wishes.by_time:
                 items = [_timed(item) for item in items]
-            self._producer.put_batch(items, self._done, key=key)
+            done = self._done
+            if done is not None and key is not None:
+                done = partial(self._told, key=key)
+            self._producer.put_batch(items, done, key=key)
         except PlatformError as error:
-            self._refuse(error)
+            self._refuse(error, key)
 
     def _single(self, stream: str, data: bytes) -> None:
         item: Item = (stream, AUTO, data)
@@ -237,16 +254,16 @@ class PushSocket(Staying):
             raise BadFrame("The header is not an object with entries.") from error
         return read_rows(bytes(header.entries)), header.offsets or offsets, header.key
 
-    def _told(self, result: Receipt | PlatformError) -> None:
+    def _told(self, result: Receipt | PlatformError, key: str | None = None) -> None:
         if not self.socket.is_open:
             return
         if isinstance(result, PlatformError):
-            self._refuse(result)
+            self._refuse(result, key)
         else:
-            self._answers.stored(self.socket, result)
+            self._answers.stored(self.socket, result, key)
 
-    def _refuse(self, error: PlatformError) -> None:
-        self._answers.refused(self.socket, error, acked=self._wishes.ack)
+    def _refuse(self, error: PlatformError, key: str | None = None) -> None:
+        self._answers.refused(self.socket, error, key, acked=self._wishes.ack)
 
     def _unsupported(self, detail: str) -> None:
         self.socket.close(CLOSE.UNSUPPORTED, BadMessage(detail).code)
