@@ -43,6 +43,7 @@ help:
 	  'make test     all tests (make unit, real, contract, browser, chaos: one tier of them)' \
 	  'make lint     format, style, types, layers, web sources' \
 	  'make docs     the documentation, into docs/_build/html' \
+	  'make services the data server: API on 7890, HLS on 8089, RTMP on 1935' \
 	  'make bench    what a viewer gets, measured (ARGS="…" is passed on)' \
   'make bench-services  what calls between services cost, measured beside other clients' \
   'make bench-content   what files cost, measured beside nginx and plain files' \
@@ -102,6 +103,9 @@ $(STATIC): web/node_modules/.package-lock.json $(WEB_SOURCES)
 demo: system-demo .make/python .make/bytecode $(STATIC)
 	@exec .venv/bin/downstage up --demo $(ARGS)
 
+services: system-demo .make/python .make/bytecode $(STATIC)
+	@exec .venv/bin/downstage services $(ARGS)
+
 bench: setup-dev
 	@exec .venv/bin/python bench/glass.py $(ARGS)
 
@@ -137,5 +141,5 @@ docs: .make/python-docs
 
 # --- names kept for later ---------------------------------------------------------------------
 
-services full pull:
+full pull:
 	@printf 'make %s comes with a later release; what runs today: make demo\n' $@ >&2; exit 2

@@ -226,6 +226,36 @@ def serve(
 
 
 @app.command
+def services(
+    *,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+    serving: Serving | None = None,
+) -> None:
+    """Start the data server on this machine: its API on 7890, HLS on 8089, RTMP on 1935.
+
+    Parameters
+    ----------
+    as_json
+        One line on standard output when all is ready: its addresses, user, password, token.
+    verbose
+        Show the log here instead of writing it to the data folder.
+    """
+    from downstage.cli.services import API_PORT, HLS_PORT, RTMP_PORT
+    from downstage.cli.services import services as run_services
+
+    settings = serving_settings(
+        serving,
+        platform__demo=True,
+        streams__data_port=API_PORT,
+        streams__hls_port=HLS_PORT,
+        streams__rtmp_port=RTMP_PORT,
+    )
+    _start_logging(settings, to_file=not verbose)
+    _run(run_services(settings, as_json=as_json))
+
+
+@app.command
 def status(common: Common | None = None) -> None:
     """What runs on this data folder: address, services, sessions."""
     from downstage.cli.sessions import show_status

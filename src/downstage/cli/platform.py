@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio
 import anyio.abc
 
+from downstage.cli.data_ports import DataPort, open_data_ports
 from downstage.cli.origin import FilesPorts, open_files_ports
 from downstage.cli.tls import TlsProxy
 from downstage.kernel.errors import SetupError
@@ -40,6 +41,8 @@ class RunningPlatform:
     host: ServiceHost
     urls: PlatformUrls
     operator_url: str
+    data_ports: tuple[DataPort, ...] = ()
+    """Of the data server alone, where the settings name some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class _Ports:
     operator: socket.socket
     link: socket.socket
     files: FilesPorts | None
+    data: tuple[DataPort, ...] = ()
 
     def origin_behind_tls(self) -> tuple[int, int] | None:
         """Port to open in front of the content origin, and where it is behind that."""
@@ -99,6 +103,7 @@ async def run_platform(
     link = open_unix(data / "run" / "platform.sock")
     public_url = _public_url(settings, inner)
     files = open_files_ports(settings, data, public_url) if "content" in services else None
+    data_ports = tuple(open_data_ports(settings)) if "streams" in services else ()
     urls = PlatformUrls(
         public_url,
         f"unix://{data}/run/platform.sock",
@@ -115,13 +120,13 @@ async def run_platform(
             before_import=before_import,
         )
         async with host.run(), anyio.create_task_group() as tasks:
-            ports = _Ports(inner, operator, link, files)
+            ports = _Ports(inner, operator, link, files, data_ports)
             servers = _servers(settings, host, ports, behind_tls=tls is not None)
             try:
                 await _start_servers(tasks, servers, tls, ports)
                 _write_facts(data, urls, operator_url)
                 gc.freeze()  # what was loaded stays: the collector need not look at it again
-                yield RunningPlatform(host, urls, operator_url)
+                yield RunningPlatform(host, urls, operator_url, data_ports)
             finally:
                 (data / "run" / "platform.json").unlink(missing_ok=True)
                 for server in servers:
@@ -241,6 +246,7 @@ def _servers(
         servers.append(Server(host.app("gateway"), [ports.link]))
     if ports.files is not None:
         servers += ports.files.servers(host, trusted, certificate)
+    servers += [item.server(host, platform.behind_proxy, certificate) for item in ports.data]
     return servers
 
 

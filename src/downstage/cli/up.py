@@ -26,7 +26,15 @@ from downstage.kernel.errors import SetupError
 from downstage.kernel.settings import Settings
 from downstage.services import AsyncClient
 
-__all__ = ["Plan", "demo_application", "program_application", "up"]
+__all__ = [
+    "Plan",
+    "Ready",
+    "demo_application",
+    "prepare",
+    "program_application",
+    "up",
+    "watch_signals",
+]
 
 READY_S = 60.0
 END_S = 3.0
@@ -65,14 +73,14 @@ async def up(settings: Settings, plan: Plan) -> None:
     console = Console(stderr=True)
     with anyio.CancelScope() as scope:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_watch_signals, scope, console)
+            tasks.start_soon(watch_signals, scope, console)
             with console.status("Starting the platform …", spinner="dots") as status:
                 await _serve(settings, plan, console, status)
 
 
 async def _serve(settings: Settings, plan: Plan, console: Console, status: Status) -> None:
     async with run_platform(settings) as platform:
-        ready = await _prepare(platform, settings)
+        ready = await prepare(platform, settings)
         if plan.application == "usd-viewer" and plan.stage is None and ready.token:
             plan = replace(plan, stage=await furnish(platform, ready.token))
         if plan.application is None:
@@ -83,13 +91,15 @@ async def _serve(settings: Settings, plan: Plan, console: Console, status: Statu
         await anyio.sleep_forever()
 
 
-async def _watch_signals(scope: anyio.CancelScope, console: Console) -> None:
+async def watch_signals(scope: anyio.CancelScope, console: Console) -> None:
+    """Cancel *scope* at Ctrl-C or SIGTERM."""
     await stop_signal()
     console.print("Ending …", style="dim")
     scope.cancel()
 
 
-async def _prepare(platform: RunningPlatform, settings: Settings) -> Ready:
+async def prepare(platform: RunningPlatform, settings: Settings) -> Ready:
+    """Leave the operator's token, and find what a person needs to sign in."""
     identity = platform.host.extension("identity")
     assert isinstance(identity, IdentityExtension)  # noqa: S101 - by its name
     operator = await leave_operator_token(platform, settings)

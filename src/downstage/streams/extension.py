@@ -16,7 +16,7 @@ from downstage.services.context import ServiceContext
 from downstage.services.extension import IExt
 from downstage.services.supervisor import supervise
 from downstage.streams.callers import Callers
-from downstage.streams.credentials import own_origins
+from downstage.streams.credentials import LOOPBACK, own_origins
 from downstage.streams.ground import Ground, Late, Part, Wire
 from downstage.streams.metrics import Metrics
 from downstage.streams.opening import Opening
@@ -81,7 +81,16 @@ class Extension(IExt):
         tasks.start_soon(supervise, "streams.engine", opening.run)
 
     def _ground(self, context: ServiceContext, folder: Path) -> Ground:
-        origins = own_origins(context.urls.public, context.settings.platform.origins)
+        settings = context.settings
+        ports = (settings.streams.data_port, settings.streams.hls_port)
+        here = [
+            f"{scheme}://{name}:{port}"
+            for port in ports
+            if port
+            for name in LOOPBACK
+            for scheme in ("http", "https")
+        ]
+        origins = own_origins(context.urls.public, [*settings.platform.origins, *here])
         self.tickets = Tickets(context.clock)
         self.callers = Callers(
             context.app.state.authenticator,
