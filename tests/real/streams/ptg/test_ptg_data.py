@@ -5,15 +5,11 @@ from __future__ import annotations
 import io
 import json
 import struct
-from collections.abc import AsyncGenerator
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
-
-from downstage.streams.model import ZERO
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
 
@@ -221,45 +217,6 @@ async def test_who_may_not_write_stores_nothing(demo: Any, stock: Any) -> None:
         answer = await stock.call("POST", "data", place, files=files, headers=headers)
         assert answer.status_code == 403, answer.text
     assert await stock.data("open-1+shut", last_entry_id="0", count=9) == []
-
-
-async def test_T02_a_million_fields_and_an_endless_one_are_refused_early(demo: Any) -> None:
-    """Both are refused after what may be held, whatever was announced and however much follows."""
-    sent = 0
-
-    def fields() -> Any:
-        nonlocal sent
-        for _ in range(1_000_000):
-            sent += 1
-            yield b'--B\r\nContent-Disposition: form-data; name="entries"\r\n\r\n\r\n'
-
-    async def endless(head: bytes) -> AsyncGenerator[bytes]:
-        nonlocal sent
-        yield head
-        for _ in range(1024):
-            sent += 1 << 20
-            yield bytes(1 << 20)
-
-    async def chunks() -> AsyncGenerator[bytes]:
-        batch: list[bytes] = []
-        for piece in fields():
-            batch.append(piece)
-            if len(batch) == 500:
-                yield b"".join(batch)
-                batch.clear()
-
-    headers = {**demo.headers("alice"), "content-type": "multipart/form-data; boundary=B"}
-    head = b'--B\r\nContent-Disposition: form-data; name="entries"; filename="x"\r\n\r\n'
-    async with httpx.AsyncClient(base_url=demo.url, timeout=60) as client:
-        for body in (chunks(), endless(head)):
-            sent = 0
-            try:
-                answer = await client.post("/data/flood", content=body, headers=headers)
-            except (httpx.WriteError, httpx.ReadError, httpx.RemoteProtocolError):
-                continue  # it was refused while we still sent
-            assert answer.status_code == 413
-    caller = await demo.caller("admin")
-    assert await demo.streams.read(caller, {"flood": ZERO}) == []
 
 
 async def test_entries_may_be_as_large_as_a_message(demo: Any, stock: Any) -> None:

@@ -62,7 +62,8 @@ class Dialect(ServiceAPIRouter):
             refused: statuses of its refusals, beside those that every route has.
             options: of FastAPI.
         """
-        responses = {**wrong(*refused), **options.pop("responses", {})}
+        absent = (404,) if "{" in path else ()  # of names with a slash in them, too
+        responses = {**wrong(*absent, *refused), **options.pop("responses", {})}
         common: dict[str, Any] = {"methods": [method], "response_model": None, **options}
         self.add_api_route(path, handler, responses=responses, **common)
         self.add_api_route(f"{path}/", handler, include_in_schema=False, **common)
