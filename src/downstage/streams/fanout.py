@@ -196,15 +196,16 @@ class Reader:
         (reply,) = await transact(lane, [command], deadline_s=DEADLINE_S)
         self._is_blocked = False
         if reply:
-            self._dispatch(reply)
+            self._dispatch(reply, {watch.key: watch for watch in watches})
 
-    def _dispatch(self, reply: list[Any]) -> None:
+    def _dispatch(self, reply: list[Any], asked: dict[bytes, Watch]) -> None:
         shared: dict[Group, list[list[Row]]] = {}
         read: list[tuple[Watch, list[Row]]] = []
         entries_in = bytes_in = calls = 0
         for key, entries in reply:
             watch = self._watches.get(key)
-            if watch is None:
+            if watch is None or watch is not asked.get(key):
+                # Followed anew since, from another place: the next read is for that one.
                 if key == self._bell:
                     self._rung = entries[-1][0]
                 continue
