@@ -9,7 +9,6 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 from collections import deque
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import anyio.to_thread
 
 from downstage.kernel.errors import SetupError
 from downstage.kernel.logging import get_logger
+from downstage.services.child import launched
 from downstage.streams.engine.address import Address
 from downstage.streams.engine.configuration import (
     USER,
@@ -40,15 +40,6 @@ STEADY_S = 30.0
 LINES = 20
 LINE = re.compile(r"\d+:\w \d+ \w+ \d+ [\d:.]+ ([.\-*#]) (.*)")
 
-LAUNCH = """
-import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, 15, 0, 0, 0)
-if os.getppid() != int(sys.argv[1]):
-    os._exit(113)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-"""Asks for SIGTERM when the thread that started it ends, then becomes the engine. A program of its
-own because what runs between fork and exec of a process with threads may hang."""
 log = get_logger(__name__)
 
 
@@ -162,9 +153,8 @@ class EngineProcess:
     async def _spawn(self, folder: EngineFolder, lock: int) -> anyio.abc.Process:
         self._lines.clear()
         self._read_all = anyio.Event()
-        launcher = [sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid())]
         return await anyio.open_process(
-            [*launcher, find_engine(), str(folder.config)],
+            launched([find_engine(), str(folder.config)]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
