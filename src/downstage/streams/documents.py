@@ -35,6 +35,8 @@ MAX_DOCUMENT = 256 * 1024
 """Bytes of one document as JSON."""
 MOST = 10_000
 """Documents of one kind that a tenant may have; a listing is one answer."""
+MOST_BYTES = 16 << 20
+"""Bytes of all of them."""
 BUSY_S = 5.0
 SCHEMA = 1
 STATEMENTS = (
@@ -232,12 +234,13 @@ def _get(db: sqlite3.Connection, tenant: str, kind: str, id_: str) -> Document |
 
 
 def _insert(db: sqlite3.Connection, tenant: str, kind: str, id_: str, text: str) -> None:
-    number, last = db.execute(
-        "SELECT count(*), coalesce(max(number), 0) FROM documents WHERE tenant = ? AND kind = ?",
+    number, size, last = db.execute(
+        """SELECT count(*), coalesce(sum(length(body)), 0), coalesce(max(number), 0)
+        FROM documents WHERE tenant = ? AND kind = ?""",
         (tenant, kind),
     ).fetchone()
-    if number >= MOST:
-        raise QuotaReached(f"There are {MOST} of these already. Remove some first.")
+    if number >= MOST or size + len(text) > MOST_BYTES:
+        raise QuotaReached("There are too many of these already. Remove some first.")
     db.execute(
         "INSERT INTO documents (tenant, kind, id, body, number) VALUES (?, ?, ?, ?, ?)",
         (tenant, kind, id_, text, last + 1),
@@ -245,6 +248,13 @@ def _insert(db: sqlite3.Connection, tenant: str, kind: str, id_: str, text: str)
 
 
 def _update(db: sqlite3.Connection, tenant: str, kind: str, id_: str, text: str) -> None:
+    (size,) = db.execute(
+        """SELECT coalesce(sum(length(body)), 0) FROM documents
+        WHERE tenant = ? AND kind = ? AND id != ?""",
+        (tenant, kind, id_),
+    ).fetchone()
+    if size + len(text) > MOST_BYTES:
+        raise QuotaReached("These take too much room already. Remove some first.")
     db.execute(
         "UPDATE documents SET body = ? WHERE tenant = ? AND kind = ? AND id = ?",
         (text, tenant, kind, id_),

@@ -82,6 +82,13 @@ async def test_bounds(documents: Documents, monkeypatch: Any) -> None:
     await documents.add("main", "recipes", "a", {})
     with pytest.raises(TooLarge):
         await documents.merge("main", "recipes", "a", {"name": "x" * module.MAX_DOCUMENT})
+    monkeypatch.setattr(module, "MOST_BYTES", 10)
+    for change in (documents.add, documents.merge):
+        with pytest.raises(QuotaReached):
+            await change(
+                "main", "recipes", "a" if change == documents.merge else "c", {"n": "x" * 20}
+            )
+    monkeypatch.undo()
     monkeypatch.setattr(module, "MOST", 1)
     with pytest.raises(QuotaReached):
         await documents.add("main", "recipes", "b", {})

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
+import anyio.to_thread
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -20,12 +21,16 @@ from downstage.kernel.errors import (
 )
 from downstage.kernel.logging import get_logger
 
-__all__ = ["Json", "refusal", "wrong"]
+__all__ = ["Json", "listed", "refusal", "wrong"]
+
+T = TypeVar("T")
 
 MAX_TOLD = 256
 """Characters of a field's name in an answer: the caller chose it."""
 MAX_ERRORS = 16
 OURS = 500
+SHORT = 32
+"""Items of a list that is made on the loop itself: none takes longer than 256 KiB of JSON do."""
 PLACES = {"stream": "path", "recording": "path", "_id": "body", "entries": "body"}
 """Where a field that a rule of ours refuses stands; elsewhere it is the query."""
 DETAIL: dict[str, Any] = {
@@ -65,6 +70,15 @@ class Json(Response):
         """*content* as JSON."""
         text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
         return text.encode("ascii")
+
+
+async def listed(found: Sequence[T], shown: Callable[[T], Any]) -> Json:
+    """A list of what *shown* makes of each of *found*; a long one is made in a thread."""
+
+    def made() -> Json:
+        return Json([shown(item) for item in found])
+
+    return made() if len(found) <= SHORT else await anyio.to_thread.run_sync(made)
 
 
 def wrong(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -15,6 +15,7 @@ from downstage.streams.dialects.ptg.cursors import MAX_TEXT, read_cursors
 from downstage.streams.dialects.ptg.dialect import Dialect, SignedIn
 from downstage.streams.dialects.ptg.door import Door
 from downstage.streams.dialects.ptg.parts import boundary_of, cut, deal
+from downstage.streams.dialects.ptg.sending import Pieces
 from downstage.streams.service import Streams
 
 __all__ = ["OVERHEAD", "data_routes"]
@@ -75,8 +76,7 @@ def data_routes(door: Door, streams: Streams, *, max_message: int) -> Dialect:
             "x-last-entry-id": last_ids(cursors, entries),
             "x-content-type-options": "nosniff",
         }
-        body = b"".join(data for _, _, data in entries)
-        return Response(body, media_type="application/octet-stream", headers=headers)
+        return Pieces([data for _, _, data in entries], headers)
 
     async def add_entries(
         stream_id: str, request: Request, caller: SignedIn, parse_meta: bool = False

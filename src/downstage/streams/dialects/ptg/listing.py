@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from downstage.kernel.errors import InvalidField, NotFound, TooLarge
 from downstage.streams import names
-from downstage.streams.dialects.ptg.answers import Json
+from downstage.streams.dialects.ptg.answers import Json, listed
 from downstage.streams.dialects.ptg.dialect import Dialect, SignedIn
 from downstage.streams.dialects.ptg.door import Door
 from downstage.streams.model import EntryId, StreamInfo, StreamSpec
@@ -41,8 +41,8 @@ def _add_reading(dialect: Dialect, streams: Streams) -> None:
     async def list_streams(caller: SignedIn, info: bool = False) -> Json:
         """Names of the streams that hold data, or with *info* what is known of each."""
         if info:
-            return Json([_shown(item) for item in await streams.list(caller, details=True)])
-        return Json(sorted(await streams.list(caller)))
+            return await listed(await streams.list(caller, details=True), _shown)
+        return await listed(await streams.list(caller), str)
 
     async def get_stream(stream_id: str, caller: SignedIn, report_error: bool = False) -> Json:
         """What is known of a stream; of one without entries: an error in the answer."""

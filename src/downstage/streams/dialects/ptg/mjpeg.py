@@ -27,6 +27,7 @@ from downstage.streams.dialects.ptg.cursors import MAX_TEXT, read_cursors
 from downstage.streams.dialects.ptg.dialect import Dialect, Known
 from downstage.streams.dialects.ptg.door import Door
 from downstage.streams.dialects.ptg.screen import Screen
+from downstage.streams.dialects.ptg.sending import put
 from downstage.streams.model import Entry, Right
 from downstage.streams.reading import MOST_COUNT, From, Wish
 from downstage.streams.service import Streams, Subscription
@@ -34,8 +35,6 @@ from downstage.streams.service import Streams, Subscription
 __all__ = ["mjpeg_routes"]
 
 SILENCE_S = 3.0
-STALL_S = 60.0
-"""How long a reader may take not a single byte."""
 LAST_S = 1.0
 WIDTH, HEIGHT = 760, 428
 STAND_BY = "please stand by"
@@ -161,8 +160,6 @@ class _Show(Response):
                 subscription.wake()
         except PlatformError as error:
             log.info("mjpeg.ended", code=error.code)
-        except TimeoutError:
-            log.info("mjpeg.ended", code="stalled")
 
     async def _show(self, send: Send, entry: Entry, cache: dict[Any, Any]) -> None:
         """Show one entry; one that is no picture is passed over."""
@@ -186,10 +183,8 @@ async def _jpeg(entry: Entry, source: str | None) -> bytes | None:
 
 async def _put(send: Send, picture: bytes) -> None:
     head = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(picture)
-    with anyio.fail_after(STALL_S):
-        await send({"type": "http.response.body", "body": head, "more_body": True})
-        await send({"type": "http.response.body", "body": picture, "more_body": True})
-        await send({"type": "http.response.body", "body": b"\r\n", "more_body": True})
+    for piece in (head, picture, b"\r\n"):
+        await put(send, piece)
 
 
 async def _watch(receive: Receive, gone: Callable[[], None]) -> None:

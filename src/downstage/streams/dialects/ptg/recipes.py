@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from downstage.streams.dialects.ptg.answers import Json
+from downstage.streams.dialects.ptg.answers import Json, listed
 from downstage.streams.dialects.ptg.dialect import Dialect, SignedIn
 from downstage.streams.dialects.ptg.door import Door
 from downstage.streams.dialects.ptg.events import RECIPES, Events
@@ -58,7 +58,7 @@ def _add_reading(dialect: Dialect, documents: Documents, events: Events) -> None
     async def list_recipes(caller: SignedIn) -> Json:
         """All recipes."""
         events.may(caller, RECIPES, Right.READ)
-        return Json([shown(item) for item in await documents.all(caller.tenant, KIND)])
+        return await listed(await documents.all(caller.tenant, KIND), shown)
 
     async def find_recipe(
         caller: SignedIn, name: Word = None, id_: Annotated[str | None, Query(alias="_id")] = None

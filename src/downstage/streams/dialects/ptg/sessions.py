@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from downstage.kernel.clock import Clock
 from downstage.kernel.errors import AlreadyExists
-from downstage.streams.dialects.ptg.answers import Json
+from downstage.streams.dialects.ptg.answers import Json, listed
 from downstage.streams.dialects.ptg.dialect import Dialect, SignedIn
 from downstage.streams.dialects.ptg.door import Door
 from downstage.streams.dialects.ptg.events import (
@@ -187,7 +187,7 @@ def _add_kept(dialect: Dialect, kept: _Kept) -> None:
     async def list_sessions(caller: SignedIn) -> Json:
         """All sessions that are kept."""
         kept.read(caller)
-        return Json([shown(item) for item in await kept.documents.all(caller.tenant, KIND)])
+        return await listed(await kept.documents.all(caller.tenant, KIND), shown)
 
     async def find_session(
         caller: SignedIn,
