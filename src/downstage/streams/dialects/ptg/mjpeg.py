@@ -38,6 +38,7 @@ SILENCE_S = 3.0
 LAST_S = 1.0
 WIDTH, HEIGHT = 760, 428
 STAND_BY = "please stand by"
+BOUNDARY = b"--frame\r\n"
 TYPE = "multipart/x-mixed-replace;boundary=frame"
 Text = Annotated[str | None, Query(max_length=128)]
 Places = Annotated[str, Query(max_length=MAX_TEXT)]
@@ -149,6 +150,7 @@ class _Show(Response):
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         try:
             await send(start)
+            await put(send, BOUNDARY)
             await _put(send, images.black(WIDTH, HEIGHT))
             while True:
                 delivery = await screen.take(SILENCE_S)
@@ -182,8 +184,9 @@ async def _jpeg(entry: Entry, source: str | None) -> bytes | None:
 
 
 async def _put(send: Send, picture: bytes) -> None:
-    head = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(picture)
-    for piece in (head, picture, b"\r\n"):
+    """A part, and at once the boundary behind it: browsers show a picture when that has come."""
+    head = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(picture)
+    for piece in (head, picture, b"\r\n" + BOUNDARY):
         await put(send, piece)
 
 
