@@ -39,7 +39,7 @@ log = get_logger(__name__)
 
 US = Fraction(1_000_000)
 OPEN_S, READ_S, LISTEN_S = 10.0, 20.0, 3600.0
-FIRST_LOOK = {"analyzeduration": "700000", "fflags": "nobuffer"}
+FIRST_LOOK = {"analyzeduration": "700000"}
 """What FFmpeg reads before it says what is there: else seconds of a live source."""
 ASKED_FOR = re.compile(r"Unexpected stream (\S{1,512}), expecting")
 AVCC_HEAD = 5
@@ -179,8 +179,9 @@ class Listener(Ingest):
         with av_logging.Capture(local=True) as lines:
             container: Any = av.open(self._url, options=options, timeout=(LISTEN_S, READ_S))
             said = "".join(line for _, _, line in lines)
-        found = ASKED_FOR.search(said)
-        if found is None or not self._admit(found[1]):
+        # It may say again what it said last, of the publisher before.
+        found = ASKED_FOR.findall(said)
+        if not found or not self._admit(found[-1]):
             container.close()
             raise Forbidden("The publisher's key does not count.")
         return container
@@ -190,6 +191,7 @@ def _keep_ffmpeg_quiet() -> None:
     """Let FFmpeg say warnings, for `Listener`, and nobody print them: they repeat keys."""
     logging.getLogger("libav").propagate = False
     logging.getLogger("libav").addHandler(logging.NullHandler())
+    av_logging.set_skip_repeated(False)
     av_logging.set_level(av_logging.WARNING)
 
 

@@ -60,6 +60,8 @@ class Feed:
         self._over = False
         self._error: PlatformError | None = None
         self._held = False
+        self.on_started: Callable[[], object] = lambda: None
+        """Called once the source is read."""
         self.entries = 0
         """Put in so far."""
         self.dropped = 0
@@ -123,6 +125,7 @@ class Feed:
 
     def _start(self, pictures: str, sound: str | None) -> None:
         self._kinds = (pictures, sound)
+        self.on_started()
         log.info("source.started", stream=self._name, pictures=pictures, sound=sound)
 
     def _arrive(self, stream: str, entry: bytes) -> None:

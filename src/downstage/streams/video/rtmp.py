@@ -88,6 +88,14 @@ class Rtmp:
         """The keys whose publishers are on air."""
         return [publisher.key for publisher in self._publishers.values()]
 
+    def cut_off(self, key: KeyView) -> None:
+        """End whoever published with *key*."""
+        for number, publisher in list(self._publishers.items()):
+            if publisher.key.id == key.id:
+                del self._publishers[number]
+                publisher.stop()
+                publisher.feed.end()
+
     # With nginx
 
     async def run_nginx(self, found: NginxFound) -> None:
@@ -220,7 +228,16 @@ class Rtmp:
             await over.wait()
         finally:
             listener.stop()
+            with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+                await self._wake_listener(over)
         return taken[0] if taken else None
+
+    async def _wake_listener(self, over: anyio.Event) -> None:
+        """FFmpeg waits for a publisher and for nothing else: be one, and hang up."""
+        if not over.is_set():
+            with suppress(OSError):
+                await (await anyio.connect_tcp("127.0.0.1", self.port)).aclose()
+            await over.wait()
 
     async def _admit_asked(self, asked: str, taken: list[_Publisher]) -> bool:
         name, _, query = asked.partition("?")
