@@ -309,6 +309,9 @@ class Streams(_Section):
     """Port where RTMP publishers are taken (1935 in ``make services``); empty: none."""
     rtmp_server: Literal["auto", "nginx", "pyav"] = "auto"
     """Who takes them: nginx with its RTMP module takes many, PyAV one at a time."""
+    pull_hosts: list[str] = []
+    """Cameras and servers in private networks that may be pulled, ``host`` or ``host:port``; those
+    of the public internet may be without."""
     record_to_content: bool = True
     """Put finished recordings into the content service, where it runs."""
     idle_deadline: Span = timedelta(seconds=60)
