@@ -113,23 +113,30 @@ class Recorder:
 
     async def run(self) -> None:
         """Record until `stop`; the file is closed then, whatever happened."""
-        with anyio.CancelScope() as self._scope:
-            if self._ends:  # before it began
-                self._scope.cancel()
-            try:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._follow)
-                    tasks.start_soon(self._keep_writing)
-            except* PlatformError as group:
-                self.failed = _first(group).code
-            except* OSError:
-                self.failed = "disk-error"
-                log.exception("recordings.write_failed")
-            except* Exception:  # nothing of one recording may end the others
-                self.failed = "internal"
-                log.exception("recordings.recorder_failed")
-        with anyio.CancelScope(shield=True):
-            await self._close()
+        try:
+            with anyio.CancelScope() as self._scope:
+                if self._ends:  # before it began
+                    self._scope.cancel()
+                await self._record()
+        finally:
+            if not self._ends and not self.failed:
+                self.failed = SHUTDOWN
+            with anyio.CancelScope(shield=True):
+                await self._close()
+
+    async def _record(self) -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._follow)
+                tasks.start_soon(self._keep_writing)
+        except* PlatformError as group:
+            self.failed = _first(group).code
+        except* OSError:
+            self.failed = "disk-error"
+            log.exception("recordings.write_failed")
+        except* Exception:  # nothing of one recording may end the others
+            self.failed = "internal"
+            log.exception("recordings.recorder_failed")
 
     async def stop(self) -> None:
         """Take what is stored by now, then end `run`."""

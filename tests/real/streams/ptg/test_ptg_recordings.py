@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
-from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from downstage.testing.streams import StreamsServer
 
@@ -158,9 +158,9 @@ async def played(stock: Any, **params: Any) -> list[dict[str, Any]]:
     said: list[dict[str, Any]] = []
     with anyio.fail_after(20):
         async with stock.socket("recordings", "replay", **params) as socket:
-            with suppress(ConnectionClosedError):
-                async for message in socket:
-                    said.append(json.loads(message))
+            with suppress(ConnectionClosed):
+                while True:
+                    said.append(json.loads(await socket.recv()))
             return [*said, {"code": socket.close_code, "reason": socket.close_reason}]
 
 
