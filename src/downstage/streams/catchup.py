@@ -6,7 +6,8 @@ how far the reader is and the moment from which the subscription is given what i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from itertools import groupby
 from typing import Any
 
 import anyio
@@ -242,34 +243,37 @@ class CatchUp:
     # --- reading -------------------------------------------------------------------------------
 
     async def _step(self, subscription: Subscription) -> bool:
-        """Read some more and give it; whether that was all there is."""
+        """Read some more of each stream and give it; whether that was all there is."""
         behind = [
             stream
             for stream in subscription.streams.values()
             if stream.watch is None or id_key(stream.cursor) < id_key(stream.watch.position)
         ]
-        now, is_all = behind[:AT_ONCE], len(behind) <= AT_ONCE
-        # Those that had nothing go to the end, so that everyone's turn comes.
-        for stream in now if not is_all else ():
-            subscription.streams[stream.name] = subscription.streams.pop(stream.name)
-        by_part: dict[Part, list[Followed]] = {}
-        for stream in now:
-            by_part.setdefault(stream.part, []).append(stream)
+        behind.sort(key=lambda stream: stream.part.tag)
+        is_all = True
+        for part, streams in _slices(behind):
+            is_all = await self._part_step(subscription, part, streams) and is_all
+            if not subscription.is_free:
+                return False
+        return is_all
+
+    async def _part_step(
+        self, subscription: Subscription, part: Part, streams: list[Followed]
+    ) -> bool:
+        count, is_all = self._chunk(streams), True
+        tops = {stream.name: stream.watch.position for stream in streams if stream.watch}
         fresh: list[list[Row]] = []
-        for part, streams in by_part.items():
-            count = self._chunk(streams)
-            tops = {stream.name: stream.watch.position for stream in streams if stream.watch}
-            for stream, rows in await self._read(subscription, part, streams, count):
-                is_all = is_all and len(rows) < count
-                if not rows and stream.name in tops:
-                    # What the reader has had is gone already.
-                    stream.cursor, stream.anchored = tops[stream.name], False
-                if rows:
-                    mine = subscription.filter(stream, rows)
-                    stream.cursor, stream.anchored = rows[-1][1], True
-                    stream.ordinal += len(rows)
-                    if mine:
-                        fresh.append(mine)
+        for stream, rows in await self._read(subscription, part, streams, count):
+            is_all = is_all and len(rows) < count
+            if not rows and stream.name in tops:
+                # What the reader has had is gone already.
+                stream.cursor, stream.anchored = tops[stream.name], False
+            if rows:
+                mine = subscription.filter(stream, rows)
+                stream.cursor, stream.anchored = rows[-1][1], True
+                stream.ordinal += len(rows)
+                if mine:
+                    fresh.append(mine)
         subscription.give(subscription.cut(fresh))
         return is_all
 
@@ -408,3 +412,11 @@ class CatchUp:
                 watch.recent.clear()
                 for user in watch.users:
                     user.reset(watch)
+
+
+def _slices(streams: list[Followed]) -> Iterator[tuple[Part, list[Followed]]]:
+    """*streams*, some of one part at a time."""
+    for part, mine in groupby(streams, key=lambda stream: stream.part):
+        every = list(mine)
+        for at in range(0, len(every), AT_ONCE):
+            yield part, every[at : at + AT_ONCE]

@@ -180,6 +180,7 @@ class Reader:
 
     async def _round(self, lane: Lane) -> None:
         watches = list(self._watches.values())
+        asked = {watch.key: (watch, watch.position) for watch in watches}
         command = encode(
             "XREAD",
             "COUNT",
