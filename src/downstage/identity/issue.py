@@ -40,6 +40,7 @@ from downstage.services.facilities.database import Database
 __all__ = ["OPERATOR", "Issuer", "grants_of"]
 
 SERVICE_TTL = timedelta(minutes=10)
+GUEST_SCOPES = frozenset(scope for scope in SCOPES if scope.startswith("streams:"))
 GUEST_TTL = timedelta(days=30)
 """Life of a sign-in of a demo's guest: what clients of the data server are used to."""
 LONGEST_TTL = timedelta(days=366)
@@ -80,14 +81,15 @@ class Issuer:
         Args:
             user: who.
             lifetime: of the token; as the settings say where there is none, and at most that.
-            name: shown instead of the user's own, for guests of a demo.
+            name: shown instead of the user's own, for guests of a demo; they hold no more than
+                the data server's API needs, for others of this machine may be among them.
         """
         principal = Principal(
             subject=user.subject,
             name=name or user.name,
             kind="user",
             tenant=user.tenant,
-            scopes=user.scopes,
+            scopes=user.scopes if name is None else user.scopes & GUEST_SCOPES,
         )
         longest = self._sign_in_ttl if name is None else GUEST_TTL
         return await self._issue(principal, min(lifetime or longest, longest), "sign-in")
