@@ -56,7 +56,10 @@ async def test_A06_users_write_makes_no_administrator(house: Any, refused: Any) 
     root = await house.sign_in("root")
     made = await root.v1.tokens.post(
         name="provisioning",
-        scopes=["users:write", "sessions:write", "files:write", "tokens:write"],
+        scopes=[
+            *("users:write", "sessions:write", "files:write", "tokens:write"),
+            *("streams:write", "streams:record"),
+        ],
     )
     helper = house.client(made["token"])
     await helper.v1.users.post(name="linus", password=PASSWORD)
