@@ -44,6 +44,7 @@ help:
 	  'make lint     format, style, types, layers, web sources' \
 	  'make docs     the documentation, into docs/_build/html' \
 	  'make services the data server: API on 7890, HLS on 8089, RTMP on 1935' \
+	  'make full     the same behind https, with Prometheus and Grafana' \
 	  'make bench    what a viewer gets, measured (ARGS="…" is passed on)' \
   'make bench-services  what calls between services cost, measured beside other clients' \
   'make bench-content   what files cost, measured beside nginx and plain files' \
@@ -106,6 +107,9 @@ demo: system-demo .make/python .make/bytecode $(STATIC)
 services: system-demo .make/python .make/bytecode $(STATIC)
 	@exec .venv/bin/downstage services $(ARGS)
 
+full: system-demo .make/python .make/bytecode $(STATIC)
+	@exec .venv/bin/downstage services --full $(ARGS)
+
 bench: setup-dev
 	@exec .venv/bin/python bench/glass.py $(ARGS)
 
@@ -141,5 +145,5 @@ docs: .make/python-docs
 
 # --- names kept for later ---------------------------------------------------------------------
 
-full pull:
+pull:
 	@printf 'make %s comes with a later release; what runs today: make demo\n' $@ >&2; exit 2

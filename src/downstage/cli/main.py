@@ -228,6 +228,9 @@ def serve(
 @app.command
 def services(
     *,
+    full: Annotated[bool, Parameter(negative="")] = False,
+    prometheus_port: int = 9090,
+    grafana_port: int = 3000,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     verbose: Annotated[bool, Parameter(negative="")] = False,
     serving: Serving | None = None,
@@ -236,23 +239,35 @@ def services(
 
     Parameters
     ----------
+    full
+        Behind https (own certificate authority), with Prometheus and Grafana where they are
+        installed.
+    prometheus_port, grafana_port
+        Their ports on loopback; 0 takes a free one.
     as_json
         One line on standard output when all is ready: its addresses, user, password, token.
     verbose
         Show the log here instead of writing it to the data folder.
     """
-    from downstage.cli.services import API_PORT, HLS_PORT, RTMP_PORT
+    from downstage.cli.services import API_PORT, HLS_PORT, RTMP_PORT, Beside
     from downstage.cli.services import services as run_services
 
+    more: dict[str, object] = {"platform__tls": "auto"} if full and not _has_tls(serving) else {}
     settings = serving_settings(
         serving,
         platform__demo=True,
         streams__data_port=API_PORT,
         streams__hls_port=HLS_PORT,
         streams__rtmp_port=RTMP_PORT,
+        **more,
     )
     _start_logging(settings, to_file=not verbose)
-    _run(run_services(settings, as_json=as_json))
+    beside = Beside(prometheus_port, grafana_port) if full else None
+    _run(run_services(settings, beside=beside, as_json=as_json))
+
+
+def _has_tls(serving: Serving | None) -> bool:
+    return serving is not None and serving.tls is not None
 
 
 @app.command

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
+import anyio.abc
 from rich.console import Console
 from rich.text import Text
 
+from downstage.cli.monitoring import GRAFANA_PORT, PROMETHEUS_PORT, Monitoring
 from downstage.cli.platform import RunningPlatform, run_platform
 from downstage.cli.up import Ready, prepare, watch_signals
 from downstage.kernel.settings import Settings
 from downstage.streams.video.nginx import find_nginx
 
-__all__ = ["API_PORT", "HLS_PORT", "RTMP_PORT", "Shown", "services"]
+__all__ = ["API_PORT", "HLS_PORT", "RTMP_PORT", "Beside", "Shown", "services"]
 
 API_PORT, HLS_PORT, RTMP_PORT = 7890, 8089, 1935
 """Where programs of the data server look for it."""
+
+NO_PROMETHEUS = "not installed here: apt-get install prometheus"
+NO_GRAFANA = "not installed here: see grafana.com/docs, then run this again"
 
 TRY = """\
 TOKEN=$(curl -s {api}/token -d username=test -d password=test | cut -d'"' -f4)
@@ -35,11 +40,21 @@ class Shown:
     rtmp: str | None
     publishers: str
     """How many may publish at once."""
-    more: tuple[tuple[str, str], ...] = ()
-    """Name and address of what runs beside."""
+    more: tuple[tuple[str, str, str], ...] = ()
+    """Name, address and a note of what runs beside, or why it does not."""
 
 
-async def services(settings: Settings, *, as_json: bool = False) -> None:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What runs beside the platform, with ``--full``."""
+
+    prometheus_port: int = PROMETHEUS_PORT
+    grafana_port: int = GRAFANA_PORT
+
+
+async def services(
+    settings: Settings, *, beside: Beside | None = None, as_json: bool = False
+) -> None:
     """Run it until Ctrl-C or SIGTERM; returns when all is gone.
 
     Raises:
@@ -50,15 +65,35 @@ async def services(settings: Settings, *, as_json: bool = False) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch_signals, scope, console)
             with console.status("Starting the data server …", spinner="dots") as status:
-                async with run_platform(settings) as platform:
+                async with run_platform(settings) as platform, anyio.create_task_group() as more:
                     ready = await prepare(platform, settings)
                     shown = _shown(platform, settings)
+                    if beside is not None:
+                        shown = replace(shown, more=await _start(beside, platform, settings, more))
                     status.stop()
                     if as_json:
                         _print_json(shown, ready)
                     else:
                         _print_words(console, shown, ready, settings)
                     await anyio.sleep_forever()
+
+
+async def _start(
+    beside: Beside, platform: RunningPlatform, settings: Settings, tasks: anyio.abc.TaskGroup
+) -> tuple[tuple[str, str, str], ...]:
+    """Start Prometheus and Grafana; name, address and a note of each."""
+    monitoring = Monitoring(
+        settings.platform.data.absolute(),
+        platform.operator_url,
+        prometheus_port=beside.prometheus_port,
+        grafana_port=beside.grafana_port,
+    )
+    started = await monitoring.start(tasks)
+    return (
+        ("Prometheus", started.prometheus or "", "" if started.prometheus else NO_PROMETHEUS),
+        ("Grafana", started.grafana or "", "" if started.grafana else NO_GRAFANA),
+        ("Administration", f"{platform.urls.public}/admin", "recipes and sessions, as JSON"),
+    )
 
 
 def _shown(platform: RunningPlatform, settings: Settings) -> Shown:
@@ -88,7 +123,7 @@ def _print_json(shown: Shown, ready: Ready) -> None:
         "user": ready.user,
         "password": ready.password,
         "token": ready.token,
-        **{name.lower(): address for name, address in shown.more},
+        **{name.lower(): address or None for name, address, _ in shown.more},
     }
     print(json.dumps(facts), flush=True)
 
@@ -99,9 +134,9 @@ def _print_words(console: Console, shown: Shown, ready: Ready, settings: Setting
         ("API", shown.api, "described at /docs"),
         ("HLS", shown.hls and f"{shown.hls}/hls/NAME/index.m3u8", ""),
         ("RTMP", shown.rtmp and f"{shown.rtmp}/NAME?key=KEY", shown.publishers),
-        *((name, address, "") for name, address in shown.more),
+        *shown.more,
     ]
-    shown_rows = [row for row in rows if row[1]]
+    shown_rows = [row for row in rows if row[1] or row[2]]
     width = max(len(name) for name, _, _ in shown_rows)
     text = Text("The data server runs on this machine.\n\n", "bold")
     for name, address, note in shown_rows:
