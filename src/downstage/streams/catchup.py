@@ -6,8 +6,7 @@ how far the reader is and the moment from which the subscription is given what i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
-from itertools import groupby
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
@@ -249,21 +248,18 @@ class CatchUp:
             for stream in subscription.streams.values()
             if stream.watch is None or id_key(stream.cursor) < id_key(stream.watch.position)
         ]
-        behind.sort(key=lambda stream: stream.part.tag)
         is_all = True
-        for part, streams in _slices(behind):
-            is_all = await self._part_step(subscription, part, streams) and is_all
+        for at in range(0, len(behind), AT_ONCE):
+            is_all = await self._some(subscription, behind[at : at + AT_ONCE]) and is_all
             if not subscription.is_free:
                 return False
         return is_all
 
-    async def _part_step(
-        self, subscription: Subscription, part: Part, streams: list[Followed]
-    ) -> bool:
+    async def _some(self, subscription: Subscription, streams: list[Followed]) -> bool:
         count, is_all = self._chunk(streams), True
         tops = {stream.name: stream.watch.position for stream in streams if stream.watch}
         fresh: list[list[Row]] = []
-        for stream, rows in await self._read(subscription, part, streams, count):
+        for stream, rows in await self._read(subscription, streams, count):
             is_all = is_all and len(rows) < count
             if not rows and stream.name in tops:
                 # What the reader has had is gone already.
@@ -286,28 +282,22 @@ class CatchUp:
         return max(1, min(CHUNK_BYTES // max(sum(sizes), 1), MOST_CHUNK))
 
     async def _read(
-        self, subscription: Subscription, part: Part, streams: list[Followed], count: int
+        self, subscription: Subscription, streams: list[Followed], count: int
     ) -> list[tuple[Followed, list[Row]]]:
         """Up to *count* rows after the cursor of each of *streams*.
 
         Raises:
             Lagged: what comes next of one of them is not kept any more.
         """
-        # An entry more, the one at the cursor: where it is still there nothing is missing.
-        commands = [
-            encode(
-                "XRANGE",
-                stream.key,
-                stream.cursor if stream.anchored else b"(" + stream.cursor,
-                "+",
-                "COUNT",
-                count + 1 if stream.anchored else count,
-            )
-            for stream in streams
-        ]
-        replies = await transact(part.command, commands)
+        by_part: dict[Part, list[Followed]] = {}
+        for stream in streams:
+            by_part.setdefault(stream.part, []).append(stream)
+        replies: list[tuple[Followed, list[Any]]] = []
+        for part, mine in by_part.items():
+            commands = [_command(stream, count) for stream in mine]
+            replies += zip(mine, await transact(part.command, commands), strict=True)
         found: list[tuple[Followed, list[Row]]] = []
-        for stream, reply in zip(streams, replies, strict=True):
+        for stream, reply in replies:
             rows: list[Row] = [(stream.name, id_, payload(fields)) for id_, fields in reply]
             if rows:
                 stream.mean = sum(len(row[2]) for row in rows) // len(rows) + 64
@@ -408,15 +398,16 @@ class CatchUp:
             except PlatformError:
                 return  # the reader looks for itself once the engine is there again
             if id_key(bytes(last)) < id_key(watch.position):
-                watch.position = ZERO
-                watch.recent.clear()
+                self._fanout.restart(watch)
                 for user in watch.users:
                     user.reset(watch)
 
 
-def _slices(streams: list[Followed]) -> Iterator[tuple[Part, list[Followed]]]:
-    """*streams*, some of one part at a time."""
-    for part, mine in groupby(streams, key=lambda stream: stream.part):
-        every = list(mine)
-        for at in range(0, len(every), AT_ONCE):
-            yield part, every[at : at + AT_ONCE]
+def _command(stream: Followed, count: int) -> bytes:
+    """What reads after the cursor: an entry more, the one at it, where there should be one.
+
+    Where that is still there nothing is missing.
+    """
+    if stream.anchored:
+        return encode("XRANGE", stream.key, stream.cursor, "+", "COUNT", count + 1)
+    return encode("XRANGE", stream.key, b"(" + stream.cursor, "+", "COUNT", count)

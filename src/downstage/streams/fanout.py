@@ -73,6 +73,13 @@ class Fanout:
         reader, _ = self._watches.pop(watch.key)
         reader.drop(watch)
 
+    def restart(self, watch: Watch) -> None:
+        """Read *watch* from its beginning from now on."""
+        watch.position = b"0-0"
+        watch.recent.clear()
+        reader, _ = self._watches[watch.key]
+        reader.wake()
+
     def group(self, watches: list[Watch], count: int, *, one_by_one: bool) -> Group:
         """Those who want the same."""
         key = (count, one_by_one, *map(id, watches))
@@ -127,6 +134,10 @@ class Reader:
         """Follow it from the next read on, and let that begin now."""
         self._watches[watch.key] = watch
         self._added.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """Begin the next read now: what is to be read has changed."""
         if self._is_blocked:
             self._is_blocked = False
             self._ring()
@@ -197,18 +208,19 @@ class Reader:
         (reply,) = await transact(lane, [command], deadline_s=DEADLINE_S)
         self._is_blocked = False
         if reply:
-            self._dispatch(reply, {watch.key: watch for watch in watches})
+            self._dispatch(reply, asked)
 
-    def _dispatch(self, reply: list[Any], asked: dict[bytes, Watch]) -> None:
+    def _dispatch(self, reply: list[Any], asked: dict[bytes, tuple[Watch, bytes]]) -> None:
         shared: dict[Group, list[list[Row]]] = {}
         read: list[tuple[Watch, list[Row]]] = []
         entries_in = bytes_in = calls = 0
         for key, entries in reply:
-            watch = self._watches.get(key)
-            if watch is None or watch is not asked.get(key):
+            if key == self._bell:
+                self._rung = entries[-1][0]
+                continue
+            watch, position = asked[key]
+            if self._watches.get(key) is not watch or watch.position != position:
                 # Followed anew since, from another place: the next read is for that one.
-                if key == self._bell:
-                    self._rung = entries[-1][0]
                 continue
             name = watch.name
             rows: list[Row] = [
