@@ -197,7 +197,8 @@ def test_what_is_no_recording_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_disk_below_the_floor_refuses_the_next_chunk(tmp_path: Path) -> None:
-    file = RecordingFile(tmp_path / "a.mcap", {}, floor=2**62)
+    file = RecordingFile(tmp_path / "a.mcap", {}, floor=0)
+    file.floor = 2**62
     size = file.path.stat().st_size
     with pytest.raises(OutOfSpace):
         file.write_chunk([("cam", EntryId(5), b"five")], "")

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 import anyio
 import anyio.to_thread
+from anyio.abc import TaskStatus
 
 from downstage.kernel.clock import Clock
 from downstage.kernel.errors import (
@@ -214,10 +215,11 @@ class Recordings(Lookup):
 
     # --- life
 
-    async def run(self) -> None:
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run recorders and care for recordings, until cancelled."""
         async with anyio.create_task_group() as tasks:
             self._running.attach(tasks)
+            task_status.started()
             tasks.start_soon(self.care.run)
 
     async def end(self) -> None:

@@ -47,6 +47,7 @@ class RecordingsPart(Part):
     def metrics(self) -> list[str]:
         """How many run."""
         return [
+            "# HELP downstage_streams_recordings Recordings that run now.",
             "# TYPE downstage_streams_recordings gauge",
             f"downstage_streams_recordings {self.recordings.running}",
         ]

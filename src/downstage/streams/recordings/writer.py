@@ -65,10 +65,11 @@ class RecordingFile:
         self.size = 0
         self.allows: Callable[[str], None] | None = None
         """Called with a stream's name before its first entry is written; raises to refuse it."""
-        self._floor = floor
+        self.floor = floor
         self._channels: dict[tuple[str, Form], int] = {}
         self._specs: dict[str, StreamSpec] = {}
         self._schemas: dict[str, int] = {}
+        self._refuse_full()
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._file: int | None = os.open(path, flags, PRIVATE)
         try:
@@ -170,7 +171,7 @@ class RecordingFile:
 
     def _refuse_full(self) -> None:
         found = os.statvfs(self.path.parent)
-        if found.f_bavail * found.f_frsize < self._floor:
+        if found.f_bavail * found.f_frsize < self.floor:
             raise OutOfSpace("The disk has too little room left for the recording to go on.")
 
     def _write(self, data: bytes) -> None:
