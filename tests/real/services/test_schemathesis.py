@@ -59,6 +59,7 @@ WITH_CARE = {
     ("public", "POST", "/v1/auth/login"): "as in identity; its limit is one for both",
     ("content", "GET", "/v1/files-events"): "does not end; its own test reads it",
     ("streams", "GET", "/v1/streams-events"): "does not end; its own test reads it",
+    ("streams", "GET", "/mjpeg/{stream_id}"): "does not end; its own tests read it",
     ("streams", "GET", "/ping/error"): "answers 500: that is what it is for",
 }
 """Not called a second time, with the reason. Nothing here ends what others need: ids are random,
