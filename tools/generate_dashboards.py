@@ -139,6 +139,15 @@ CONTENT = (
     number("Sockets of files", "downstage_files_sockets"),
     number("Requests under way", 'downstage_requests_in_flight{service="content"}'),
     number("Open files and sockets", "process_open_fds"),
+    number(
+        "Damaged contents", "downstage_files_damaged", what="See docs/operate: a backup has them."
+    ),
+    number(
+        "Read and compared, a second",
+        "rate(downstage_files_scrubbed_bytes_total[5m])",
+        "Bps",
+        "Every stored byte is read again and again, and compared with its hash.",
+    ),
     lines(
         "Requests to files",
         (

@@ -91,10 +91,13 @@ class Care:
     def metrics(self) -> list[str]:
         """Lines for Prometheus."""
         return [
+            "# HELP downstage_files_damaged Contents whose bytes changed on the disk.",
             "# TYPE downstage_files_damaged gauge",
             f"downstage_files_damaged {self._damaged}",
+            "# HELP downstage_files_scrubbed_bytes_total Bytes read and compared with their hash.",
             "# TYPE downstage_files_scrubbed_bytes_total counter",
             f"downstage_files_scrubbed_bytes_total {self._scrub.checked_bytes}",
+            "# HELP downstage_files_collected_bytes_total Bytes removed that no version names.",
             "# TYPE downstage_files_collected_bytes_total counter",
             f"downstage_files_collected_bytes_total {self._total.bytes}",
         ]

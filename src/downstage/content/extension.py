@@ -147,8 +147,10 @@ class Extension(IExt):
             await self._content.close()
 
     def metrics(self) -> list[str]:
-        """Sockets and refusals, for Prometheus."""
-        return [] if self._native is None else self._native.metrics()
+        """Sockets, refusals and the care of what is stored, for Prometheus."""
+        if self._native is None or self._content is None:
+            return []
+        return [*self._native.metrics(), *self._content.care.metrics()]
 
 
 def is_bare(settings: Settings) -> bool:

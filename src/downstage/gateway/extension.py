@@ -111,7 +111,8 @@ class Extension(IExt):
             sessions, seats, admission, context.settings, context.urls.public
         )
         context.public(SessionRoutes(sessions, seats, admission).router())
-        context.public(StreamRoutes(store, rooms, context.settings.services.streams).router())
+        streams_url = context.settings.services.streams or context.urls.streams
+        context.public(StreamRoutes(store, rooms, streams_url).router())
         context.public(
             socket_router(
                 Signalling(admission, sessions, rooms, clock, rate),
@@ -148,8 +149,13 @@ class Extension(IExt):
         """Viewers and refusals, for Prometheus."""
         if self._rooms is None or self._admission is None:
             return []
-        lines = ["# TYPE downstage_viewers gauge", f"downstage_viewers {self._rooms.count()}"]
-        lines.append("# TYPE downstage_handshakes_refused_total counter")
+        lines = [
+            "# HELP downstage_viewers People who watch a session now.",
+            "# TYPE downstage_viewers gauge",
+            f"downstage_viewers {self._rooms.count()}",
+            "# HELP downstage_handshakes_refused_total Sockets of sessions that were not let in.",
+            "# TYPE downstage_handshakes_refused_total counter",
+        ]
         lines += [
             f'downstage_handshakes_refused_total{{cause="{cause}"}} {number}'
             for cause, number in sorted(self._admission.refused.items())

@@ -81,8 +81,10 @@ class Extension(IExt):
         if self._instances is None:
             return []
         return [
+            "# HELP downstage_instances Instances that run on this machine.",
             "# TYPE downstage_instances gauge",
             f"downstage_instances {self._instances.running}",
+            "# HELP downstage_capacity Instances that may run on this machine.",
             "# TYPE downstage_capacity gauge",
             f"downstage_capacity {self._instances.capacity}",
         ]

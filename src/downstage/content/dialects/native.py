@@ -88,9 +88,13 @@ class Native:
 
     def metrics(self) -> list[str]:
         """Sockets and refusals, for Prometheus; labels come from sets that we know."""
-        lines = ["# TYPE downstage_files_sockets gauge"]
-        lines.append(f"downstage_files_sockets {self.socket.count}")
-        lines.append("# TYPE downstage_files_refused_total counter")
+        lines = [
+            "# HELP downstage_files_sockets Sockets of files that are open.",
+            "# TYPE downstage_files_sockets gauge",
+            f"downstage_files_sockets {self.socket.count}",
+            "# HELP downstage_files_refused_total Who was not let in, and why.",
+            "# TYPE downstage_files_refused_total counter",
+        ]
         for door, causes in (("socket", self.socket.refused), ("origin", self._shown.refused)):
             lines += [
                 f'downstage_files_refused_total{{door="{door}",cause="{cause}"}} {number}'

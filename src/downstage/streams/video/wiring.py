@@ -66,16 +66,17 @@ class Video(Part):
         """What is on air, what of it was sent, and who publishes."""
         lines = list[str]()
         if self._hls is not None:
-            lines += _metric("hls_channels", "gauge", len(self._channels))
-            lines += _metric("hls_held_bytes", "gauge", self._channels.held_bytes)
-            lines += _metric("hls_sent_bytes_total", "counter", self._hls.served)
+            lines += _metric("hls_channels", "Pictures on air.", len(self._channels))
+            held = self._channels.held_bytes
+            lines += _metric("hls_held_bytes", "Segments in memory.", held)
+            lines += _metric("hls_sent_bytes_total", "Sent to players.", self._hls.served)
         if self._rtmp is not None:
-            lines += _metric("rtmp_publishers", "gauge", len(self._rtmp.live))
+            lines += _metric("rtmp_publishers", "Publishers who send now.", len(self._rtmp.live))
             refused = sum(self._rtmp.refused.values())
-            lines += _metric("rtmp_refused_total", "counter", refused)
+            lines += _metric("rtmp_refused_total", "Publishers not let in.", refused)
         if self._pulls is not None and self._pulls.all:
             live = sum(pull.state == "live" for pull in self._pulls.all)
-            lines += _metric("pulled_sources", "gauge", live)
+            lines += _metric("pulled_sources", "Cameras that are read now.", live)
         return lines
 
     # Publishers and cameras
@@ -134,5 +135,7 @@ async def wire(ground: Ground) -> Part:
     return video
 
 
-def _metric(name: str, kind: str, value: float) -> list[str]:
-    return [f"# TYPE downstage_{name} {kind}", f"downstage_{name} {value}"]
+def _metric(name: str, what: str, value: float) -> list[str]:
+    kind = "counter" if name.endswith("_total") else "gauge"
+    name = f"downstage_{name}"
+    return [f"# HELP {name} {what}", f"# TYPE {name} {kind}", f"{name} {value}"]
