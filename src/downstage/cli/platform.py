@@ -54,6 +54,8 @@ class _Ports:
     link: socket.socket
     files: FilesPorts | None
     data: tuple[DataPort, ...] = ()
+    pushed: socket.socket | None = None
+    """Where streamers push what sessions show."""
 
     def origin_behind_tls(self) -> tuple[int, int] | None:
         """Port to open in front of the content origin, and where it is behind that."""
@@ -104,9 +106,11 @@ async def run_platform(
     public_url = _public_url(settings, inner)
     files = open_files_ports(settings, data, public_url) if "content" in services else None
     data_ports = tuple(open_data_ports(settings)) if "streams" in services else ()
+    pushed = open_unix(data / "run" / "streams.sock") if "streams" in services else None
     urls = PlatformUrls(
         public_url,
         f"unix://{data}/run/platform.sock",
+        streams=f"unix://{data}/run/streams.sock" if pushed else "",
         content=files.origin.url if files else "",
         content_folder=str(files.folder) if files else "",
     )
@@ -120,7 +124,7 @@ async def run_platform(
             before_import=before_import,
         )
         async with host.run(), anyio.create_task_group() as tasks:
-            ports = _Ports(inner, operator, link, files, data_ports)
+            ports = _Ports(inner, operator, link, files, data_ports, pushed)
             servers = _servers(settings, host, ports, behind_tls=tls is not None)
             try:
                 await _start_servers(tasks, servers, tls, ports)
@@ -244,6 +248,8 @@ def _servers(
     ]
     if "gateway" in names:
         servers.append(Server(host.app("gateway"), [ports.link]))
+    if ports.pushed is not None:
+        servers.append(Server(host.app("streams"), [ports.pushed]))
     if ports.files is not None:
         servers += ports.files.servers(host, trusted, certificate)
     servers += [item.server(host, platform.behind_proxy, certificate) for item in ports.data]

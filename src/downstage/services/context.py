@@ -39,6 +39,9 @@ class PlatformUrls:
     """By browsers, where users' files are shown as they are: another origin."""
     content_folder: str = ""
     """Of the socket by which instances of this machine reach files."""
+    streams: str = ""
+    """By streamers of this machine, to push what sessions show: ``unix:///…``; empty: streams are
+    served elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,12 +31,12 @@ class StreamRoutes:
     Args:
         store: to find sessions.
         rooms: where their streamers are.
-        url: of the service of streams, where streamers do not reach it by their own line.
+        url: of the service of streams, for streamers; empty: where their own line goes.
     """
 
     def __init__(self, store: Store, rooms: Rooms, url: str | None) -> None:
         self._store, self._rooms = store, rooms
-        self._url = url if url and url.startswith(("http://", "https://")) else None
+        self._url = url if url and url.startswith(("http://", "https://", "unix://")) else None
 
     def router(self) -> APIRouter:
         """The routes."""

@@ -86,6 +86,8 @@ async def _coded(streams: Streams, caller: Caller, source: str, *, own: bool) ->
     info = await _info(streams, caller, audio)
     kind, _ = _kind(info)
     sound = {"audio/opus": "opus", "audio/aac": "aac"}.get(kind)
+    if own:
+        sound = "opus"  # in silence nothing comes, and a player cannot take up sound later
     return CodedStreams(video.video_stream(source), audio, sound, own)
 
 
