@@ -176,6 +176,9 @@ class Recorder:
                 async with self._streams.reading(self._caller, self._wish()) as deliveries:
                     async for delivery in deliveries:
                         pause = PAUSE_S
+                        while deliveries.gaps:
+                            stream, lost, after = deliveries.gaps.popleft()
+                            await self._note_gap(stream, after, lost=str(lost or "unknown"))
                         await self._take(delivery.rows)
             except Lagged:
                 await self._write_down_gap()
@@ -228,12 +231,15 @@ class Recorder:
                 continue
             if info.first is None or info.first <= last.next():
                 continue
-            self.gaps += 1
-            fields = {"stream": stream, "after": str(last), "before": str(info.first)}
-            log.warning("recordings.gap_found", **fields)
-            await self._write()
-            async with self._disk:
-                await self._in_thread(partial(self._file.note, GAP, fields))
+            await self._note_gap(stream, last, before=str(info.first))
+
+    async def _note_gap(self, stream: str, after: EntryId, **more: str) -> None:
+        self.gaps += 1
+        fields = {"stream": stream, "after": str(after), **more}
+        log.warning("recordings.gap_found", **fields)
+        await self._write()
+        async with self._disk:
+            await self._in_thread(partial(self._file.note, GAP, fields))
 
     # Writing.
 
