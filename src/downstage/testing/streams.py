@@ -42,9 +42,9 @@ from downstage.services.host import ServiceHost
 from downstage.services.server import Server, open_port
 from downstage.streams.callers import Callers
 from downstage.streams.extension import Extension as StreamsExtension
-from downstage.streams.model import AUTO, Caller, Grant
+from downstage.streams.model import AUTO, ZERO, Caller, Grant
 from downstage.streams.rights import ALL
-from downstage.streams.service import Streams
+from downstage.streams.service import Streams, Wish
 
 __all__ = ["PEOPLE", "StreamsProcess", "StreamsServer", "streams_server"]
 
@@ -59,6 +59,7 @@ IDENTITY_CONNECTIONS = 4
 SERVICES = ("identity", "streams")
 START_S = 30.0
 END_S = 10.0
+WARM_S = 0.01
 
 
 @dataclass
@@ -190,6 +191,13 @@ async def _warm(streams: Streams) -> None:
     """Let it open the connections that it keeps, for the same reason; in a tenant of their own."""
     caller = Caller("warm", "warm", "warm", (Grant("*", ALL),))
     await streams.append(caller, [("warm", AUTO, b"")], key="warm")
+    wish = Wish(cursors={"warm": ZERO}, patterns=("warm*",))
+    async with streams.reading(caller, wish) as deliveries:
+        await anext(deliveries)
+    await streams.consumers.create(caller, "warm", "warm", start=ZERO)
+    await streams.consumers.take(caller, "warm", wait_s=WARM_S)
+    await streams.consumers.take(caller, "warm", wait_s=WARM_S)
+    await streams.consumers.delete(caller, "warm")
     await streams.delete(caller, "warm")
 
 
