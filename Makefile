@@ -45,6 +45,7 @@ help:
 	  'make docs     the documentation, into docs/_build/html' \
 	  'make services the data server: API on 7890, HLS on 8089, RTMP on 1935' \
 	  'make full     the same behind https, with Prometheus and Grafana' \
+	  'make pull     bring this checkout up to date' \
 	  'make bench    what a viewer gets, measured (ARGS="…" is passed on)' \
   'make bench-services  what calls between services cost, measured beside other clients' \
   'make bench-content   what files cost, measured beside nginx and plain files' \
@@ -104,6 +105,9 @@ $(STATIC): web/node_modules/.package-lock.json $(WEB_SOURCES)
 demo: system-demo .make/python .make/bytecode $(STATIC)
 	@exec .venv/bin/downstage up --demo $(ARGS)
 
+pull:
+	@tools/pull
+
 services: system-demo .make/python .make/bytecode $(STATIC)
 	@exec .venv/bin/downstage services $(ARGS)
 
@@ -142,8 +146,3 @@ docs: .make/python-docs
 	@tools/step docs "Building the documentation" \
 	  .venv/bin/sphinx-build -q -W --keep-going -b html -d .make/doctrees docs docs/_build/html
 	@printf '✓ docs/_build/html/index.html\n'
-
-# --- names kept for later ---------------------------------------------------------------------
-
-pull:
-	@printf 'make %s comes with a later release; what runs today: make demo\n' $@ >&2; exit 2
