@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import shutil
 import tempfile
 import uuid
@@ -59,8 +61,26 @@ class Api:
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """A client whose connections the server has closed, too, at the end."""
+    before = sockets()
     async with aiohttp.ClientSession() as opened:
         yield opened
+    async with asyncio.timeout(10):
+        while sockets() > before:
+            await asyncio.sleep(0.005)
+
+
+def sockets() -> int:
+    """Open sockets of this process."""
+    links = (Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd"))  # noqa: PTH208
+    return sum(_target(link).startswith("socket:") for link in links)
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
 
 
 @pytest.fixture
