@@ -58,8 +58,9 @@ class Catalogue:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._connection: sqlite3.Connection | None = None
-        self._turn = anyio.Lock()
+        self._connections: dict[bool, sqlite3.Connection] = {}
+        # Who reads does not wait for a writer's disk.
+        self._turns = {True: anyio.Lock(), False: anyio.Lock()}
         self._closed = False
 
     async def add(self, recording: Recording) -> None:
@@ -95,7 +96,7 @@ class Catalogue:
                 raise NotFound(f"There is no recording {name}.")
             return _read(row[0])
 
-        return await self._run(job)
+        return await self._run(job, writes=False)
 
     async def all(self, tenant: str) -> list[Recording]:
         """Those of a tenant, the oldest first."""
@@ -136,33 +137,37 @@ class Catalogue:
 
     async def close(self) -> None:
         """Close the file; nothing works afterwards."""
-        async with self._turn:
+        async with self._turns[True], self._turns[False]:
             self._closed = True
-            connection, self._connection = self._connection, None
-            if connection is not None:
+            for connection in self._connections.values():
                 await anyio.to_thread.run_sync(connection.close)
+            self._connections.clear()
 
     async def _select(self, where: str, values: tuple[str, ...]) -> list[Recording]:
         def job(db: sqlite3.Connection) -> list[Recording]:
             rows = db.execute(f"SELECT body FROM recordings WHERE {where}", values)  # noqa: S608
             return [_read(row[0]) for row in rows]
 
-        return await self._run(job)
+        return await self._run(job, writes=False)
 
-    async def _run(self, job: Callable[[sqlite3.Connection], T]) -> T:
+    async def _run(self, job: Callable[[sqlite3.Connection], T], *, writes: bool = True) -> T:
         def run() -> T:
-            connection = self._connection = self._connection or _open(self._path)
-            return _within(connection, job)
+            connection = self._connections.get(writes)
+            if connection is None:
+                connection = self._connections[writes] = _open(self._path)
+            return _within(connection, job, "BEGIN IMMEDIATE" if writes else "BEGIN")
 
-        async with self._turn:
+        async with self._turns[writes]:
             if self._closed:
                 raise Unavailable("The service is shutting down.")
             return await anyio.to_thread.run_sync(run)
 
 
-def _within(connection: sqlite3.Connection, job: Callable[[sqlite3.Connection], T]) -> T:
+def _within(
+    connection: sqlite3.Connection, job: Callable[[sqlite3.Connection], T], begin: str
+) -> T:
     try:
-        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(begin)
         try:
             found = job(connection)
             connection.execute("COMMIT")
