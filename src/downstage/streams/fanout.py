@@ -75,7 +75,8 @@ class Fanout:
 
     def restart(self, watch: Watch) -> None:
         """Read *watch* from its beginning from now on."""
-        watch.position = b"0-0"
+        watch.position = watch.begin = b"0-0"
+        watch.ordinal = 0
         watch.recent.clear()
         reader, _ = self._watches[watch.key]
         reader.wake()
@@ -184,6 +185,7 @@ class Reader:
                     continue
                 self._fanout.figures.totals.gaps += 1
                 watch.recent.clear()
+                watch.begin = gap.position
                 for user in tuple(watch.users):
                     user.lost(watch, gap)
                 watch.position = gap.position

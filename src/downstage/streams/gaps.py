@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from downstage.kernel.errors import PlatformError
-from downstage.streams.engine import Lane
+from downstage.streams.engine import Lane, NotReady
 from downstage.streams.tail import last_id
 from downstage.streams.watching import Watch, id_key
 
@@ -35,25 +35,45 @@ async def find_gap(lane: Lane, watch: Watch) -> Gap | None:
     recent = list(watch.recent)
     if not recent:
         return None
-    mean = watch.figures.bytes_seen // max(watch.figures.entries_seen, 1) + 64
-    recent = recent[-max(1, CHUNK_BYTES // mean) :]
-    reply = await lane.call("XRANGE", watch.key, recent[0], recent[-1])
-    there = {id_ for id_, _ in reply}
-    last = bytes(await last_id(lane, watch.key))
-    is_behind = id_key(last) < id_key(watch.position)
-    if not there and not is_behind and await _is_trimmed(lane, watch, recent[-1]):
-        return None
-    lost = next((at for at, id_ in enumerate(reversed(recent)) if id_ in there), None)
+    lost = await _missing(lane, watch, recent)
     if lost == 0:
         return None
-    after = last if lost is None else recent[-1 - lost]
-    return Gap(lost, after, last if is_behind else watch.position)
+    if lost is None and await _is_trimmed(lane, watch, len(recent)):
+        return None
+    last = bytes(await last_id(lane, watch.key))
+    is_behind = id_key(last) < id_key(watch.position)
+    position = last if is_behind else watch.position
+    if lost is not None:
+        return Gap(lost, recent[-1 - lost], position)
+    if watch.ordinal == len(recent) and id_key(last) >= id_key(watch.begin):
+        return Gap(len(recent), watch.begin, position)  # all that was read since it is followed
+    return Gap(None, last if is_behind else watch.begin, position)
 
 
-async def _is_trimmed(lane: Lane, watch: Watch, newest: bytes) -> bool:
-    """Whether all that was read is gone because the stream keeps only what is newer."""
+async def _missing(lane: Lane, watch: Watch, recent: list[bytes]) -> int | None:
+    """How many of the newest of *recent* are gone; None: all of them.
+
+    Looked for from the newest on, in chunks: what is gone costs nothing to look for.
+    """
+    mean = watch.figures.bytes_seen // max(watch.figures.entries_seen, 1) + 64
+    chunk = max(1, CHUNK_BYTES // mean)
+    for end in range(len(recent), 0, -chunk):
+        some = recent[max(0, end - chunk) : end]
+        reply = await lane.call("XRANGE", watch.key, some[0], some[-1])
+        there = {id_ for id_, _ in reply}
+        for at, id_ in enumerate(reversed(some)):
+            if id_ in there:
+                return len(recent) - end + at
+    return None
+
+
+async def _is_trimmed(lane: Lane, watch: Watch, count: int) -> bool:
+    """Whether the newest *count* are gone because the stream keeps only what is newer."""
     try:
-        first = await lane.call("XRANGE", watch.key, "-", "+", "COUNT", 1)
+        reply = await lane.call("XINFO", "STREAM", watch.key)
+    except NotReady:
+        raise
     except PlatformError:
-        return False
-    return bool(first) and id_key(first[0][0]) > id_key(newest) and watch.ordinal > len(first)
+        return False  # there is no such key
+    facts = dict(zip(reply[::2], reply[1::2], strict=True))
+    return int(facts.get(b"entries-added", 0)) - int(facts[b"length"]) >= count

@@ -366,3 +366,4 @@ class Subscription:
         stream = self.streams.get(watch.name)
         if stream is not None:
             stream.cursor, stream.anchored, stream.floor = b"0-0", False, None
+            stream.ordinal = 0

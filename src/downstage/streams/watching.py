@@ -34,6 +34,7 @@ class Watch:
     """One stream that a live reader follows."""
 
     __slots__ = (
+        "begin",
         "figures",
         "groups",
         "key",
@@ -50,6 +51,8 @@ class Watch:
     def __init__(self, part: Part, key: bytes, position: bytes, figures: StreamFigures) -> None:
         self.part = part
         self.key = key
+        self.begin = position
+        """Where it began to be followed."""
         self.position = position
         """Id of the last entry that was read."""
         self.ordinal = 0
