@@ -24,7 +24,7 @@ from downstage.client.urls import combine_urls
 from downstage.client.ways import Resolver, no_redirects, proxy_of
 from downstage.kernel import errors
 
-__all__ = ["Breaker", "Http", "error_of_status"]
+__all__ = ["Breaker", "Http", "Unreachable", "error_of_status"]
 
 AT_ONCE = 64
 """Requests in flight to one server."""
@@ -183,7 +183,7 @@ class Http:
             try:
                 response = await self._follow(sent)
             except errors.Unavailable as error:
-                if is_last or isinstance(error, _Unreachable):
+                if is_last or isinstance(error, Unreachable):
                     raise
                 pause = self._pause(attempt)
             else:
@@ -264,7 +264,7 @@ class _Sent:
         return self.data is None or isinstance(self.data, bytes | bytearray | memoryview)
 
 
-class _Unreachable(errors.Unavailable):
+class Unreachable(errors.Unavailable):
     """No connection came about, or no answer: trying again would take as long again."""
 
 
@@ -287,11 +287,11 @@ class _TransportErrors:
             why = type(error).__name__
             self._breaker.failed(why)
             log(LogLevel.WARNING, "client.server_unreachable", host=self._origin.host, why=why)
-            raise _Unreachable(f"{self._origin.host} cannot be reached.") from error
+            raise Unreachable(f"{self._origin.host} cannot be reached.") from error
         if isinstance(error, aiohttp.InvalidURL | UnicodeError):
             raise errors.BadUrl("The address names no server.") from error
         if isinstance(error, TimeoutError):
-            raise _Unreachable(f"{self._origin.host} says nothing any more.") from error
+            raise Unreachable(f"{self._origin.host} says nothing any more.") from error
         if isinstance(error, aiohttp.ClientError | OSError | TimeoutError):
             raise errors.Unavailable(f"The connection to {self._origin.host} broke.") from error
 
