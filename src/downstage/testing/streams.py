@@ -34,6 +34,7 @@ from downstage.auth.principal import StreamBound
 from downstage.identity.extension import Extension as IdentityExtension
 from downstage.identity.service import IdentityService
 from downstage.identity.users import User
+from downstage.kernel import logging
 from downstage.kernel.clock import Clock
 from downstage.kernel.logging import configure
 from downstage.kernel.settings import Log, load
@@ -337,7 +338,8 @@ class _Asked:
 
 
 async def _serve(asked: _Asked) -> None:
-    """Serve until standard input ends."""
+    """Serve until standard input ends; the log is as the product writes it."""
+    logging.configure(Log(json_lines=True))
     async with streams_server(
         Path(asked.data), overrides=asked.overrides, port=asked.port
     ) as server:

@@ -163,6 +163,8 @@ async def test_A10_no_route_of_any_service_takes_a_forged_token(data: Path) -> N
         assert count > 300
         status, _ = await ask(urls["identity"], "GET", "/v1/auth/me", genuine)
         assert status == 200  # the one that all were forged from does count
+    # The data server's API has errors of one field, which its clients read; the words are ours.
+    answers.discard('{"detail":"The token is not valid."}')
     assert len(answers) == 1
     body = json.loads(answers.pop())
     assert (body["code"], body["detail"]) == ("invalid-token", "The token is not valid.")
