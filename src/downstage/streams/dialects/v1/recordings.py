@@ -43,7 +43,9 @@ BYTES: dict[int | str, Any] = {
     200: {"content": {"application/octet-stream": {"schema": {"type": "string"}}}},
     206: {"description": "A part of it."},
 }
+FILES: dict[int | str, Any] = {**refusals(404, 409, 415, 416, 500, 503), **BYTES}
 MOST_BUCKETS = 2000
+ONE = "/v1/recordings/{name}"
 
 
 def recording_routes(recordings: Recordings, ask: Asker) -> APIRouter:
@@ -93,13 +95,12 @@ def recording_routes(recordings: Recordings, ask: Asker) -> APIRouter:
         """Remove a recording for good; one that runs is stopped first."""
         await recordings.delete(who.caller, name)
 
-    one = "/v1/recordings/{name}"
     router.get("/v1/recordings")(list_recordings)
     router.post("/v1/recordings", status_code=201, responses=refusals(404, 409, 429, 507))(start)
-    router.get(one, responses=refusals(404))(recording)
-    router.post(f"{one}/stop", responses=refusals(404, 504))(stop)
-    router.patch(one, responses=refusals(404, 409))(change)
-    router.delete(one, status_code=204, responses=refusals(404, 504))(delete)
+    router.get(ONE, responses=refusals(404))(recording)
+    router.post(f"{ONE}/stop", responses=refusals(404, 504))(stop)
+    router.patch(ONE, responses=refusals(404, 409))(change)
+    router.delete(ONE, status_code=204, responses=refusals(404, 504))(delete)
     return router
 
 
@@ -113,8 +114,13 @@ def reading_routes(recordings: Recordings, files: Files, links: Links, ask: Aske
         ask: who calls.
     """
     router = ServiceAPIRouter(tags=["recordings"])
-    guest: Any = Depends(ask)
+    _add_entries(router, recordings, Depends(ask))
+    _add_files(router, recordings, files, Depends(ask))
+    _add_copies(router, recordings, files, links, Depends(ask))
+    return router
 
+
+def _add_entries(router: APIRouter, recordings: Recordings, guest: Any) -> None:
     async def entries(  # noqa: PLR0917 - as they stand in the query
         name: Name,
         streams: Joined,
@@ -158,6 +164,12 @@ def reading_routes(recordings: Recordings, files: Files, links: Links, ask: Aske
         start, stop, counts = await recordings.ticks(who.caller, name, _split(streams), buckets)
         return TicksView(start_ms=start, stop_ms=stop, counts=counts)
 
+    responses = {**refusals(404, 500), **BYTES}
+    router.get(f"{ONE}/entries", responses=responses, response_class=Response)(entries)
+    router.get(f"{ONE}/ticks", responses=refusals(404, 500))(ticks)
+
+
+def _add_files(router: APIRouter, recordings: Recordings, files: Files, guest: Any) -> None:
     async def whole_file(name: Name, request: Request, who: Guest = guest) -> Response:
         """The recording as it lies on the disk: an MCAP file."""
         recording, path = await recordings.file(who.caller, name)
@@ -172,6 +184,15 @@ def reading_routes(recordings: Recordings, files: Files, links: Links, ask: Aske
         recording = await recordings.get(who.caller, name)
         return await file_answer(request, await files.find(who.caller, recording, file), file)
 
+    raw: dict[str, Any] = {"response_class": Response, "responses": FILES}
+    router.get(f"{ONE}/file", **raw)(whole_file)
+    router.get(f"{ONE}/files", responses=refusals(404))(list_files)
+    router.get(f"{ONE}/files/{{file:path}}", **raw)(one_file)
+
+
+def _add_copies(
+    router: APIRouter, recordings: Recordings, files: Files, links: Links, guest: Any
+) -> None:
     async def export(
         name: Name,
         who: Guest = guest,
@@ -189,17 +210,8 @@ def reading_routes(recordings: Recordings, files: Files, links: Links, ask: Aske
         url, expires = links.make(recording, body.file, body.lifetime_s)
         return LinkView(url=url, expires_at=expires)
 
-    one = "/v1/recordings/{name}"
-    raw: dict[str, Any] = {"response_class": Response}
-    responses = {**refusals(404, 409, 415, 416, 500, 503), **BYTES}
-    router.get(f"{one}/entries", responses={**refusals(404, 500), **BYTES}, **raw)(entries)
-    router.get(f"{one}/ticks", responses=refusals(404, 500))(ticks)
-    router.get(f"{one}/file", responses=responses, **raw)(whole_file)
-    router.get(f"{one}/files", responses=refusals(404))(list_files)
-    router.get(f"{one}/files/{{file:path}}", responses=responses, **raw)(one_file)
-    router.get(f"{one}/export", responses=responses, **raw)(export)
-    router.post(f"{one}/links", status_code=201, responses=refusals(404, 409, 415, 503))(link)
-    return router
+    router.get(f"{ONE}/export", responses=FILES, response_class=Response)(export)
+    router.post(f"{ONE}/links", status_code=201, responses=refusals(404, 409, 415, 503))(link)
 
 
 def import_route(importer: Importer, ask: Asker) -> APIRouter:
