@@ -66,6 +66,8 @@ PAGES = (
     "/webclient/index.html",
     "/files",
     "/files/{path:path}",
+    "/watch",
+    "/watch/{path:path}",
 )
 """Where the one page is served: it reads its own address."""
 

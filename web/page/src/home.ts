@@ -5,6 +5,7 @@ import { Problem, endingOf, type Api } from "@downstage/viewer";
 import type { ApplicationView, SessionView } from "@downstage/viewer";
 import { mark, wordsOf } from "./forms";
 import { ago } from "./ago";
+import { pages } from "./pages";
 import { dropToken } from "./token";
 
 const REFRESH_MS = 5000;
@@ -107,7 +108,7 @@ export class Home {
     const data = this.#data;
     render(html`<div class="home">
       <header><a class="word" href="/">${mark}Downstage</a>
-        <nav><a href="/" aria-current="page">Sessions</a><a href="/files">Files</a></nav>
+        ${pages("/")}
         <button class="button low" @click=${() => {
           this.#leave();
         }}>Sign out</button></header>

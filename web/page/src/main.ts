@@ -54,6 +54,21 @@ function showFiles(): void {
   else begin();
 }
 
+/** Streams and recordings; their code is loaded only here. */
+function showData(): void {
+  const start = async (): Promise<void> => {
+    const [{ DataApi }, { DataPage }] = await Promise.all([import("./data/api"), import("./data/page")]);
+    new DataPage(document.body, new DataApi(readToken), readToken, () => {
+      showSignIn(document.body, api, () => {
+        location.reload();
+      });
+    }).start();
+  };
+  const begin = (): void => void start();
+  if (readToken() === null) showSignIn(document.body, api, begin);
+  else begin();
+}
+
 function showSession(session: string, from: Parameters): void {
   const viewer = new DownstageViewer();
   viewer.session = session;
@@ -124,5 +139,6 @@ async function endSession(session: string, from: Parameters): Promise<void> {
 }
 
 if (/^\/files(\/|$)/.test(location.pathname)) showFiles();
+else if (/^\/watch(\/|$)/.test(location.pathname)) showData();
 else if (parameters.session !== null) showSession(parameters.session, parameters);
 else showHome();

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { compare, folded } from "../src/files/compare";
-import { arrange, crumbs, encodePath, faultOf, folderOf, pageOf, sizeOf } from "../src/files/names";
+import { arrange, crumbs, encodePath, faultOf, folderOf, pageOf } from "../src/files/names";
+import { sizeOf } from "../src/sizes";
 import type { Entry } from "../src/files/wire";
 
 const entry = (name: string, kind: Entry["kind"] = "file"): Entry => ({

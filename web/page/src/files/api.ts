@@ -1,10 +1,10 @@
 /** The content service's HTTP interface, as much of it as the page uses. */
 
 import { Problem } from "@downstage/viewer";
+import { Http } from "../http";
 import { crumbs, encodePath } from "./names";
 import type { Entry, FileLock, FileVersion, FolderPage, Grant, People, Present, Right } from "./wire";
 
-const DEADLINE_MS = 15_000;
 const PAGE = 1000;
 /** Entries of one folder that the page shows; a person who has more searches by other means. */
 const MOST = 10_000;
@@ -15,25 +15,13 @@ export interface Listing {
   readonly isWhole: boolean;
 }
 
-export class FilesApi {
-  readonly #token: () => string | null;
-
-  constructor(token: () => string | null) {
-    this.#token = token;
-  }
-
-  /** Headers that say who asks. */
-  headers(): Record<string, string> {
-    const token = this.#token();
-    return token === null ? {} : { Authorization: `Bearer ${token}` };
-  }
-
+export class FilesApi extends Http {
   async list(folder: string): Promise<Listing> {
     const entries: Entry[] = [];
     let after = "", seq = 0;
     do {
       const query = new URLSearchParams({ limit: String(PAGE), after });
-      const page = await this.#json<FolderPage>(
+      const page = await this.json<FolderPage>(
         "GET", `/v1/files${encodePath(folder === "/" ? "/" : folder)}?${query.toString()}`,
       );
       entries.push(...page.entries);
@@ -45,13 +33,13 @@ export class FilesApi {
   }
 
   stat(path: string): Promise<Entry> {
-    return this.#json("GET", `/v1/files${encodePath(path)}?stat`);
+    return this.json("GET", `/v1/files${encodePath(path)}?stat`);
   }
 
   /** The bytes of a file, or of one of its checkpoints. */
   async bytes(path: string, checkpoint = 0): Promise<Blob> {
     const query = checkpoint === 0 ? "" : `?checkpoint=${String(checkpoint)}`;
-    return (await this.#fetch("GET", `/v1/files${encodePath(path)}${query}`)).blob();
+    return (await this.fetch("GET", `/v1/files${encodePath(path)}${query}`)).blob();
   }
 
   /** A small picture of a stage, PNG; null where there is none. */
@@ -59,7 +47,7 @@ export class FilesApi {
     const query = new URLSearchParams({ path });
     if (checkpoint !== 0) query.set("checkpoint", String(checkpoint));
     try {
-      const answer = await this.#fetch("GET", `/v1/files-thumbnails?${query.toString()}`, undefined, 60_000);
+      const answer = await this.fetch("GET", `/v1/files-thumbnails?${query.toString()}`, undefined, { deadline: 60_000 });
       return await answer.blob();
     } catch (error) {
       if (error instanceof Problem) return null;
@@ -68,64 +56,64 @@ export class FilesApi {
   }
 
   async link(path: string): Promise<string> {
-    return (await this.#json<{ url: string }>("POST", "/v1/files-links", { path })).url;
+    return (await this.json<{ url: string }>("POST", "/v1/files-links", { path })).url;
   }
 
   makeFolder(path: string): Promise<Entry> {
-    return this.#json("POST", "/v1/files-folders", { path });
+    return this.json("POST", "/v1/files-folders", { path });
   }
 
   move(source: string, target: string): Promise<Entry> {
-    return this.#json("POST", "/v1/files-move", { source, target });
+    return this.json("POST", "/v1/files-move", { source, target });
   }
 
   copy(source: string, target: string): Promise<Entry> {
-    return this.#json("POST", "/v1/files-copy", { source, target });
+    return this.json("POST", "/v1/files-copy", { source, target });
   }
 
   async remove(path: string): Promise<void> {
-    await this.#fetch("DELETE", `/v1/files${encodePath(path)}`);
+    await this.fetch("DELETE", `/v1/files${encodePath(path)}`);
   }
 
   undelete(path: string): Promise<Entry> {
-    return this.#json("POST", "/v1/files-undelete", { path });
+    return this.json("POST", "/v1/files-undelete", { path });
   }
 
   async checkpoints(path: string): Promise<readonly FileVersion[]> {
     const query = new URLSearchParams({ path });
-    return (await this.#json<{ items: FileVersion[] }>(
+    return (await this.json<{ items: FileVersion[] }>(
       "GET", `/v1/files-checkpoints?${query.toString()}`,
     )).items;
   }
 
   keep(path: string, comment: string): Promise<FileVersion> {
-    return this.#json("POST", "/v1/files-checkpoints", { path, comment });
+    return this.json("POST", "/v1/files-checkpoints", { path, comment });
   }
 
   restore(path: string, checkpoint: number): Promise<Entry> {
-    return this.#json("POST", "/v1/files-restore", { path, checkpoint });
+    return this.json("POST", "/v1/files-restore", { path, checkpoint });
   }
 
   async locks(path: string): Promise<readonly FileLock[]> {
     const query = new URLSearchParams({ path });
-    return (await this.#json<{ items: FileLock[] }>("GET", `/v1/files-locks?${query.toString()}`)).items;
+    return (await this.json<{ items: FileLock[] }>("GET", `/v1/files-locks?${query.toString()}`)).items;
   }
 
   lock(path: string): Promise<FileLock> {
-    return this.#json("POST", "/v1/files-locks", { path });
+    return this.json("POST", "/v1/files-locks", { path });
   }
 
   async unlock(path: string, token: string, force: boolean): Promise<void> {
-    await this.#fetch("POST", "/v1/files-locks/release", { path, token, force });
+    await this.fetch("POST", "/v1/files-locks/release", { path, token, force });
   }
 
   async rights(path: string): Promise<readonly Right[]> {
     const query = new URLSearchParams({ path });
-    return (await this.#json<{ items: Right[] }>("GET", `/v1/files-acl?${query.toString()}`)).items;
+    return (await this.json<{ items: Right[] }>("GET", `/v1/files-acl?${query.toString()}`)).items;
   }
 
   async setRights(path: string, items: readonly Right[]): Promise<void> {
-    await this.#fetch("PUT", "/v1/files-acl", { path, items });
+    await this.fetch("PUT", "/v1/files-acl", { path, items });
   }
 
   /** Entries of the folders above *path*, the nearest first: they count where it has none. */
@@ -137,53 +125,12 @@ export class FilesApi {
   }
 
   people(): Promise<People> {
-    return this.#json("GET", "/v1/files-people");
+    return this.json("GET", "/v1/files-people");
   }
 
   /** Who has *path* open live. */
   async present(path: string): Promise<readonly Present[]> {
     const query = new URLSearchParams({ path });
-    return (await this.#json<{ items: Present[] }>("GET", `/v1/files-live?${query.toString()}`)).items;
+    return (await this.json<{ items: Present[] }>("GET", `/v1/files-live?${query.toString()}`)).items;
   }
-
-  async #json<T>(method: string, path: string, body?: unknown): Promise<T> {
-    return (await this.#fetch(method, path, body)).json() as Promise<T>;
-  }
-
-  async #fetch(
-    method: string, path: string, body?: unknown, deadline = DEADLINE_MS,
-  ): Promise<Response> {
-    const init: RequestInit = {
-      method,
-      headers: this.headers(),
-      cache: "no-store",
-      signal: AbortSignal.timeout(deadline),
-    };
-    if (body !== undefined) {
-      init.body = JSON.stringify(body);
-      init.headers = { ...this.headers(), "Content-Type": "application/json" };
-    }
-    let answer: Response;
-    try {
-      answer = await fetch(path, init);
-    } catch {
-      throw problem(0, null);
-    }
-    if (!answer.ok) throw problem(answer.status, await answer.json().catch(() => null));
-    return answer;
-  }
-}
-
-/** What went wrong, in the words of the server where it said any. */
-export function problem(status: number, said: unknown): Problem {
-  const body = (typeof said === "object" && said !== null ? said : {}) as Record<string, unknown>;
-  const text = (key: string, instead: string): string =>
-    typeof body[key] === "string" ? (body[key] as string) : instead;
-  const unreachable = "The server does not answer. Check your network and try again.";
-  return new Problem({
-    code: text("code", status === 0 ? "unreachable" : `http-${String(status)}`),
-    status,
-    title: text("title", "That did not work"),
-    detail: text("detail", status === 0 ? unreachable : `The server answered ${String(status)}.`),
-  });
 }

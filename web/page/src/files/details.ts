@@ -6,9 +6,10 @@ import { ago } from "../ago";
 import { wordsOf } from "../forms";
 import type { FilesApi } from "./api";
 import { compare, folded, type Line } from "./compare";
-import { ask } from "./dialog";
+import { ask } from "../dialog";
 import { closeIcon, iconOf, lockIcon } from "./icons";
-import { isFolder, isPicture, isStage, isText, sizeOf, timeOf } from "./names";
+import { isFolder, isPicture, isStage, isText, timeOf } from "./names";
+import { sizeOf } from "../sizes";
 import { rightsEditor } from "./rights";
 import { ADMIN, WRITE, type Entry, type FileLock, type FileVersion, type Grant, type People,
   type Present, type Right } from "./wire";

@@ -1,5 +1,6 @@
 /** What changes in a folder, as it changes: server-sent events, resumed where they broke off. */
 
+import { eventsOf } from "../events";
 import type { FilesApi } from "./api";
 
 const AGAIN_MS = [1000, 2000, 5000, 10_000] as const;
@@ -9,24 +10,6 @@ export interface Change {
   readonly kind: string;
   readonly path: string;
   readonly old_path: string;
-}
-
-/** Cuts a stream of server-sent events into ids and data; pieces may end anywhere. */
-export class EventParser {
-  #rest = "";
-
-  push(text: string): { id: string; data: string }[] {
-    const blocks = (this.#rest + text).replaceAll("\r\n", "\n").split("\n\n");
-    this.#rest = blocks.pop() ?? "";
-    return blocks.map((block) => {
-      let id = "", data = "";
-      for (const line of block.split("\n")) {
-        if (line.startsWith("id:")) id = line.slice(3).trim();
-        if (line.startsWith("data:")) data += (data && "\n") + line.slice(5).trimStart();
-      }
-      return { id, data };
-    }).filter((event) => event.data !== "");
-  }
 }
 
 /** Tells every change below *path* from *since* on, until it is stopped. */
@@ -69,17 +52,11 @@ export class Watch {
       cache: "no-store",
       signal: this.#stop.signal,
     });
-    if (!answer.ok || answer.body === null) return;
-    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-    const parser = new EventParser();
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      for (const event of parser.push(value)) {
-        if (event.id) this.#since = event.id;
-        const change = JSON.parse(event.data) as Partial<Change>;
-        if (change.kind !== undefined) this.#tell(change as Change); // the first only says: ready
-      }
+    if (!answer.ok) return;
+    for await (const event of eventsOf(answer)) {
+      if (event.id) this.#since = event.id;
+      const change = JSON.parse(event.data) as Partial<Change>;
+      if (change.kind !== undefined) this.#tell(change as Change); // the first only says: ready
     }
   }
 }

@@ -5,7 +5,8 @@ import { ref } from "lit/directives/ref.js";
 import { repeat } from "lit/directives/repeat.js";
 import { ago } from "../ago";
 import { iconOf, lockIcon } from "./icons";
-import { isFolder, sizeOf, timeOf } from "./names";
+import { sizeOf } from "../sizes";
+import { isFolder, timeOf } from "./names";
 import type { Pictures } from "./pictures";
 import type { Entry } from "./wire";
 

@@ -2,7 +2,6 @@
 
 import type { Entry } from "./wire";
 
-const UNITS = ["B", "KB", "MB", "GB", "TB"] as const;
 const STAGES = /\.(usd|usda|usdc|usdz)$/i;
 const PICTURES = /\.(png|jpe?g|webp|gif)$/i;
 const TEXTS = /\.(usda|txt|md|json|toml|ya?ml|csv|py|xml|mtlx|ini|cfg|log|glsl|osl)$/i;
@@ -45,17 +44,6 @@ export function crumbs(path: string): { name: string; path: string }[] {
     found.push({ name, path: at });
   }
   return found;
-}
-
-/** A size as people say it: at most three digits. */
-export function sizeOf(bytes: number): string {
-  let value = bytes, unit = 0;
-  while (value >= 999.5 && unit < UNITS.length - 1) {
-    value /= 1000;
-    unit += 1;
-  }
-  const digits = unit === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
-  return `${value.toFixed(digits)} ${UNITS[unit] ?? ""}`;
 }
 
 /** Nanoseconds as the text that `Date` reads. */

@@ -4,10 +4,11 @@ import "./files.css";
 import { html, nothing, render, type TemplateResult } from "lit";
 import { Problem, type Api, type ApplicationView } from "@downstage/viewer";
 import { mark, wordsOf } from "../forms";
+import { pages } from "../pages";
 import { dropToken } from "../token";
 import type { FilesApi } from "./api";
 import { Details } from "./details";
-import { ask } from "./dialog";
+import { ask } from "../dialog";
 import { Watch } from "./events";
 import { gridIcon, rowsIcon } from "./icons";
 import { cards, rows, type ListingHooks } from "./listing";
@@ -222,7 +223,7 @@ export class FilesPage {
         void this.#drop(event);
       }}>
       <header><a class="word" href="/">${mark}Downstage</a>
-        <nav><a href="/">Sessions</a><a href="/files" aria-current="page">Files</a></nav>
+        ${pages("/files")}
         <button class="button low" @click=${() => {
           this.#leave();
         }}>Sign out</button></header>

@@ -2,7 +2,7 @@
 
 import { html, nothing, type TemplateResult } from "lit";
 import { closeIcon } from "./icons";
-import { sizeOf } from "./names";
+import { sizeOf } from "../sizes";
 import type { Upload, Uploads } from "./uploads";
 
 export function uploadList(uploads: Uploads): TemplateResult | typeof nothing {

@@ -1,13 +1,16 @@
 /** Questions that a person answers before something happens. */
 
-import { html, nothing, render } from "lit";
-import { wordsOf } from "../forms";
+import "./dialog.css";
+import { html, nothing, render, type TemplateResult } from "lit";
+import { wordsOf } from "./forms";
 
 interface Question {
   readonly title: string;
   readonly text?: string;
   readonly label?: string;
   readonly value?: string;
+  /** Further fields. */
+  readonly more?: TemplateResult;
   readonly action: string;
   readonly isDangerous?: boolean;
   /** Why the answer cannot be taken; empty where it can. */
@@ -15,19 +18,20 @@ interface Question {
 }
 
 /** Ask, do *work* with the answer, and stay open with the reason where it fails. */
-export function ask(question: Question, work: (value: string) => Promise<void>): void {
+export function ask(question: Question, work: (value: string, fields: FormData) => Promise<void>): void {
   const dialog = document.createElement("dialog");
   dialog.className = "ask";
   let alarm = "", isBusy = false;
   const submit = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
     const value = dialog.querySelector("input")?.value.trim() ?? "";
+    const fields = new FormData(event.target as HTMLFormElement);
     alarm = question.fault?.(value) ?? "";
     if (alarm === "") {
       isBusy = true;
       draw();
       try {
-        await work(value);
+        await work(value, fields);
         dialog.close();
         return;
       } catch (error) {
@@ -45,6 +49,7 @@ export function ask(question: Question, work: (value: string) => Promise<void>):
         ? html`<label>${question.label}<input name="value" autocomplete="off" spellcheck="false"
             .defaultValue=${question.value ?? ""}></label>`
         : nothing}
+      ${question.more ?? nothing}
       <p class="alarm" role="alert">${alarm}</p>
       <div class="buttons">
         <button type="button" class="button low" @click=${() => {
