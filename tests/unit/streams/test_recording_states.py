@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downstage.kernel.errors import Conflict, InvalidField
+from downstage.kernel.errors import Conflict, InvalidField, RangeNotSatisfiable
 from downstage.streams.recordings.replay import ReplayWish
+from downstage.streams.recordings.sending import one_range
 from downstage.streams.recordings.states import FINAL, Happened, Life, State, step
 from downstage.streams.recordings.timeline import FULL, Timeline
 
@@ -104,3 +106,36 @@ def test_full_speed_waits_for_nothing_unless_it_is_paused() -> None:
 def test_a_wish_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidField):
         ReplayWish(("cam",), **wrong)  # type: ignore[arg-type]
+
+
+def test_T01_a_range_is_judged_without_reading_the_others() -> None:
+    many = "bytes=" + ",".join(f"{n}-{n + 5000}" for n in range(10_000))
+    begun = time.process_time()
+    for _ in range(10):
+        with pytest.raises(RangeNotSatisfiable):
+            one_range(many, 10**9)
+    assert time.process_time() - begun < 0.05  # 5 ms each
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        ("bytes=0-", (0, 10)),
+        ("bytes=3-4", (3, 5)),
+        ("bytes=-4", (6, 10)),
+        ("bytes=-99", (0, 10)),
+        ("bytes=9-99", (9, 10)),
+        ("bytes=5-4", None),
+        ("bytes=-", None),
+        ("lines=1-2", None),
+        ("bytes=x-2", None),
+    ],
+)
+def test_one_range_of_a_file(header: str, found: tuple[int, int] | None) -> None:
+    assert one_range(header, 10) == found
+
+
+@pytest.mark.parametrize("header", ["bytes=10-", "bytes=-0", "bytes=0-1,3-4"])
+def test_a_range_that_is_not_there(header: str) -> None:
+    with pytest.raises(RangeNotSatisfiable):
+        one_range(header, 10)

@@ -37,6 +37,8 @@ FIRST_PAUSE_S: Final = 5.0
 LONGEST_PAUSE_S: Final = 300.0
 STRAY_S: Final = 60.0
 """A file that nobody knows is somebody's beginning until it is so old."""
+LEFT_S: Final = 3600.0
+"""A transfer that has not moved for so long is nobody's."""
 log = get_logger(__name__)
 
 
@@ -71,6 +73,7 @@ class Care:
     async def run(self) -> None:
         """Until cancelled."""
         next_look = 0.0
+        await anyio.to_thread.run_sync(_sweep, self._shelf.folder)
         while True:
             try:
                 if time.monotonic() >= next_look:
@@ -198,6 +201,14 @@ class Care:
 def _as_mended(recording: Recording, mended: Mended) -> Recording:
     facts = {name: facts for name, facts in mended.ledger.facts.items() if facts.count}
     return replace(recording, size=mended.size, facts=facts)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what transfers left whose process died."""
+    since = time.time() - LEFT_S
+    for path in folder.glob("*.part"):
+        if path.stat().st_mtime < since:
+            path.unlink(missing_ok=True)
 
 
 def _old_files(folder: Path) -> list[Path]:
