@@ -24,6 +24,7 @@ from downstage.streams.model import AUTO, ZERO, Caller, Durability, Receipt
 from downstage.streams.service import LAST, Streams, Wish, open_streams
 from downstage.testing.valkey import EngineServer, valkey_pair, valkey_process
 
+from .cut_line import CutLine
 from .store import DEADLINE_S, Collector, Store, caller_of, items, push, until
 
 pytestmark = [pytest.mark.contract, pytest.mark.anyio]
@@ -141,6 +142,46 @@ async def test_kill_9_of_the_engine_loses_nothing_acknowledged(opened: Open) -> 
 def _kill_and_restart(server: EngineServer) -> None:
     server.kill9()
     server.restart(loaded=False)
+
+
+@pytest.mark.parametrize("what", ["one", "batch", "two streams", "given ids", "keyed"])
+@pytest.mark.parametrize("lost", ["answers", "pushes"])
+async def test_a_broken_connection_stores_nothing_twice(opened: Open, what: str, lost: str) -> None:
+    """Whether the engine did it and the answer was lost, or never heard of it."""
+    with valkey_process() as server:
+        async with CutLine.to(server.port) as line:
+            store: Store = await opened(url=server.url.replace(str(server.port), str(line.port)))
+            caller = caller_of()
+            await store.streams.append(caller, [("s", AUTO, b"same"), ("t", AUTO, b"same")])
+            await store.streams.append(caller, items("s", b"warm"), key="warm")
+            pushed = {
+                "one": items("s", b"same"),
+                "batch": items("s", b"same", b"same", b"other"),
+                "two streams": [*items("s", b"same"), *items("t", b"x"), *items("s", b"y")],
+                "given ids": [("s", b"99999999999999-*", b"x"), ("s", b"99999999999999-*", b"y")],
+                "keyed": items("s", b"same", b"same"),
+            }[what]
+            key = "k" if what == "keyed" else None
+            receipts: list[Receipt] = []
+
+            async def append() -> None:
+                receipts.append(await store.streams.append(caller, pushed, key=key))
+
+            before = (line.lost_replies, line.lost_requests)
+            async with anyio.create_task_group() as tasks:
+                line.hold_replies = lost == "answers"
+                line.hold_requests = lost == "pushes"
+                tasks.start_soon(append)
+                await until(lambda: (line.lost_replies, line.lost_requests) != before)
+                await anyio.sleep(0.05)
+                line.cut()
+            entries = await store.streams.read(caller, {"s": ZERO, "t": ZERO}, count=20)
+            new = {(entry.stream, bytes(entry.id)): entry.data for entry in entries}
+            told = {
+                (item[0], id_): item[2] for item, id_ in zip(pushed, receipts[0].ids, strict=True)
+            }
+            assert told.items() <= new.items()
+            assert len(entries) == 3 + len(pushed)
 
 
 async def test_kill_9_of_our_own_engine_is_a_pause(opened: Open) -> None:
