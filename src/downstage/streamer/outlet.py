@@ -34,7 +34,8 @@ LONGEST_S = 3600
 MOST_WAITING = 8 << 20
 """Bytes that wait to be sent; above that pictures are left out until the next key frame."""
 FIRST_KEY_S, KEY_S = 1.0, 2.0
-"""Between key frames: the first soon, so that a player may begin."""
+"""Between key frames: closer at first, so that a player may begin soon."""
+FIRST_S = 2.5
 STILL_S = 0.4
 """A screen that stands still for so long gives a key frame: time goes on."""
 LOOK_S = 0.1
@@ -87,8 +88,7 @@ class Outlet:
         self._until = 0.0
         self._url = config.link_url
         self._lost = True
-        self._keys = 0
-        self._key_at = self._frame_at = 0.0
+        self._key_at = self._frame_at = self._opened_at = 0.0
         self.pushing = False
         """Whether a socket is open."""
 
@@ -119,7 +119,6 @@ class Outlet:
         self._frame_at = now
         if frame.key:
             self._key_at, self._lost = now, False
-            self._keys += 1
         # What is left out is missed by its number, so that readers wait for a key frame, too.
         if self._lost or self._bytes > MOST_WAITING:
             self._lost = True
@@ -183,8 +182,7 @@ class Outlet:
 
     async def _push(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._video.begins = self._audio.begins = self._lost = True
-        self._keys, self._key_at = 0, time.monotonic()
-        self._frame_at = self._key_at
+        self._key_at = self._frame_at = self._opened_at = time.monotonic()
         self.pushing = True
         self._request_key()
         async with anyio.create_task_group() as tasks:
@@ -225,7 +223,7 @@ class Outlet:
         while True:
             await anyio.sleep(LOOK_S)
             now = time.monotonic()
-            due = FIRST_KEY_S if self._keys <= 1 else KEY_S
+            due = FIRST_KEY_S if now - self._opened_at < FIRST_S else KEY_S
             if now - self._key_at >= due or now - self._frame_at >= STILL_S:
                 self._request_key()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from downstage.contracts.video import Unit
 from downstage.kernel.errors import BadMessage
+from downstage.kernel.logging import get_logger
 from downstage.media.hls.cutter import Cutter
 from downstage.media.hls.h264 import format_of, length_prefixed, split_units
 from downstage.media.hls.samples import Picture, VideoFormat
@@ -11,8 +12,9 @@ from downstage.media.hls.sound import SoundCodec, SoundCoder
 
 __all__ = ["CodedSource"]
 
-BREAK_US = 10_000_000
-"""A longer hole, or any step back, is another clock."""
+BREAK_US, BACK_US = 10_000_000, 500_000
+"""A longer hole, or a longer step back, is another clock."""
+log = get_logger(__name__)
 
 
 class CodedSource:
@@ -55,7 +57,10 @@ class CodedSource:
 
     def video(self, unit: Unit, wall_ms: int) -> None:
         """One picture; those after a loss are left out until the next key frame."""
-        if unit.restart or not 0 <= unit.at_us - self._at_us < BREAK_US:
+        step_us = unit.at_us - self._at_us
+        if unit.restart or not -BACK_US <= step_us < BREAK_US:
+            if self._cutter.started:
+                log.info("source.began_anew", restart=unit.restart, step_ms=step_us // 1000)
             self.interrupt()
         elif self._expected not in (None, unit.sequence):
             self._lost = True
@@ -86,13 +91,22 @@ class CodedSource:
     def _picture(self, unit: Unit, wall_ms: int) -> Picture:
         units = split_units(unit.data)
         if unit.key:
-            found = format_of(units)
-            if found is not None:
-                if self._format not in (None, found):
-                    # Another size: sound begins anew beside it, on the same zero.
-                    self._cutter.interrupt()
-                    self._coder = None
-                self._format = found
-                self._cutter.configure(found, None if self._sound is None else SoundCoder.format)
+            self._follow(format_of(units))
         data = length_prefixed(units)
         return Picture(data, unit.at_us, unit.shown_after_us, unit.key, wall_ms)
+
+    def _follow(self, found: VideoFormat | None) -> None:
+        """Take up how the picture is coded; another size or profile is a timeline of its own.
+
+        Other parameters, such as the rate in the VUI, come with each key frame: an encoder that
+        adapts its rate changes them, and decoders follow.
+        """
+        before = self._format
+        if found is None:
+            return
+        if before is None or before.shape != found.shape:
+            if before is not None:
+                self._cutter.interrupt()
+                self._coder = None
+            self._format = before = found
+        self._cutter.configure(before, None if self._sound is None else SoundCoder.format)

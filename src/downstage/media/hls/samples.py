@@ -19,6 +19,11 @@ class VideoFormat:
     sps: bytes
     pps: bytes
 
+    @property
+    def shape(self) -> tuple[int, int, bytes]:
+        """What a decoder is made for: the size, and profile and level."""
+        return self.width, self.height, self.sps[1:4]
+
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:

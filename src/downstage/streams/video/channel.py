@@ -7,7 +7,7 @@ machine is read from its newest entry on, so nothing piles up.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar, cast
 
 import anyio
@@ -21,7 +21,7 @@ from downstage.media.hls.cutter import Cutter, Pacing
 from downstage.media.hls.images import ImageCoder
 from downstage.media.hls.sound import SoundCodec
 from downstage.media.hls.window import Window
-from downstage.streams.model import Caller, Entry, EntryId
+from downstage.streams.model import ZERO, Caller, Entry, EntryId
 from downstage.streams.reading import LAST, NEWEST, Cursor
 from downstage.streams.service import Streams, Wish
 from downstage.streams.video.sources import CodedStreams, ImageStream, Source
@@ -78,6 +78,7 @@ class Channel:
         self._cutter = Cutter(self.window, self.pacing)
         self._asked_at = time.monotonic()
         self._bad = 0
+        self._seen = dict[str, EntryId]()
         self.error: PlatformError | None = None
         """Why it went off the air, where that was no end."""
         self.over = False
@@ -175,6 +176,7 @@ class Channel:
                             )
                             patience_s = ENDED_S if over else SILENT_S
                 except Lagged:
+                    log.info("channel.lagged", stream=self._name)
                     coded.interrupt()  # too slow for a moment: on from the newest
                     cursor = NEWEST
 
@@ -195,7 +197,7 @@ class Channel:
 
     def _units(self, coded: CodedSource, source: CodedStreams, entries: Iterable[Entry]) -> bool:
         """Feed one delivery; returns whether the source said last that it has ended."""
-        found = [(Unit.unpack(entry.data), entry) for entry in entries]
+        found = [(Unit.unpack(entry.data), entry) for entry in self._unseen(entries)]
         units = [(unit, entry) for unit, entry in found if unit is not None]
         if not any(unit.restart for unit, _ in units):
             # By their own times, so that sound and pictures of one delivery come in order.
@@ -211,6 +213,13 @@ class Channel:
                 coded.hear_of("aac" if unit.data[:1] == b"\xff" else "opus")
             coded.audio(unit)
         return bool(units) and units[-1][0].end
+
+    def _unseen(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """What is newer than what came before: reading again from a place repeats some."""
+        for entry in entries:
+            if entry.id > self._seen.get(entry.stream, ZERO):
+                self._seen[entry.stream] = entry.id
+                yield entry
 
     async def _thread(self, job: Callable[[], _Result]) -> _Result:
         return await anyio.to_thread.run_sync(job, limiter=self._limiter)

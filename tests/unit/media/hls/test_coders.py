@@ -28,7 +28,9 @@ def jpeg(shade: int = 0, size: tuple[int, int] = (64, 48), form: str = "JPEG") -
     return held.getvalue()
 
 
-def annex_b(count: int, key_each: int = 10) -> list[tuple[bytes, bool]]:
+def annex_b(
+    count: int, *, rate: int = 10, size: tuple[int, int] = (64, 48)
+) -> list[tuple[bytes, bool]]:
     from fractions import Fraction
 
     from av.video.frame import VideoFrame
@@ -36,10 +38,10 @@ def annex_b(count: int, key_each: int = 10) -> list[tuple[bytes, bool]]:
     from downstage.media.hls.codecs import video_codec
 
     encoder = video_codec("libx264", "w")
-    encoder.width, encoder.height, encoder.pix_fmt = 64, 48, "yuv420p"
-    encoder.time_base, encoder.gop_size = Fraction(1, 10), key_each
+    encoder.width, encoder.height, encoder.pix_fmt = *size, "yuv420p"
+    encoder.time_base, encoder.gop_size = Fraction(1, rate), 10
     encoder.options = {"preset": "ultrafast", "tune": "zerolatency"}
-    return [coded(encoder, VideoFrame(64, 48, "yuv420p"))[0] for _ in range(count)]
+    return [coded(encoder, VideoFrame(*size, "yuv420p"))[0] for _ in range(count)]
 
 
 def test_a_key_frame_comes_where_a_segment_begins_and_time_goes_on_over_a_still() -> None:
@@ -139,6 +141,19 @@ def test_a_source_that_starts_again_is_a_discontinuity() -> None:
             first = restart and index == 0
             source.video(Unit(data, start + index * 100_000, index, key, first), WALL_MS)
     assert [segment.discontinuity for segment in window.segments].count(True) == 1
+
+
+def test_an_encoder_that_changes_its_rate_breaks_nothing_and_another_size_does() -> None:
+    window = Window(1)
+    source = CodedSource(Cutter(window))
+    films = [annex_b(25, rate=10), annex_b(25, rate=12), annex_b(25, size=(96, 64))]
+    assert films[0][0] != films[1][0]
+    for index, (data, key) in enumerate(unit for film in films for unit in film):
+        source.video(Unit(data, START_US + index * 100_000, index, key), WALL_MS)
+    found = [segment for segment in window.segments if segment.discontinuity]
+    assert len(found) == 1
+    assert (window.init(found[0].init), window.init(0)) != (None, None)
+    assert window.init(found[0].init) != window.init(0)
 
 
 def test_bytes_that_are_no_picture_are_counted_and_harm_nothing() -> None:
