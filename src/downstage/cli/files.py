@@ -13,6 +13,7 @@ import anyio
 from rich.console import Console
 from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
 
+from downstage.cli.engine_logs import copy_engine_logs, is_in_log
 from downstage.cli.facts import find_platform
 from downstage.kernel.errors import SetupError
 from downstage.kernel.settings import Settings
@@ -21,7 +22,7 @@ from downstage.services.facilities.sqlite import copy_database
 __all__ = ["make_backup", "restore_backup", "show_log"]
 
 KEPT_ASIDE = "before-restore"
-SKIPPED = frozenset({"run", "log"})
+SKIPPED = frozenset({"run", "log", "monitoring"})
 """Folders that mean nothing in another place: sockets, processes, logs."""
 UNFINISHED = ("content", "tmp")
 MAX_MEMBER = 16 * 1024**3
@@ -61,8 +62,10 @@ def make_backup(settings: Settings, target: Path) -> None:
             for path in sorted(data.rglob("*.db")):
                 _add(archive, data, path, Path(scratch))
             for path in sorted(data.rglob("*")):
-                if path.suffix != ".db":
+                if path.suffix != ".db" and not is_in_log(path):
                     _add(archive, data, path, Path(scratch))
+            for copy, name in copy_engine_logs(data, Path(scratch)):
+                archive.add(copy, arcname=str(name))
     Console().print(
         f"Wrote {target} ({target.stat().st_size:,} bytes). It holds keys: keep it safe."
     )

@@ -36,6 +36,7 @@ from downstage.identity.service import IdentityService
 from downstage.identity.users import User
 from downstage.kernel import logging
 from downstage.kernel.clock import Clock
+from downstage.kernel.ids import new_id
 from downstage.kernel.logging import configure
 from downstage.kernel.settings import Log, load
 from downstage.services.context import PlatformUrls
@@ -191,7 +192,8 @@ async def _fill_pools(server: StreamsServer) -> None:
 async def _warm(streams: Streams) -> None:
     """Let it open the connections that it keeps, for the same reason; in a tenant of their own."""
     caller = Caller("warm", "warm", "warm", (Grant("*", ALL),))
-    await streams.append(caller, [("warm", AUTO, b"")], key="warm")
+    # A key of its own: the same one again, on the same folder, would store nothing.
+    await streams.append(caller, [("warm", AUTO, b"")], key=new_id("warm"))
     wish = Wish(cursors={"warm": ZERO}, patterns=("warm*",))
     async with streams.reading(caller, wish) as deliveries:
         await anext(deliveries)
