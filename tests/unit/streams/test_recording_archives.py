@@ -204,12 +204,12 @@ def many() -> bytes:
 
 
 def overlapping() -> bytes:
-    """Two names for the same bytes."""
-    whole = bytearray(
-        zipped({"walk/a/1-0_1-0.zip": inner("1-0"), "walk/b/1-0_1-0.zip": inner("1-0")})
-    )
+    """A member that lies within the bytes of another, as it would in a bomb of many names."""
+    first, second = "walk/a/1-0_1-0.zip", "walk/b/1-0_1-0.zip"
+    within = zipped({second: inner("1-0")})
+    whole = bytearray(zipped({first: within, second: inner("1-0")}))
     at = whole.rindex(b"PK\x01\x02")
-    whole[at + 42 : at + 46] = struct.pack("<L", 0)
+    whole[at + 42 : at + 46] = struct.pack("<L", 30 + len(first))
     return bytes(whole)
 
 
