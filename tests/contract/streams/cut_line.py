@@ -9,11 +9,13 @@ from typing import Self
 
 
 class CutLine:
-    """Forwards connections to a port; see `hold_replies`, `hold_requests`, `cut`."""
+    """Forwards connections to a port; see the attributes, and `cut`."""
 
     def __init__(self, port: int) -> None:
         self.hold_replies = False
         """What the engine answers is lost."""
+        self.hold_replies_after: bytes | None = None
+        """Begin with that once a request has held these bytes."""
         self.hold_requests = False
         """What is sent to the engine is lost."""
         self.lost_replies = 0
@@ -33,6 +35,7 @@ class CutLine:
     def cut(self) -> None:
         """Break every connection; new ones are forwarded whole."""
         self.hold_replies = self.hold_requests = False
+        self.hold_replies_after = None
         for writer in tuple(self._writers):
             writer.transport.abort()
 
@@ -60,6 +63,8 @@ class CutLine:
                 elif not is_request and self.hold_replies:
                     self.lost_replies += len(data)
                 else:
+                    if is_request and self.hold_replies_after and self.hold_replies_after in data:
+                        self.hold_replies, self.hold_replies_after = True, None
                     target.write(data)
                     await target.drain()
         target.transport.abort()

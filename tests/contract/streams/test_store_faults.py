@@ -169,7 +169,7 @@ async def test_a_broken_connection_stores_nothing_twice(opened: Open, what: str,
 
             before = (line.lost_replies, line.lost_requests)
             async with anyio.create_task_group() as tasks:
-                line.hold_replies = lost == "answers"
+                line.hold_replies_after = b"EXEC" if lost == "answers" else None
                 line.hold_requests = lost == "pushes"
                 tasks.start_soon(append)
                 await until(lambda: (line.lost_replies, line.lost_requests) != before)
