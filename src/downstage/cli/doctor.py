@@ -49,6 +49,7 @@ async def examine(settings: Settings) -> bool:
         _disk,
         _usd,
         _streams,
+        _publishers,
     ):
         with console.status(f"{check.__name__.strip('_')} …"):
             findings = await anyio.to_thread.run_sync(check, settings)
@@ -194,3 +195,21 @@ def _streams(settings: Settings) -> list[Finding]:
         Finding("streams", remark.fact, remark.fix, remark.is_hint)
         for remark in check_engine(settings)
     ]
+
+
+def _publishers(settings: Settings) -> list[Finding]:
+    """Who takes RTMP publishers, where a port for them is set, and how many at once."""
+    from downstage.streams.video.nginx import find_nginx
+
+    wanted, port = settings.streams.rtmp_server, settings.streams.rtmp_port
+    found = None if wanted == "pyav" else find_nginx()
+    if found is not None and found.module is not None:
+        return [Finding("rtmp", f"nginx with its RTMP module at {found.module}")]
+    if wanted == "pyav":
+        return [Finding("rtmp", "one publisher at a time, of this machine, as rtmp_server says")]
+    lacks = "no nginx" if found is None else "nginx has no RTMP module"
+    fix = "apt install nginx libnginx-mod-rtmp"
+    if wanted == "nginx" and port is not None:
+        return [Finding("rtmp", f"{lacks}, which rtmp_server demands", fix)]
+    fact = f"{lacks}: one RTMP publisher at a time, of this machine alone"
+    return [Finding("rtmp", fact, fix, is_hint=True)]
