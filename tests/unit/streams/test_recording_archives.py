@@ -18,6 +18,7 @@ from mcap.writer import Writer
 
 from downstage.kernel.errors import InvalidInput, PlatformError, TooLarge
 from downstage.streams.model import Entry, EntryId, StreamSpec
+from downstage.streams.recordings.archive import Archive
 from downstage.streams.recordings.exporting import export_zip, zip_of, zip_of_range
 from downstage.streams.recordings.importing import open_source
 from downstage.streams.recordings.layout import ABOUT, CUT_BYTES, raw_path, read_raw_path
@@ -261,3 +262,8 @@ def test_paths_of_the_layout_are_read_as_they_are_written() -> None:
     read = read_raw_path(raw_path("walk", "cam", first, last))
     assert (read.recording, read.stream, read.first, read.last) == ("walk", "cam", first, last)
     assert read_raw_path("cam/1-2_3-4.zip").recording == ""
+
+
+def test_C03_members_that_share_bytes_are_told_from_their_places() -> None:
+    with pytest.raises(InvalidInput, match="share their bytes"):
+        Archive(io.BytesIO(overlapping()), most=9, most_bytes=10**6, most_total=10**6)
