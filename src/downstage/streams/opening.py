@@ -89,7 +89,7 @@ class Opening:
                     self._late.leave(error.detail)
                     log.error("streams.engine_not_opened", why=error.detail, pause_s=pause)  # noqa: TRY400
                     with anyio.move_on_after(pause):
-                        await self._end.wait()
+                        await self._keep_told()
                     pause = min(2 * pause, LONGEST_PAUSE_S)
         finally:
             self._ended.set()
