@@ -7,6 +7,7 @@ to be followed.
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from typing import Any
 
@@ -15,10 +16,9 @@ import anyio.abc
 
 from downstage.kernel.errors import PlatformError
 from downstage.kernel.logging import get_logger
-from downstage.streams.engine import Lane, encode
+from downstage.streams.engine import Lane, NotReady, encode
 from downstage.streams.gaps import find_gap
 from downstage.streams.part import Part
-from downstage.streams.pipeline import transact
 from downstage.streams.reading import Row
 from downstage.streams.reads import FIELD, payload
 from downstage.streams.stats import Figures
@@ -30,6 +30,7 @@ __all__ = ["Fanout"]
 MOST_WATCHES = 1024
 BLOCK_MS = 5000
 DEADLINE_S = 15.0
+LOOK_S = 5.0
 FIRST_COUNT = 16
 MOST_COUNT = 512
 CHUNK_BYTES = 4 << 20
@@ -37,6 +38,7 @@ MOST_CALLS = 8192
 """Deliveries of one round, about: so that the loop is not kept for long."""
 BELL_S = 3600
 PAUSE_S = 0.05
+Ended = asyncio.Future[None]
 log = get_logger(__name__)
 
 
@@ -166,8 +168,7 @@ class Reader:
                 await self._part.wait_up()
                 lane = await self._part.shard.new_lane()
                 await self._after_break()
-                while self._watches:
-                    await self._round(lane)
+                await self._follow(lane)
             except PlatformError as error:
                 log.debug("streams.reader_paused", why=error.detail)
                 await anyio.sleep(PAUSE_S)
@@ -191,8 +192,29 @@ class Reader:
                 watch.position = gap.position
         self._run_id = run_id
 
-    async def _round(self, lane: Lane) -> None:
+    async def _follow(self, lane: Lane) -> None:
+        """Read by *lane* as long as anything is followed.
+
+        What comes is handed on, and the next read is asked for, where the answer arrives: a task
+        that had to be woken for each would add a turn of the loop to every delivery.
+        """
+        ended: Ended = asyncio.get_running_loop().create_future()
+        self._ask(lane, ended)
+        try:
+            while not ended.done():
+                await asyncio.wait([ended], timeout=LOOK_S)
+                if lane.stalled_s > DEADLINE_S:
+                    raise NotReady(f"The engine did not answer within {DEADLINE_S:g} s.")
+            ended.result()
+        finally:
+            ended.cancel()
+
+    def _ask(self, lane: Lane, ended: Ended) -> None:
+        """Ask for the next read, if there is one."""
         watches = list(self._watches.values())
+        if not watches:
+            ended.set_result(None)
+            return
         asked = {watch.key: (watch, watch.position) for watch in watches}
         command = encode(
             "XREAD",
@@ -207,10 +229,23 @@ class Reader:
             self._rung,
         )
         self._is_blocked = True
-        (reply,) = await transact(lane, [command], deadline_s=DEADLINE_S)
+        lane.send([command], 1, lambda replies: self._took(lane, ended, replies[0], asked))
+
+    def _took(
+        self, lane: Lane, ended: Ended, reply: Any, asked: dict[bytes, tuple[Watch, bytes]]
+    ) -> None:
+        if ended.done():
+            return
         self._is_blocked = False
-        if reply:
-            self._dispatch(reply, asked)
+        try:
+            if isinstance(reply, PlatformError):
+                ended.set_exception(reply)
+                return
+            if reply:
+                self._dispatch(reply, asked)
+            self._ask(lane, ended)
+        except Exception as error:  # noqa: BLE001 - the task that waits raises it
+            ended.set_exception(error)
 
     def _dispatch(self, reply: list[Any], asked: dict[bytes, tuple[Watch, bytes]]) -> None:
         shared: dict[Group, list[list[Row]]] = {}
