@@ -124,7 +124,7 @@ class Lane(asyncio.BufferedProtocol):
             if future.done():
                 return
             if isinstance(replies[0], Exception):
-                future.set_exception(replies[0])
+                _fail(future, replies[0])
             else:
                 future.set_result(replies[0])
 
@@ -230,7 +230,13 @@ class Lane(asyncio.BufferedProtocol):
 
 def _expire(future: asyncio.Future[Reply], deadline_s: float) -> None:
     if not future.done():
-        future.set_exception(NotReady(f"The engine did not answer within {deadline_s:g} s."))
+        _fail(future, NotReady(f"The engine did not answer within {deadline_s:g} s."))
+
+
+def _fail(future: asyncio.Future[Reply], error: Exception) -> None:
+    future.set_exception(error)
+    # Who waits may be cancelled in this same turn, and then nobody is left to be told.
+    future.exception()
 
 
 async def open_lane(address: Address, *, name: str = "engine", high: int = HIGH) -> Lane:

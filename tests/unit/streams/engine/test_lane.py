@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -228,3 +229,24 @@ def test_commands_are_encoded() -> None:
     assert encode("XADD", b"k", 5, memoryview(b"\r\n")) == (
         b"*4\r\n$4\r\nXADD\r\n$1\r\nk\r\n$1\r\n5\r\n$2\r\n\r\n\r\n"
     )
+
+
+async def test_who_is_cancelled_as_the_connection_breaks_leaves_no_error_behind() -> None:
+    lane, _ = connected()
+    left_behind = list[dict[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: left_behind.append(what))
+    task = asyncio.ensure_future(lane.call("PING"))
+    waiting = asyncio.get_running_loop().create_task(_wait(task))
+    await asyncio.sleep(0)
+    lane.connection_lost(None)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    del task, waiting
+    gc.collect()
+    asyncio.get_running_loop().set_exception_handler(None)
+    assert left_behind == []
+
+
+async def _wait(future: asyncio.Future[Any]) -> None:
+    await future
