@@ -235,7 +235,7 @@ def _expire(future: asyncio.Future[Reply], deadline_s: float) -> None:
 
 def _fail(future: asyncio.Future[Reply], error: Exception) -> None:
     future.set_exception(error)
-    # Who waits may be cancelled in this same turn, and then nobody is left to be told.
+    # Of several calls at once the first that fails is told, and the others are not awaited.
     future.exception()
 
 
