@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from downstage.kernel.errors import (
@@ -39,6 +40,8 @@ CHUNK_BYTES: Final = 1 << 20
 CHUNK_S: Final = 1.0
 TOGETHER: Final = 256
 """Entries of one stream that are read at once."""
+TURN: Final = 2000
+"""Entries that are taken before others have a turn: a few milliseconds."""
 PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 5.0
 CATCH_UP_S: Final = 10.0
@@ -195,8 +198,11 @@ class Recorder:
         return Wish(cursors, self._patterns, min(rest, default=ZERO), count=TOGETHER)
 
     async def _take(self, rows: Sequence[Row]) -> None:
-        for stream, id_, data in rows:
-            entry = EntryId.parse(id_)
+        for number, (stream, id_, data) in enumerate(rows):
+            if number % TURN == TURN - 1:
+                await anyio.lowlevel.checkpoint()  # others have a turn
+            ms, _, seq = id_.partition(b"-")
+            entry = EntryId(int(ms), int(seq))
             if entry <= self._last.get(stream, EntryId(-1)):
                 continue
             packing = self._packing.get(stream)
