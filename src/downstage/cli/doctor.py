@@ -213,3 +213,16 @@ def _publishers(settings: Settings) -> list[Finding]:
         return [Finding("rtmp", f"{lacks}, which rtmp_server demands", fix)]
     fact = f"{lacks}: one RTMP publisher at a time, of this machine alone"
     return [Finding("rtmp", fact, fix, is_hint=True)]
+
+
+def _monitoring(_: Settings) -> list[Finding]:
+    found = list[Finding]()
+    for program, package in (("prometheus", "prometheus"), ("grafana-server", "grafana")):
+        path = shutil.which(program)
+        if path is not None:
+            found.append(Finding(package, path))
+            continue
+        how = "apt install prometheus" if package == "prometheus" else "see grafana.com/docs"
+        fix = f"{how} (only for downstage services --full)"
+        found.append(Finding(package, "not installed", fix, is_hint=True))
+    return found
