@@ -41,6 +41,11 @@ app.command(
     help="Files anywhere: list, copy, sync, lock, watch, keep and bring back.",
 )
 app.command(
+    "downstage.cli.streams.app:streams",
+    name="streams",
+    help="Live data: list, push, pull, plot, record and replay streams.",
+)
+app.command(
     "downstage.cli.content.app:live",
     name="live",
     help="Live layers: files that several people edit together.",

@@ -134,6 +134,7 @@ class Push:
         value: Any,
         *,
         stream: str | None = None,
+        content_type: str | None = None,
         id: str | None = None,  # noqa: A002 - its name
         time: Time = None,
     ) -> None:
@@ -142,7 +143,7 @@ class Push:
         Raises:
             PlatformError: what went wrong with an earlier one; `flush` tells the last ones.
         """
-        self._add(self._item(value, stream, id, time))
+        self._add(self._item(value, stream, content_type, id, time))
 
     def send_image(
         self,
@@ -166,11 +167,12 @@ class Push:
         value: Any,
         *,
         stream: str | None = None,
+        content_type: str | None = None,
         id: str | None = None,  # noqa: A002 - its name
         time: Time = None,
     ) -> Receipt:
         """Push a value and wait until it is stored."""
-        return call(self._inner.stored_item, self._item(value, stream, id, time))
+        return call(self._inner.stored_item, self._item(value, stream, content_type, id, time))
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until all is acknowledged (with ``ack=False``: has left)."""
@@ -180,10 +182,12 @@ class Push:
         """End without waiting; what was not acknowledged may be stored, or not."""
         call(self._inner.close)
 
-    def _item(self, value: Any, stream: str | None, id_: str | None, time: Time) -> Item:
+    def _item(
+        self, value: Any, stream: str | None, kind: str | None, id_: str | None, time: Time
+    ) -> Item:
         name = self._inner.name_of(stream)
-        data, kind = encode(value)
-        self._settle(name, kind)
+        data, told = encode(value)
+        self._settle(name, kind or told)
         return Item(name, data, entry_id_of(id_, time))
 
     def _settle(self, stream: str, kind: str | None) -> None:

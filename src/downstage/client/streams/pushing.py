@@ -137,6 +137,7 @@ class AsyncPush:
         value: Any,
         *,
         stream: str | None = None,
+        content_type: str | None = None,
         id: str | None = None,  # noqa: A002 - its name
         time: Time = None,
     ) -> None:
@@ -145,13 +146,14 @@ class AsyncPush:
         Args:
             value: bytes, text, a numpy array, a picture of Pillow's, or what JSON can say.
             stream: where to, for a publisher of many streams.
+            content_type: of a stream that has none yet, where the value does not say it.
             id: ``ms-seq``, newer than the last one of the stream; None: the server gives one.
             time: instead of an id, when it was made: a date, or seconds since 1970.
 
         Raises:
             PlatformError: what went wrong with an earlier one; `flush` tells the last ones.
         """
-        await self._add(await self._item(value, stream, id, time))
+        await self._add(await self._item(value, stream, content_type, id, time))
 
     async def send_image(
         self,
@@ -186,6 +188,7 @@ class AsyncPush:
         value: Any,
         *,
         stream: str | None = None,
+        content_type: str | None = None,
         id: str | None = None,  # noqa: A002 - its name
         time: Time = None,
     ) -> Receipt:
@@ -194,7 +197,7 @@ class AsyncPush:
         Raises:
             PlatformError: it was not.
         """
-        return await self.stored_item(await self._item(value, stream, id, time))
+        return await self.stored_item(await self._item(value, stream, content_type, id, time))
 
     async def stored_item(self, item: Item) -> Receipt:
         """Push *item* and wait until it is stored."""
@@ -269,13 +272,15 @@ class AsyncPush:
                     pushed=kind,
                 )
 
-    async def _item(self, value: Any, stream: str | None, id_: str | None, time: Time) -> Item:
+    async def _item(
+        self, value: Any, stream: str | None, kind: str | None, id_: str | None, time: Time
+    ) -> Item:
         name = self.name_of(stream)
         if is_large(value):
-            data, kind = await asyncio.to_thread(encode, value)
+            data, told = await asyncio.to_thread(encode, value)
         else:
-            data, kind = encode(value)
-        await self.settle(name, kind)
+            data, told = encode(value)
+        await self.settle(name, kind or told)
         return Item(name, data, entry_id_of(id_, time))
 
     async def _add(self, item: Item) -> None:

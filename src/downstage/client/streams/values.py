@@ -3,7 +3,7 @@
 ==================  =======================================  ================================
 value               content type                             bytes
 ==================  =======================================  ================================
-bytes               none of its own                          as they are
+bytes               that of a picture or array, else none    as they are
 str                 ``text/plain; charset=utf-8``            UTF-8
 dict, list, number  ``application/json``                     JSON
 numpy array         ``application/vnd.downstage.ndarray``    ``.npy``: shape and type are in it
@@ -64,7 +64,7 @@ def encode(value: Any) -> tuple[bytes | memoryview, str | None]:
         InvalidInput: it is nothing that an entry can hold.
     """
     if isinstance(value, bytes):
-        return value, None
+        return value, NDARRAY if value.startswith(NPY) else _picture_type(value)
     if isinstance(value, bytearray | memoryview):
         return bytes(cast("bytearray", value)), None  # what may change while it waits is copied
     if isinstance(value, str):

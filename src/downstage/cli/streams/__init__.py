@@ -1,0 +1,1 @@
+"""``downstage streams``: live data from the command line."""
