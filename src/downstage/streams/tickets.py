@@ -15,7 +15,7 @@ from downstage.auth.tickets import hash_ticket, new_ticket
 from downstage.kernel.clock import Clock
 from downstage.kernel.limits import SOCKET_TICKET_S
 
-__all__ = ["MAX_TICKET", "Purpose", "Tickets"]
+__all__ = ["MAX_TICKET", "MOST", "Purpose", "Tickets"]
 
 Purpose = Literal["push", "pull", "read"]
 """What a ticket opens: a socket that pushes, one that pulls, or any read by HTTP."""
