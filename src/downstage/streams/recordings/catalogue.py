@@ -53,7 +53,7 @@ class Catalogue:
     """Recordings by tenant and name.
 
     Args:
-        path: of the file; made, for its owner alone, at the first use.
+        path: of the file; made, for its owner alone, by `open`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,6 +62,15 @@ class Catalogue:
         # Who reads does not wait for a writer's disk.
         self._turns = {True: anyio.Lock(), False: anyio.Lock()}
         self._closed = False
+
+    async def open(self) -> None:
+        """Open the file, make what is missing.
+
+        Raises:
+            SetupError: it is of a newer version.
+        """
+        for writes in (True, False):
+            self._connections[writes] = await anyio.to_thread.run_sync(_open, self._path)
 
     async def add(self, recording: Recording) -> None:
         """Put a new one in.
@@ -152,10 +161,7 @@ class Catalogue:
 
     async def _run(self, job: Callable[[sqlite3.Connection], T], *, writes: bool = True) -> T:
         def run() -> T:
-            connection = self._connections.get(writes)
-            if connection is None:
-                connection = self._connections[writes] = _open(self._path)
-            return _within(connection, job, "BEGIN IMMEDIATE" if writes else "BEGIN")
+            return _within(self._connections[writes], job, "BEGIN IMMEDIATE" if writes else "BEGIN")
 
         async with self._turns[writes]:
             if self._closed:

@@ -257,6 +257,7 @@ async def open_recordings(
     content = ContentShelf(shelf, client_of)
     running = Running(streams, catalogue, shelf, clock, keeps=to_content, floor=floor)
     try:
+        await catalogue.open()
         yield Recordings(streams, shelf, catalogue, content, running)
     finally:
         with anyio.CancelScope(shield=True):
