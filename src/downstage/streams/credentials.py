@@ -13,7 +13,16 @@ from urllib.parse import parse_qsl, urlsplit
 
 from downstage.kernel.errors import InvalidInput, InvalidToken
 
-__all__ = ["COOKIE", "LOOPBACK", "Place", "Shown", "is_loopback", "is_sample", "own_origins", "shown"]
+__all__ = [
+    "COOKIE",
+    "LOOPBACK",
+    "Place",
+    "Shown",
+    "is_loopback",
+    "is_sample",
+    "own_origins",
+    "shown",
+]
 
 COOKIE: Final = "authorization"
 """Set by ``POST /token``; its value is quoted and begins ``Bearer``."""
