@@ -15,6 +15,7 @@ from downstage.streams.model import Entry, EntryId
 from downstage.streams.pipeline import gather
 from downstage.streams.reading import How
 from downstage.streams.reads import Reads, payload
+from downstage.streams.tail import last_id
 
 __all__ = ["Alignment", "blend", "choose"]
 
@@ -52,6 +53,14 @@ class Alignment:
             else:
                 found[name] = choose(before, after, time, how=how, tolerance_ms=tolerance_ms)
         return found
+
+    async def is_past(self, tenant: str, streams: Collection[str], time: EntryId) -> bool:
+        """Whether each of *streams* holds an entry at *time* or later."""
+        for name in streams:
+            part, key = await self._reads.place(tenant, name)
+            if await last_id(part.command, key) < time:
+                return False
+        return True
 
     async def _around(
         self, tenant: str, name: str, time: EntryId

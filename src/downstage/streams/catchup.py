@@ -14,9 +14,10 @@ import anyio
 from downstage.kernel.errors import Lagged, PlatformError, Unavailable
 from downstage.kernel.logging import get_logger
 from downstage.streams import names
+from downstage.streams.arrivals import Arrivals
 from downstage.streams.engine import NotReady, encode
 from downstage.streams.fanout import Fanout
-from downstage.streams.index import Change, Index
+from downstage.streams.index import Index
 from downstage.streams.model import Caller, EntryId, Right
 from downstage.streams.part import Part
 from downstage.streams.parts import Parts
@@ -53,10 +54,11 @@ class CatchUp:
         self._parts = parts
         self._index = index
         self._fanout = fanout
-        self._spawn = spawn
+        self.spawn = spawn
         self._totals = fanout.figures.totals
-        self._all: dict[Subscription, None] = {}
-        index.on_change.add(self._changed)
+        self.all: dict[Subscription, None] = {}
+        """Those that have not ended."""
+        self._arrivals = Arrivals(parts, index, fanout, self)
 
     def open(self, caller: Caller, wish: Wish, sink: Sink) -> Subscription:
         """See `Streams.subscribe`."""
@@ -66,7 +68,7 @@ class CatchUp:
         for pattern in wish.patterns:
             names.check_pattern(pattern)
         subscription = Subscription(caller, wish, sink, self, self._totals)
-        self._all[subscription] = None
+        self.all[subscription] = None
         self._totals.subscriptions += 1
         self.start(subscription, begin=True)
         return subscription
@@ -75,24 +77,25 @@ class CatchUp:
         """Let it catch up, from where it is."""
         if not subscription.is_catching_up and not subscription.is_closed:
             subscription.is_catching_up = True
-            self._spawn(self._run(subscription, begin=begin))
+            self.spawn(self._run(subscription, begin=begin))
 
     def close(self, error: PlatformError) -> None:
         """End all subscriptions."""
-        for subscription in tuple(self._all):
+        for subscription in tuple(self.all):
             subscription.fail(error)
 
     # --- what subscriptions call ---------------------------------------------------------------
 
     def forget(self, subscription: Subscription) -> None:
         """It has ended."""
-        if self._all.pop(subscription, 0) == 0:
+        if self.all.pop(subscription, 0) == 0:
             return
         self._totals.subscriptions -= 1
         for stream in subscription.streams.values():
-            self._unfollow(subscription, stream)
+            self.unfollow(subscription, stream)
 
-    def _unfollow(self, subscription: Subscription, stream: Followed) -> None:
+    def unfollow(self, subscription: Subscription, stream: Followed) -> None:
+        """One stream is not followed any more."""
         watch, stream.watch = stream.watch, None
         if watch is not None:
             watch.users.discard(subscription)
@@ -208,36 +211,13 @@ class CatchUp:
         for name in sorted(wanted)[: 2 * MOST_STREAMS]:
             if name in subscription.streams:
                 continue  # settled before a break, or made meanwhile
-            stream, newest = await self._settle(caller.tenant, name, wanted[name], wish)
+            part = self._parts.of(caller.tenant, name, catalog.spec(name))
+            key = part.keys.stream(caller.tenant, name)
+            stream, newest = await settle(part, key, name, wanted[name], wish)
             subscription.streams[name] = stream
             if newest is not None:
                 rows.append([newest])
         subscription.give(subscription.cut(rows))
-
-    async def _settle(
-        self, tenant: str, name: str, cursor: Cursor, wish: Wish
-    ) -> tuple[Followed, Row | None]:
-        part, key = await self._place(tenant, name)
-        stream = Followed(name, part, key, ZERO, wish.max_fps)
-        if isinstance(cursor, EntryId):
-            stream.cursor = bytes(cursor)
-            return stream, None
-        if cursor is LAST:
-            stream.cursor = bytes(await last_id(part.command, key))
-            stream.anchored = stream.cursor != ZERO
-            return stream, None
-        assert cursor is NEWEST  # noqa: S101 - there is no other
-        newest = await part.command.call("XREVRANGE", key, "+", "-", "COUNT", 1)
-        if not newest:
-            return stream, None
-        id_, fields = newest[0]
-        stream.cursor, stream.anchored = id_, True
-        return stream, (name, id_, payload(fields))
-
-    async def _place(self, tenant: str, name: str) -> tuple[Part, bytes]:
-        catalog = await self._index.catalog(tenant)
-        part = self._parts.of(tenant, name, catalog.spec(name))
-        return part, part.keys.stream(tenant, name)
 
     # --- reading -------------------------------------------------------------------------------
 
@@ -351,56 +331,30 @@ class CatchUp:
                     fresh.append(mine)
         subscription.give(subscription.cut(fresh))
 
-    # --- streams that come and go ----------------------------------------------------------------
 
-    def _changed(self, change: Change) -> None:
-        if change.what == "made":
-            for subscription in tuple(self._all):
-                if subscription.caller.tenant == change.tenant:
-                    self._made(subscription, change.stream)
-        elif change.what == "gone":
-            self._spawn(self._gone(change))
+async def settle(
+    part: Part, key: bytes, name: str, cursor: Cursor, wish: Wish
+) -> tuple[Followed, Row | None]:
+    """A stream from *cursor* on, and the entry that is to be given at once.
 
-    def _made(self, subscription: Subscription, name: str) -> None:
-        """A stream was made: it joins where a pattern finds it, from its first entry."""
-        known = subscription.streams.get(name)
-        catalog = self._index.cached(subscription.caller.tenant)
-        if catalog is None:
-            return
-        part = self._parts.of(catalog.tenant, name, catalog.spec(name))
-        if known is not None and known.part is part:
-            return
-        if known is None and not self._is_wished(subscription, name):
-            return
-        subscription.leave()
-        if known is not None:
-            self._unfollow(subscription, known)
-        key = part.keys.stream(catalog.tenant, name)
-        subscription.streams[name] = Followed(name, part, key, ZERO, subscription.wish.max_fps)
-        self.start(subscription)
-
-    @staticmethod
-    def _is_wished(subscription: Subscription, name: str) -> bool:
-        return (
-            len(subscription.streams) < 2 * MOST_STREAMS
-            and any(names.matcher(pattern).match(name) for pattern in subscription.wish.patterns)
-            and Right.READ in subscription.caller.rights(name)
-        )
-
-    async def _gone(self, change: Change) -> None:
-        """A stream was deleted: should it come again its ids may begin anywhere."""
-        for part in self._parts.all:
-            watch = self._fanout.find(part, part.keys.stream(change.tenant, change.stream))
-            if watch is None:
-                continue
-            try:
-                last = await last_id(part.command, watch.key)
-            except PlatformError:
-                return  # the reader looks for itself once the engine is there again
-            if id_key(bytes(last)) < id_key(watch.position):
-                self._fanout.restart(watch)
-                for user in watch.users:
-                    user.reset(watch)
+    Raises:
+        NotReady: the engine does not answer.
+    """
+    stream = Followed(name, part, key, ZERO, wish.max_fps)
+    if isinstance(cursor, EntryId):
+        stream.cursor = bytes(cursor)
+        return stream, None
+    if cursor is LAST:
+        stream.cursor = bytes(await last_id(part.command, key))
+        stream.anchored = stream.cursor != ZERO
+        return stream, None
+    assert cursor is NEWEST  # noqa: S101 - there is no other
+    newest = await part.command.call("XREVRANGE", key, "+", "-", "COUNT", 1)
+    if not newest:
+        return stream, None
+    id_, fields = newest[0]
+    stream.cursor, stream.anchored = id_, True
+    return stream, (name, id_, payload(fields))
 
 
 def _command(stream: Followed, count: int) -> bytes:

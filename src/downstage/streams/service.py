@@ -19,6 +19,7 @@ from downstage.kernel.ids import new_id
 from downstage.kernel.logging import get_logger
 from downstage.kernel.settings import Streams as Settings
 from downstage.streams import names
+from downstage.streams.aligned import Aligner
 from downstage.streams.alignment import Alignment
 from downstage.streams.append import Producer
 from downstage.streams.catchup import CatchUp
@@ -43,6 +44,7 @@ from downstage.streams.parts import Parts
 from downstage.streams.reading import (
     LAST,
     NEWEST,
+    Align,
     Cursor,
     Delivery,
     How,
@@ -58,6 +60,7 @@ from downstage.streams.words import Data, Item
 __all__ = [
     "LAST",
     "NEWEST",
+    "Align",
     "Change",
     "Cursor",
     "Data",
@@ -95,6 +98,7 @@ class Streams:
             self._parts, self._index, self._fanout, settings.buffer, self._spawn
         )
         self._alignment = Alignment(self._reads)
+        self._aligner = Aligner(self._catch_up, self._alignment, self._listing, self._spawn)
         self._keeper = Keeper(self._parts, self._index, self._outlets, self._figures, settings)
         self.consumers = Consumers(self._parts, self._index, self.subscribe)
         """Named consumers."""
@@ -232,7 +236,9 @@ class Streams:
         Raises:
             NotFound: the caller may not read one of the streams.
         """
-        return self._catch_up.open(caller, wish, sink)
+        if wish.align is None:
+            return self._catch_up.open(caller, wish, sink)
+        return self._aligner.open(caller, wish, sink, wish.align)
 
     def reading(self, caller: Caller, wish: Wish) -> AbstractAsyncContextManager[Queue]:
         """A subscription as an iterator, for readers that wait for each delivery.

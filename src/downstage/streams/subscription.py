@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from downstage.kernel.errors import PlatformError
@@ -83,6 +83,7 @@ class Subscription:
         self.sink = sink
         self.streams: dict[str, Followed] = {}
         self.is_closed = False
+        self.on_end: Callable[[], None] | None = None
         self.free = asyncio.Event()
         """Set when the sink may have become free, or ready."""
         self.group: Group | None = None
@@ -123,6 +124,7 @@ class Subscription:
     def wake(self) -> None:
         """The sink is ready again."""
         self.free.set()
+        self.sink.ready()  # a sink before the reader's own wakes by that
         self.unload()
 
     async def close(self) -> None:
@@ -153,6 +155,8 @@ class Subscription:
         self._backlog.clear()
         self.sink.on_drained = None
         self._catch_up.forget(self)
+        if self.on_end is not None:
+            self.on_end()
 
     def _drained(self) -> None:
         self.free.set()

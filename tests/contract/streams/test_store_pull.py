@@ -10,7 +10,7 @@ import pytest
 
 from downstage.kernel.errors import InvalidField, Lagged, NotFound
 from downstage.streams.model import AUTO, ZERO, Caller, EntryId, Right
-from downstage.streams.reading import MOST_STREAMS
+from downstage.streams.reading import MOST_STREAMS, Align, How
 from downstage.streams.service import LAST, NEWEST, Subscription, Wish
 
 from .store import DEADLINE_S, Collector, Store, caller_of, items, push, until
@@ -215,7 +215,9 @@ async def test_C09_a_reader_that_falls_out_of_retention_is_told(
         await live(subscription)
     for number in range(60):
         await push(store.streams, caller, "s", b"%04d" % number + bytes(1 << 20))
-    await until(lambda: all(subscription.lag > 40 for subscription in subscriptions))
+        sinks = zip((slow, skipping), subscriptions, strict=True)
+        pairs = [(sink, subscription, number + 1) for sink, subscription in sinks]
+        await until(lambda pairs=pairs: all(s.lag + len(k.rows) == n for k, s, n in pairs))
     given = len(skipping.rows)
     slow.drain()
     await slow.wait(lambda: slow.error is not None)
@@ -391,3 +393,36 @@ async def test_ranges(store: Store, caller: Caller) -> None:
     assert len(thin) in (20, 21)
     assert all(later - earlier <= 5 for earlier, later in pairwise(thin))
     assert await texts(99_999, None) == []
+
+
+@pytest.mark.parametrize("how", ["nearest", "previous", "interpolate"])
+async def test_an_aligned_reader_is_given_what_the_others_held(
+    store: Store, caller: Caller, how: How
+) -> None:
+    sink = Collector()
+    wish = Wish(
+        {"lead": LAST, "a": LAST}, patterns=("b*",), align=Align("lead", how, tolerance_ms=60)
+    )
+    subscription = store.streams.subscribe(caller, wish, sink)
+    await live(subscription)
+    await store.streams.append(
+        caller,
+        [
+            ("a", b"100", b"10"),
+            ("b1", b"90", b"old"),
+            ("lead", b"110", b"x"),
+            ("a", b"120", b"20"),
+            ("lead", b"200", b"y"),
+        ],
+    )
+    await store.streams.append(caller, [("a", b"201", b"30"), ("b1", b"300", b"new")])
+    await sink.wait(lambda: len(sink.deliveries) == 2)
+    await subscription.close()
+    first, second = ([(row[0], row[2]) for row in each.rows] for each in sink.deliveries)
+    value = {"nearest": b"10", "previous": b"10", "interpolate": b"15.0"}[how]
+    assert first == [("a", value), ("b1", b"old"), ("lead", b"x")]
+    if how == "previous":
+        assert second == [("lead", b"y")], "120 is too far off"
+    else:
+        assert second[0][0] == "a"
+        assert second[-1] == ("lead", b"y")
