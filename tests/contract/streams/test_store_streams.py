@@ -72,32 +72,31 @@ async def test_descriptions_merge_or_replace(store: Store, caller: Caller) -> No
     assert (gone.described, gone.entries, gone.existed) == (False, 0, False)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"nonsense": 1},
-        {"content_type": "not a type"},
-        {"content_type": 5},
-        {"retention": {"count": 0}},
-        {"retention": {"count": True}},
-        {"retention": {"bytes": -1}},
-        {"retention": {"age": 0}},
-        {"retention": {"age": float("nan")}},
-        {"retention": {"other": 1}},
-        {"retention": {"when_full": "explode"}},
-        {"retention": []},
-        {"durability": "eternal"},
-        {"meta": []},
-        {"meta": {"x": "y" * 70_000}},
-        {"schema": "text"},
-        {"description": "x" * 5000},
-    ],
-)
-async def test_a_bad_description_is_refused(
-    store: Store, caller: Caller, changes: dict[str, object]
-) -> None:
-    with pytest.raises(InvalidField):
-        await store.streams.describe(caller, "s", changes)
+BAD: list[dict[str, object]] = [
+    {"nonsense": 1},
+    {"content_type": "not a type"},
+    {"content_type": 5},
+    {"retention": {"count": 0}},
+    {"retention": {"count": True}},
+    {"retention": {"bytes": -1}},
+    {"retention": {"age": 0}},
+    {"retention": {"age": float("nan")}},
+    {"retention": {"other": 1}},
+    {"retention": {"when_full": "explode"}},
+    {"retention": []},
+    {"durability": "eternal"},
+    {"meta": []},
+    {"meta": {"x": "y" * 70_000}},
+    {"schema": "text"},
+    {"description": "x" * 5000},
+]
+"""Descriptions."""
+
+
+async def test_a_bad_description_is_refused(store: Store, caller: Caller) -> None:
+    for changes in BAD:
+        with pytest.raises(InvalidField):
+            await store.streams.describe(caller, "s", changes)
     assert await store.streams.list(caller, everything=True) == []
 
 
