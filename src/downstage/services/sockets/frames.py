@@ -44,6 +44,8 @@ SHORT, LONG = 126, 127
 
 ROOM = 256 * 1024
 """Bytes that are read at once: they stay in the processor's cache until they are unmasked."""
+HEAD = 4096
+"""Bytes that are read at once where a large frame is expected."""
 LARGE = 32 * 1024
 """A frame above this that is not whole yet gets a buffer of its own."""
 KEPT = 16 << 20
@@ -85,8 +87,8 @@ class FrameReader:
     """
 
     __slots__ = (
-        "_gathered", "_have", "_head", "_kind", "_large", "_left", "_mask", "_size", "limit",
-        "on_binary", "on_control", "on_text", "paused",
+        "_gathered", "_had_large", "_have", "_head", "_kind", "_large", "_left", "_mask", "_size",
+        "limit", "on_binary", "on_control", "on_text", "paused",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +106,7 @@ class FrameReader:
         self._left = b""
         """The beginning of a frame that is not whole; while paused, whole ones too."""
         self._large: bytearray | None = None
+        self._had_large = False
         self._head = self._have = self._size = 0
         self._mask = b""
         self._gathered: bytearray | None = None
@@ -124,7 +127,8 @@ class FrameReader:
             return memoryview(large)[self._have : self._size]
         left = self._left
         if not left:
-            return memoryview(_rooms.small)
+            # Where large frames come, what is read with the head of one would have to be copied.
+            return memoryview(_rooms.small)[:HEAD] if self._had_large else memoryview(_rooms.small)
         if len(left) > ROOM - LARGE:  # it was paused amid much
             _rooms.small = bytearray(len(left) + ROOM)
         _rooms.small[: len(left)] = left
@@ -177,6 +181,7 @@ class FrameReader:
                 ):
                     payload = apply_mask(view[start:stop], data[start - 4 : start])
                     at = stop
+                    self._had_large = size > LARGE
                     on_binary(payload)
                     continue
                 self._check(first, size)
@@ -236,6 +241,7 @@ class FrameReader:
         large = kept if kept is not None else bytearray(min(size, 2 * ROOM))
         self._mask, large[:have] = bytes(mask_and_some[:4]), mask_and_some[4:]
         self._large, self._head, self._size, self._have = large, first, size, have
+        self._had_large = True
 
     def _grow(self, large: bytearray) -> bytearray:
         more = bytearray(min(self._size, 2 * len(large)))

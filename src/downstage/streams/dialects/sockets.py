@@ -6,6 +6,7 @@ from downstage.streams.dialects.pull import PullGate
 from downstage.streams.dialects.push import DataServerAnswers, OwnAnswers, PushGate
 from downstage.streams.dialects.staying import Guests
 from downstage.streams.ground import Ground, Part
+from downstage.streams.memory import keep_freed
 
 __all__ = ["wire"]
 
@@ -15,6 +16,7 @@ MAX_ACK = 64 * 1024
 
 async def wire(ground: Ground) -> Part:
     """Open them at the data server's paths, and at ours."""
+    keep_freed()
     context, streams = ground.context, ground.streams
     settings = context.settings.streams
     idle_s = settings.idle_deadline.total_seconds()
