@@ -1,4 +1,4 @@
-"""One server for all tests of a module that talk to it over the wire."""
+"""One server for all tests that talk to it over the wire."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from downstage.testing.streams import StreamsProcess
 from .wire import Wire
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def wire() -> Iterator[Wire]:
     folder = Path(tempfile.mkdtemp(prefix="ds-", dir="/tmp"))
     with StreamsProcess(folder / "data", overrides={"streams.max_message": 1 << 20}) as server:

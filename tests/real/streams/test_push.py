@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import quote
 
 import anyio
 import pytest
@@ -27,7 +26,7 @@ async def test_each_message_is_an_entry(wire: Wire) -> None:
 async def test_ids_are_told_where_they_are_asked_for(wire: Wire) -> None:
     stream = name()
     async with wire.push(stream, ack=True) as push:
-        told = []
+        told = list[str]()
         for data in (b"a", b"b", b"c"):
             await push.send(data)
             told.append(await push.text())
@@ -139,10 +138,9 @@ async def test_T04_a_message_above_the_limit(wire: Wire) -> None:
 
 
 async def test_C10_names_out_of_form_are_refused(wire: Wire) -> None:
-    for ids in ("..", "a/b", "a b", "a\n", "-a", "\0", "+", "x" * 129, "a+*", "ä"):
-        async with wire._open(f"/data/{quote(ids, safe='+*')}/push", "alice", {}) as socket:
-            await socket.wait_closed()
-            assert (socket.close_code, socket.close_reason) == (1008, "invalid-field"), ids
+    for ids in ("..", "a/b", "a\n", "-a", "\0", "+", "x" * 129, "a+*", "ä"):
+        async with wire.push(ids) as push:
+            assert await push.closed() == (1008, "invalid-field"), ids
     async with wire.push("*") as push:
         await push.batch([["../x", 1]], b"1")
         assert await push.closed() == (1008, "invalid-field")
@@ -162,9 +160,9 @@ async def test_options_out_of_form_are_told(wire: Wire) -> None:
 
 async def test_paths_may_end_with_a_slash(wire: Wire) -> None:
     stream = name()
-    async with wire._open(f"/data/{stream}/push/", "alice", {"ack": 1}) as socket:
-        await socket.send(b"x")
-        assert str(await socket.recv()).endswith("-0")
+    async with wire.push(stream, slash="/", ack=1) as push:
+        await push.send(b"x")
+        assert (await push.text()).endswith("-0")
 
 
 # Our own API.

@@ -53,10 +53,13 @@ class Socket:
     async def closed(self) -> tuple[int, str]:
         """Code and reason by which the server closes it; what comes before is passed over."""
         with anyio.fail_after(LONG_S), pytest.raises(ConnectionClosed) as closed:
-            while True:
-                await self._socket.recv()
+            await self._read_all()
         assert closed.value.rcvd is not None, "it broke without a word"
         return closed.value.rcvd.code, closed.value.rcvd.reason
+
+    async def _read_all(self) -> None:
+        while True:
+            await self._socket.recv()
 
     async def close(self) -> None:
         await self._socket.close()
@@ -78,8 +81,9 @@ class Pull(Socket):
     async def entries(self) -> list[tuple[str, str, bytes]]:
         """The same, cut."""
         header, body = await self.pair()
-        ends = [row[2] for row in header[1:]] + [len(body)]
-        return [(row[0], row[1], body[row[2] : end]) for row, end in zip(header, ends, strict=True)]
+        ends = [*(int(row[2]) for row in header[1:]), len(body)]
+        rows = zip(header, ends, strict=True)
+        return [(row[0], row[1], body[row[2] : end]) for row, end in rows]
 
     async def take(self, count: int) -> list[tuple[str, str, bytes]]:
         """So many entries, of as many messages as they come in."""
@@ -116,9 +120,16 @@ class Wire:
 
     @asynccontextmanager
     async def push(
-        self, ids: str, *, who: str | None = "alice", at: str = "/data", **query: Any
+        self,
+        ids: str,
+        *,
+        who: str | None = "alice",
+        at: str = "/data",
+        slash: str = "",
+        **query: Any,
     ) -> AsyncGenerator[Socket]:
-        async with self._open(f"{at}/{quote(ids, safe='+*')}/push", who, query) as socket:
+        path = f"{at}/{quote(ids, safe='+*')}/push{slash}"
+        async with self._open(path, who, query) as socket:
             yield Socket(socket)
 
     @asynccontextmanager
