@@ -50,6 +50,7 @@ async def examine(settings: Settings) -> bool:
         _usd,
         _streams,
         _publishers,
+        _monitoring,
     ):
         with console.status(f"{check.__name__.strip('_')} …"):
             findings = await anyio.to_thread.run_sync(check, settings)
