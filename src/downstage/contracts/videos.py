@@ -9,6 +9,9 @@ DELETE    /v1/streams/{name}/keys/{id}               → 204; a publisher on air
 PUT       /v1/streams/{name}/source                  SourceBody → SourceView (201 new, 200)
 GET       /v1/streams/{name}/source                  → SourceView
 DELETE    /v1/streams/{name}/source                  → 204
+POST      /v1/streams/{name}/views                   → ViewOffer (201): an SDP offer
+POST      /v1/streams/{name}/views/{id}              ViewAnswer → 204: the SDP answer
+DELETE    /v1/streams/{name}/views/{id}              → 204
 GET       /hls/{name}/index.m3u8                     the playlist; see `downstage.streams.video`
 ========  =========================================  ============================================
 
@@ -32,6 +35,8 @@ __all__ = [
     "StreamKeyMade",
     "StreamKeyView",
     "StreamKeys",
+    "ViewAnswer",
+    "ViewOffer",
     "Wanted",
 ]
 
@@ -105,3 +110,18 @@ class SourceView(Answer):
     """Put in since it was last connected."""
     streams: list[str]
     """Names of the streams that it writes."""
+
+
+class ViewOffer(Answer):
+    """A WebRTC connection that shows a stream, as it is offered."""
+
+    id: str
+    sdp: str
+    """With all candidates; answer with all of yours, within 30 s."""
+    ice_servers: list[dict[str, str]]
+
+
+class ViewAnswer(Request):
+    """What the browser makes of it."""
+
+    sdp: str = Field(min_length=8, max_length=60_000, pattern=r"^v=0\r?\n")

@@ -170,6 +170,41 @@ async def test_an_image_stream_plays(site: Site, player: str) -> None:
     assert found["latency"] < WITHIN_S
 
 
+VIEW = """(async () => {
+  const headers = {"Authorization": "Bearer %(token)s", "Content-Type": "application/json"};
+  const base = "/v1/streams/%(stream)s/views";
+  const offer = await (await fetch(base, {method: "POST", headers})).json();
+  const peer = new RTCPeerConnection({iceServers: offer.ice_servers});
+  await peer.setRemoteDescription({type: "offer", sdp: offer.sdp});
+  await peer.setLocalDescription(await peer.createAnswer());
+  while (peer.iceGatheringState !== "complete") await new Promise((done) => setTimeout(done, 20));
+  const sdp = peer.localDescription.sdp;
+  const answered = await fetch(`${base}/${offer.id}`,
+    {method: "POST", headers, body: JSON.stringify({sdp})});
+  window.view = {peer, base, id: offer.id, headers, answered: answered.status};
+  return answered.status;
+})()"""
+
+
+async def test_an_image_stream_is_seen_by_webrtc(site: Site) -> None:
+    token = str(site.platform.facts["token"])
+    async with filmed(site, "rtc"), Browser(SIZE) as browser:
+        await browser.navigate(f"{site.platform.url}/favicon.svg")
+        await _until(browser, "location.pathname === '/favicon.svg'", 10)
+        given = {"token": token, "stream": "rtc"}
+        for _ in range(50):  # the first pictures are on their way
+            if (status := await browser.evaluate(VIEW % given)) == 204:
+                break
+            await asyncio.sleep(0.1)
+        assert status == 204
+        seen = "view.peer.getStats().then(all => [...all.values()].find(one => one.frameWidth))"
+        await _until(browser, f"{seen}.then(one => one?.frameWidth === 640)", 20)
+        before = await browser.evaluate(f"{seen}.then(one => one.framesDecoded)")
+        await _until(browser, f"{seen}.then(one => one.framesDecoded > {before} + 20)", 20)
+        gone = "fetch(`${view.base}/${view.id}`, {method: 'DELETE', headers: view.headers})"
+        assert await browser.evaluate(f"{gone}.then((answer) => answer.status)") == 204
+
+
 async def test_a_running_session_plays_with_a_ticket_and_its_cookie(
     site: Site, player: str
 ) -> None:

@@ -11,7 +11,15 @@ import re
 from downstage.kernel.errors import BadMessage
 from downstage.media.hls.samples import VideoFormat
 
-__all__ = ["PPS", "SPS", "format_of", "length_prefixed", "split_units", "units_of_config"]
+__all__ = [
+    "PPS",
+    "SPS",
+    "annex_b",
+    "format_of",
+    "length_prefixed",
+    "split_units",
+    "units_of_config",
+]
 
 SPS, PPS, DELIMITER, FILLER = 7, 8, 9, 12
 HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
@@ -64,6 +72,16 @@ def length_prefixed(units: list[bytes]) -> bytes:
     for unit in units:
         if unit[0] & 31 not in (DELIMITER, FILLER):
             parts += (len(unit).to_bytes(4, "big"), unit)
+    return b"".join(parts)
+
+
+def annex_b(data: bytes) -> bytes:
+    """What `length_prefixed` made, with start codes again."""
+    parts, at = list[bytes](), 0
+    while at + 4 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        parts += (b"\0\0\0\1", data[at + 4 : at + 4 + size])
+        at += 4 + size
     return b"".join(parts)
 
 

@@ -87,6 +87,10 @@ class ImageCoder:
         """Whether there is a picture that could be repeated."""
         return self._last is not None
 
+    def begin_anew(self) -> None:
+        """The next picture is a key frame."""
+        self._key_at = None
+
     def push(self, data: bytes, at_us: int, wall_ms: int) -> list[Picture]:
         """Code the picture *data* of that instant; instants must grow.
 

@@ -7,7 +7,7 @@ machine is read from its newest entry on, so nothing piles up.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar, cast
 
 import anyio
@@ -25,6 +25,7 @@ from downstage.streams.model import ZERO, Caller, Entry, EntryId
 from downstage.streams.reading import LAST, NEWEST, Cursor
 from downstage.streams.service import Streams, Wish
 from downstage.streams.video.sources import CodedStreams, ImageStream, Source
+from downstage.streams.video.timing import WallClock, first_of
 
 __all__ = ["IDLE_S", "Channel"]
 
@@ -35,8 +36,6 @@ IDLE_S = 15.0
 """Nobody asked for so long: it goes off the air."""
 REPEAT_S = 0.25
 """A picture that stays is repeated so often, so that parts go on."""
-FRESH_MS = 2000
-"""An entry's id is taken as its time where it is so close to now."""
 SILENT_S, ENDED_S = 20.0, 3.0
 """Coded pictures that come no more for so long have ended; the second, where the source said that
 it goes: a publisher who lost the line may be back by then."""
@@ -115,7 +114,7 @@ class Channel:
     # Images
 
     async def _run_images(self, source: ImageStream) -> None:
-        coder, clock = ImageCoder(source.raw), _WallClock()
+        coder, clock = ImageCoder(source.raw), WallClock()
         wish = Wish({source.stream: NEWEST}, latest=True)
         newest: Entry | None = None
         arrived = anyio.Event()
@@ -136,9 +135,9 @@ class Channel:
                 arrived, entry, newest = anyio.Event(), newest, None
                 await self._thread(lambda entry=entry: self._image(coder, clock, entry))
 
-        await _first_of(read, code)
+        await first_of(read, code)
 
-    def _image(self, coder: ImageCoder, clock: _WallClock, entry: Entry | None) -> None:
+    def _image(self, coder: ImageCoder, clock: WallClock, entry: Entry | None) -> None:
         if entry is None:
             pictures = coder.repeat(*clock.now())
         else:
@@ -184,7 +183,7 @@ class Channel:
             while not self.is_idle and time.monotonic() - last < patience_s:
                 await anyio.sleep(LOOK_S)
 
-        await _first_of(read, watch)
+        await first_of(read, watch)
 
     async def _some_seconds_back(self, stream: str) -> Cursor:
         try:
@@ -223,41 +222,3 @@ class Channel:
 
     async def _thread(self, job: Callable[[], _Result]) -> _Result:
         return await anyio.to_thread.run_sync(job, limiter=self._limiter)
-
-
-class _WallClock:
-    """Entries' ids as a clock that only goes forward, also while nothing comes."""
-
-    def __init__(self) -> None:
-        self._at_ms = 0
-
-    def of(self, id_ms: int) -> tuple[int, int]:
-        """Microseconds and milliseconds of an entry, by its id where that is about now."""
-        now_ms = int(time.time() * 1000)
-        return self._step(id_ms if abs(id_ms - now_ms) < FRESH_MS else now_ms)
-
-    def now(self) -> tuple[int, int]:
-        """The same of this moment."""
-        return self._step(int(time.time() * 1000))
-
-    def _step(self, at_ms: int) -> tuple[int, int]:
-        self._at_ms = max(at_ms, self._at_ms + 1)
-        return self._at_ms * 1000, self._at_ms
-
-
-async def _first_of(*jobs: Callable[[], Awaitable[None]]) -> None:
-    """Run *jobs* until one returns, or fails: then its error is raised."""
-    errors = list[PlatformError]()
-    async with anyio.create_task_group() as tasks:
-
-        async def one(job: Callable[[], Awaitable[None]]) -> None:
-            try:
-                await job()
-            except PlatformError as error:
-                errors.append(error)
-            tasks.cancel_scope.cancel()
-
-        for job in jobs:
-            tasks.start_soon(one, job)
-    if errors:
-        raise errors[0]

@@ -1,7 +1,8 @@
-"""Keys of publishers and sources that are pulled, over HTTP."""
+"""Keys of publishers, sources that are pulled and views by WebRTC, over HTTP."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -14,6 +15,8 @@ from downstage.contracts.videos import (
     StreamKeyMade,
     StreamKeys,
     StreamKeyView,
+    ViewAnswer,
+    ViewOffer,
     Wanted,
 )
 from downstage.services.openapi import refusals
@@ -28,6 +31,7 @@ from downstage.streams.video.pulling import Pull, Pulls
 
 if TYPE_CHECKING:
     from downstage.streams.video.rtmp import Rtmp
+    from downstage.streams.video.views import Views
 
 __all__ = ["VideoRoutes"]
 
@@ -36,6 +40,8 @@ MAX_SOURCE = 121
 Name = Annotated[
     str, Path(min_length=1, max_length=MAX_SOURCE, description="Of the source, without .video.")
 ]
+ViewName = Annotated[str, Path(min_length=1, max_length=128, description="Of the stream.")]
+ViewId = Annotated[str, Path(min_length=1, max_length=64, description="Of the view.")]
 KeyId = Annotated[str, Path(min_length=1, max_length=64, description="Of the key.")]
 
 
@@ -47,20 +53,29 @@ class VideoRoutes:
         keys: of publishers.
         pulls: what is pulled.
         host: by which publishers reach us.
+        views: gives what is watched by WebRTC, loaded when it is first asked for.
     """
 
-    def __init__(self, callers: Callers, keys: Keys, pulls: Pulls, host: str) -> None:
-        self._ask = Asker(callers)
+    def __init__(
+        self,
+        callers: Callers,
+        keys: Keys,
+        pulls: Pulls,
+        host: str,
+        views: Callable[[], Awaitable[Views]],
+    ) -> None:
+        self._ask, self._views = Asker(callers), views
         self._keys, self._pulls, self._host = keys, pulls, host
         self.rtmp: Rtmp | None = None
         """Where a port for publishers is open."""
 
     def router(self) -> APIRouter:
-        """Keys and sources."""
+        """Keys, sources and views."""
         router = ServiceAPIRouter(tags=["video"])
         guest: Any = Depends(self._ask)
         self._add_keys(router, guest)
         self._add_sources(router, guest)
+        self._add_views(router, guest)
         return router
 
     def _add_keys(self, router: ServiceAPIRouter, guest: Any) -> None:
@@ -131,6 +146,33 @@ class VideoRoutes:
         add(path, get_source, methods=["GET"], responses=lost)
         options: dict[str, Any] = {"status_code": 204, "response_class": Response}
         add(path, remove_source, methods=["DELETE"], responses=lost, **options)
+
+    def _add_views(self, router: ServiceAPIRouter, guest: Any) -> None:
+        async def offer_view(name: ViewName, who: Guest = guest) -> ViewOffer:
+            """Offer to show a stream by WebRTC."""
+            views = await self._views()
+            view_id, sdp = await views.open(who.caller, check(name))
+            return ViewOffer(id=view_id, sdp=sdp, ice_servers=list(views.ice_servers))
+
+        async def answer_view(
+            name: ViewName, view_id: ViewId, body: ViewAnswer, who: Guest = guest
+        ) -> Response:
+            """Answer the offer; pictures come as soon as the connection is there."""
+            await (await self._views()).answer(who.caller, check(name), view_id, body.sdp)
+            return Response(status_code=204)
+
+        async def close_view(name: ViewName, view_id: ViewId, who: Guest = guest) -> Response:
+            """Watch it no longer."""
+            await (await self._views()).close(who.caller, check(name), view_id)
+            return Response(status_code=204)
+
+        path, lost = "/v1/streams/{name}/views", refusals(403, 404, 409, 415, 429)
+        add = router.add_api_route
+        add(path, offer_view, methods=["POST"], status_code=201, responses=lost)
+        options: dict[str, Any] = {"status_code": 204, "response_class": Response}
+        one = f"{path}/{{view_id}}"
+        add(one, answer_view, methods=["POST"], responses=lost, **options)
+        add(one, close_view, methods=["DELETE"], responses=lost, **options)
 
     def _key(self, view: KeyView) -> StreamKeyView:
         live = self.rtmp is not None and any(item.id == view.id for item in self.rtmp.live)

@@ -22,6 +22,7 @@ from downstage.streams.video.routes import VideoRoutes
 if TYPE_CHECKING:
     from downstage.streams.video.hls import Hls
     from downstage.streams.video.rtmp import Rtmp
+    from downstage.streams.video.views import Views
 
 __all__ = ["Video", "wire"]
 
@@ -38,6 +39,7 @@ class Video(Part):
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self._hls: Hls | None = None
+        self._views: Views | None = None
         self._loading = anyio.Lock()
         self._documents: Documents | None = None
         self._pulls: Pulls | None = None
@@ -61,6 +63,20 @@ class Video(Part):
         gate = SessionGate(lambda person: context.client("gateway", act=person), context.clock)
         self._channels = Channels(self._ground.streams, gate, context.start)
         return Hls(self._channels, callers, Passes(context.clock), self._ground.origins)
+
+    async def views(self) -> Views:
+        """What is watched by WebRTC."""
+        if self._views is None:
+            async with self._loading:
+                if self._views is None:
+                    self._views = await anyio.to_thread.run_sync(self._load_views)
+        return self._views
+
+    def _load_views(self) -> Views:
+        from downstage.streams.video.views import Views
+
+        context = self._ground.context
+        return Views(self._ground.streams, context.settings.media, context.start)
 
     def metrics(self) -> list[str]:
         """What is on air, what of it was sent, and who publishes."""
@@ -89,7 +105,7 @@ class Video(Part):
         keys = StreamKeys(documents, context.clock)
         self._pulls = Pulls(ground.streams, documents, Guard(settings.pull_hosts), context.start)
         host = urlsplit(context.urls.public).hostname or "localhost"
-        routes = VideoRoutes(ground.callers, keys, self._pulls, host)
+        routes = VideoRoutes(ground.callers, keys, self._pulls, host, self.views)
         context.public(routes.router())
         context.start(self._resume, name="pulls")
         if settings.rtmp_port is not None:
