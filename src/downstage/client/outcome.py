@@ -64,6 +64,8 @@ def error_of(result: Result, url: str = "") -> errors.PlatformError:
 def error_of_code(code: str, detail: str) -> errors.PlatformError:
     """The error that a server named by its stable *code*; an unknown one is the plain base."""
     kind = _BY_CODE.get(code, errors.PlatformError)
+    if kind is errors.BadId:
+        return errors.BadId("id", detail)
     if kind is errors.InvalidField:
         return errors.InvalidInput(detail)
     return kind(detail)

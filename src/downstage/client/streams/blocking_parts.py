@@ -114,7 +114,7 @@ class Push:
         return self._inner.dropped
 
     def __enter__(self) -> Self:
-        call(self._inner.begin)
+        call(self._inner.__aenter__)
         return self
 
     def __exit__(

@@ -99,15 +99,22 @@ class Publishing:
         self._on_receipt = on_receipt
         self._more = asyncio.Event()
         self._freed = asyncio.Event()
+        self._ready = asyncio.Event()
         self._urgent = False
         self._task: asyncio.Task[None] | None = None
         self._was_connected = False
         self._may_sign_in = False
 
-    def start(self) -> None:
-        """Begin to connect."""
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            PlatformError: the server refuses, or cannot be reached.
+        """
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="streams-push")
+        await self._ready.wait()
+        self.check()
 
     def add(self, item: Item) -> None:
         """One more entry, whether there is room or not."""
@@ -193,6 +200,7 @@ class Publishing:
         self.out.pending.clear()
         self.out.waiting.clear()
         self.out.bytes = 0
+        self._ready.set()
         self._free()
 
     def _free(self) -> None:
@@ -205,6 +213,7 @@ class Publishing:
         path = f"/v1/streams/{quote(self._stream or ALL, safe='*')}/push{query_of(query)}"
         wire = await open_wire(self._api.http, path)
         self._was_connected = True
+        self._ready.set()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._hear(wire))

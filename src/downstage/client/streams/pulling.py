@@ -62,8 +62,8 @@ class Wanted:
 class AsyncPull:
     """Entries of streams, as they come: ``async for entry in pull``.
 
-    Made by `AsyncClient.pull`. Iterating begins it; leaving the loop ends it; iterating again goes
-    on where it was.
+    Made by `AsyncClient.pull`. Entering it, or iterating, begins it; leaving the loop ends it;
+    iterating again goes on where it was.
 
     Attributes:
         gaps: entries that are missing, as far as it is known; the newest ones.
@@ -78,6 +78,7 @@ class AsyncPull:
         self._buffer = Buffer(latest=wanted.latest)
         self._task: asyncio.Task[None] | None = None
         self._left = wanted.count
+        self._ready = asyncio.Event()
         self._was_connected = False
         self._may_sign_in = False
         """Its token ended while it was good: perhaps there is another one by now."""
@@ -99,7 +100,19 @@ class AsyncPull:
         return {name: at for name, at in self._places.at.items() if at != ZERO}
 
     async def __aenter__(self) -> Self:
+        """Connect: what is pushed from here on comes.
+
+        Raises:
+            PlatformError: the server refuses, or cannot be reached.
+        """
         self._begin()
+        try:
+            await self._ready.wait()
+            if not self._was_connected:
+                await self._buffer.take(0)
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(
@@ -184,6 +197,8 @@ class AsyncPull:
         except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
             log_error("streams.pull_crashed", error)
             self._buffer.end(PlatformError(f"An error of this client: {error!r}"))
+        finally:
+            self._ready.set()
 
     async def _once(self, outage: Outage) -> None:
         if not self._places.is_settled:
@@ -193,6 +208,7 @@ class AsyncPull:
             if self._was_connected:
                 await self._look_for_gaps()
             self._was_connected = True
+            self._ready.set()
             while True:
                 await self._receive(wire)
                 self._may_sign_in = True

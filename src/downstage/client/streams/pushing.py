@@ -105,7 +105,11 @@ class AsyncPush:
         return self.publishing.failed is None
 
     async def __aenter__(self) -> Self:
-        await self.begin()
+        try:
+            await self.begin()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(
@@ -129,8 +133,9 @@ class AsyncPush:
         if changes and manner.stream is not None:
             path = path_of("streams", manner.stream)
             self._api.note(await self._api.call("PATCH", path, body=changes, returns=StreamInfo))
-            self.settled.add(manner.stream)
-        self.publishing.start()
+            if manner.content_type is not None:
+                self.settled.add(manner.stream)
+        await self.publishing.start()
 
     async def send(
         self,
