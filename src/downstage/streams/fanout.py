@@ -34,6 +34,7 @@ LOOK_S = 5.0
 FIRST_COUNT = 16
 MOST_COUNT = 512
 CHUNK_BYTES = 4 << 20
+BURST_BYTES = 64 << 20
 MOST_CALLS = 8192
 """Deliveries of one round, about: so that the loop is not kept for long."""
 BELL_S = 3600
@@ -126,6 +127,8 @@ class Reader:
         self._rung = b"0-0"
         self._is_blocked = False
         self._count = FIRST_COUNT
+        self._active = 1.0
+        """Streams that had something in one read lately."""
         self._run_id = ""
 
     @property
@@ -296,10 +299,16 @@ class Reader:
                 single.crashed()
 
     def _measure(self, entries: int, size: int, streams: int, calls: int) -> None:
-        """How many to read at once the next time: some megabytes, some thousand calls."""
+        """How many to read at once the next time: some megabytes, some thousand calls.
+
+        Not too many either if all streams should have some at once, as after a pause.
+        """
         mean = size // entries + 64
-        fitting = CHUNK_BYTES // (mean * streams)
-        self._count = max(1, min(fitting, MOST_COUNT, max(8, MOST_CALLS // (calls + 1))))
+        self._active = max(streams, 0.9 * self._active)
+        fitting = int(CHUNK_BYTES / (mean * self._active))
+        bursting = BURST_BYTES // (mean * max(len(self._watches), 1))
+        calling = max(8, MOST_CALLS // (calls + 1))
+        self._count = max(1, min(fitting, bursting, calling, MOST_COUNT))
 
 
 def _ignore(replies: list[Any]) -> None:

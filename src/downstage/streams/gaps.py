@@ -53,17 +53,21 @@ async def find_gap(lane: Lane, watch: Watch) -> Gap | None:
 async def _missing(lane: Lane, watch: Watch, recent: list[bytes]) -> int | None:
     """How many of the newest of *recent* are gone; None: all of them.
 
-    Looked for from the newest on, in chunks: what is gone costs nothing to look for.
+    Looked for from the newest on, in chunks that grow: most often the very newest is there, and
+    what is gone costs nothing to look for.
     """
     mean = watch.figures.bytes_seen // max(watch.figures.entries_seen, 1) + 64
-    chunk = max(1, CHUNK_BYTES // mean)
-    for end in range(len(recent), 0, -chunk):
+    most = max(1, CHUNK_BYTES // mean)
+    end, chunk = len(recent), 1
+    while end > 0:
         some = recent[max(0, end - chunk) : end]
         reply = await lane.call("XRANGE", watch.key, some[0], some[-1])
         there = {id_ for id_, _ in reply}
         for at, id_ in enumerate(reversed(some)):
             if id_ in there:
                 return len(recent) - end + at
+        end -= chunk
+        chunk = min(8 * chunk, most)
     return None
 
 

@@ -25,8 +25,6 @@ __all__ = ["HOLD_S", "Answer", "Outbox", "Train", "Unit", "Way"]
 
 HOLD_S = 10.0
 """Seconds for which what was pushed waits for an engine that is away."""
-TRAIN = 8 << 20
-"""Bytes at which a train leaves before the turn of the loop is over."""
 MARKER_S = 24 * 3600
 PER_ENTRY = 64
 log = get_logger(__name__)

@@ -135,6 +135,18 @@ class Part:
         except PlatformError:
             return Durability.MEMORY
 
+    def has_room(self, size: int) -> bool:
+        """Whether *size* bytes more fit into its engine's memory, as far as it told lately."""
+        try:
+            facts = self.shard.facts
+        except PlatformError:
+            return True  # it is away: what is pushed waits, and is told then
+        return (
+            facts is None
+            or not facts.memory_limit
+            or facts.memory_used + size <= facts.memory_limit
+        )
+
     def check_replicated(self) -> None:
         """Return if a replica follows.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from downstage.kernel.errors import InvalidField, PlatformError, Unavailable
+from downstage.kernel.errors import InvalidField, PlatformError, StoreFull, Unavailable
 from downstage.streams import entry_ids, names
 from downstage.streams.model import AUTO, Caller, Durability, Receipt, Right
 from downstage.streams.outbox import Answer, Outbox, Unit
@@ -38,6 +38,9 @@ def send(items: Sequence[Settled], done: Done, totals: Totals, *, copied: bool) 
     for at, outlet in enumerate(outlets):
         outbox = outlet.part.copied if copied else outlet.outbox
         groups.setdefault(outbox, []).append(at)
+    if len(groups) > 1 and (full := _full(items)) is not None:
+        done(full)
+        return
     answers: list[Answer | None] = [None] * len(items)
     left = len(groups)
 
@@ -64,6 +67,15 @@ def send(items: Sequence[Settled], done: Done, totals: Totals, *, copied: bool) 
             outbox.out += (head, data, END)
             if not is_one:
                 outlet.took(1, size)
+
+
+def _full(items: Sequence[Settled]) -> PlatformError | None:
+    """Why *items*, which go into several parts, cannot be stored: looked at before the first is."""
+    size = sum(len(data) for _, _, data in items)
+    for part in {outlet.part for outlet, _, _ in items}:
+        if not part.has_room(size):
+            return StoreFull("The engine of streams has reached its memory limit.")
+    return None
 
 
 def _receipt(
