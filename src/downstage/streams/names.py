@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from downstage.auth.patterns import whole
 from downstage.kernel.errors import InvalidField
 
 __all__ = [
@@ -90,5 +91,4 @@ def check_pattern(text: str, field: str = "pattern") -> str:
 
 def matcher(pattern: str) -> re.Pattern[str]:
     """Finds whole names that *pattern* stands for."""
-    stars = re.sub(r"\*+", "*", check_pattern(pattern))
-    return re.compile(".*?".join(re.escape(part) for part in stars.split("*")) + r"\Z")
+    return whole(check_pattern(pattern))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from itertools import chain, combinations, product
 
 import pytest
 
-from downstage.auth.patterns import covers, may_bound, scopes_of
+from downstage.auth.patterns import covers, may_bound, scopes_of, whole
 from downstage.auth.principal import STREAM_RIGHTS, StreamBound
 from downstage.auth.scopes import SCOPES
 
@@ -34,6 +35,15 @@ MEANT = {pattern: names_of(pattern) for pattern in PATTERNS}
 def test_A06_a_pattern_covers_another_if_and_only_if_it_means_all_of_its_names() -> None:
     for wide, narrow in product(PATTERNS, repeat=2):
         assert covers(wide, narrow) == (MEANT[narrow] <= MEANT[wide]), (wide, narrow)
+
+
+def test_C09_a_pattern_of_many_stars_is_told_at_once() -> None:
+    name = "a" * 127
+    began = time.process_time()
+    for pattern in ("*a" * 63 + "*b", "a*" * 63 + "b", "*aa" * 40 + "*ba"):
+        assert not covers(pattern, name)
+        assert whole(pattern.replace("b", "a")).match(name)
+    assert time.process_time() - began < 1  # thousands of years, where each star is tried again
 
 
 def held_by(bounds: tuple[StreamBound, ...]) -> frozenset[tuple[str, str]]:
