@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -287,6 +288,10 @@ class Recordings:
     def replay(self, name: str, **options: Any) -> ReplayInfo:
         """Push what was recorded again; the options are those of `AsyncRecordings.replay`."""
         return call(self._inner.replay, name, **options)
+
+    def replays(self, name: str) -> builtins.list[ReplayInfo]:
+        """Replays of a recording, the oldest first."""
+        return call(self._inner.replays, name)
 
     def follow(self, replay: ReplayInfo, interval_s: float = 0.5) -> Iterator[ReplayInfo]:
         """How far a replay is, again and again, until it is over."""
