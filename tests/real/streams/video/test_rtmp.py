@@ -211,15 +211,14 @@ async def test_without_nginx_one_publisher_is_taken_on_loopback(
     overrides = {"streams.rtmp_port": 0, "streams.rtmp_server": "pyav"}
     async with streams_server(data, overrides=overrides) as server:
         made = await make_key(server, http, "solo")
-        for _ in range(2):
-            wrong = re.sub("key=.*", "key=wrong", made["url"])
-            assert await published(wrong) != 0
-            assert await published(made["url"]) == 0
-            await ended(server, "solo")
+        wrong = re.sub("key=.*", "key=wrong", made["url"])
+        assert await published(wrong) != 0
+        assert await published(made["url"]) == 0
+        await ended(server, "solo")
         caller = await server.caller("alice")
         info = await server.streams.info(caller, "solo.video")
         assert info.spec.content_type == H264
-        assert info.length > 40
+        assert info.length > 20
 
 
 async def published(url: str) -> int | None:
