@@ -10,6 +10,9 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +21,32 @@ from measuring.streams.frames import Reader, Wave, connect, wave
 from measuring.streams.places import KEEP, Engine, Places, Server
 
 __all__ = [
-    "fan_out", "floor_latency", "floor_pull", "floor_push", "idle_memory", "latency", "pull", "push",
+    "crowd", "fan_out", "floor_latency", "floor_pull", "floor_push", "idle_memory", "latency",
+    "pull", "push", "raw_latency",
 ]  # fmt: skip
 
 FIRST = 0.15
 """Seconds of the look at how fast it is, before it is measured."""
 MEASURED_S = 0.8
+
+
+@dataclass(slots=True)
+class Stored:
+    """What a stream is to hold."""
+
+    engine: Engine
+    key: str
+    count: int = 0
+
+    def wait(self, more: int) -> None:
+        """Return once it has had so many more."""
+        self.count += more
+        self.engine.wait(self.key, self.count)
+
+    def check(self, size: int) -> None:
+        """Whether that was all, and as large as it should be."""
+        assert self.engine.added(self.key) == self.count
+        assert len(self.engine.last(self.key)) == size
 
 
 def _name() -> str:
@@ -57,36 +80,32 @@ def push(places: Places, server: Server, size: int, batch: int, *, ack: bool) ->
     options = ["batch=true"] * (batch > 1) + ["ack=true"] * ack
     path = f"/data/{stream}/push" + ("?" + "&".join(options) if options else "")
     sock = connect(server.port, path, server.token)
-    engine, key = places.engine, server.key(stream)
+    stored = Stored(places.engine, server.key(stream))
     try:
         one = _push_acked if ack else _push_free
         few = _rounded(min(1000, (32 << 20) // size), batch)
-        spent = one(sock, made, batch, few, engine, key, 0)
+        spent = one(sock, made, batch, few, stored)
         count = _rounded(few / spent * MEASURED_S, batch)
-        spent = one(sock, made, batch, count, engine, key, few)
-        _check(engine, key, few + count, size)
+        spent = one(sock, made, batch, count, stored)
+        stored.check(size)
         return count / spent
     finally:
         sock.close()
         _forget(places, server, stream)
 
 
-def _push_free(
-    sock: socket.socket, made: Wave, batch: int, count: int, engine: Engine, key: str, before: int
-) -> float:
+def _push_free(sock: socket.socket, made: Wave, batch: int, count: int, stored: Stored) -> float:
     began, left = time.perf_counter(), count
     while left >= made.entries:
         sock.sendall(made.data)
         left -= made.entries
     if left:
         sock.sendall(b"".join(made.parts[: left // batch]))
-    engine.wait(key, before + count)
+    stored.wait(count)
     return time.perf_counter() - began
 
 
-def _push_acked(
-    sock: socket.socket, made: Wave, batch: int, count: int, engine: Engine, key: str, before: int
-) -> float:
+def _push_acked(sock: socket.socket, made: Wave, batch: int, count: int, stored: Stored) -> float:
     reader, parts = Reader(sock), made.parts
     began = time.perf_counter()
     for number in range(count // batch):
@@ -96,13 +115,8 @@ def _push_acked(
         if number == 0:
             assert bytes(ids).count(b"-") == batch
     spent = time.perf_counter() - began
-    engine.wait(key, before + count)
+    stored.wait(count)
     return spent
-
-
-def _check(engine: Engine, key: str, count: int, size: int) -> None:
-    assert engine.added(key) == count, (engine.added(key), count)
-    assert len(engine.last(key)) == size
 
 
 def _forget(places: Places, server: Server, stream: str) -> None:
@@ -116,7 +130,7 @@ def _fill(places: Places, server: Server, size: int, count: int) -> str:
     stream = _name()
     sock = connect(server.port, f"/data/{stream}/push", server.token)
     made = wave(size, 1, stream=stream)
-    _push_free(sock, made, 1, count, places.engine, server.key(stream), 0)
+    _push_free(sock, made, 1, count, Stored(places.engine, server.key(stream)))
     sock.close()
     return stream
 
@@ -189,7 +203,27 @@ def latency(places: Places, server: Server, size: int, samples: int = 400) -> tu
 
 
 def floor_latency(places: Places, size: int, samples: int = 400) -> tuple[float, float]:
-    """The same of XADD, and an XREAD that waits."""
+    """The same of XADD, and an XREAD that waits, by redis-py."""
+    client = places.engine.redis
+    key, took, last = f"floor:{_name()}", list[float](), "0"
+    with places.engine.another() as reading:
+        command = ("XREAD", "COUNT", 1, "BLOCK", 5000, "STREAMS", key)
+        data = os.urandom(size)
+        for _ in range(samples):
+            # The read that waits is sent by one connection, its answer read after the add's.
+            reading.send_command(*command, last)
+            time.sleep(0.0005)
+            began = time.perf_counter()
+            client.execute_command("XADD", key, "MAXLEN", "~", KEEP, "*", "d", data)
+            ((_, entries),) = reading.read_response()
+            took.append(1000 * (time.perf_counter() - began))
+            last = entries[-1][0]
+    client.delete(key)
+    return statistics.median(took), statistics.quantiles(took, n=100)[98]
+
+
+def raw_latency(places: Places, size: int, samples: int = 400) -> tuple[float, float]:
+    """The same with nothing but a socket and hiredis."""
     adding, reading = Direct(places.engine), Direct(places.engine)
     key, took, last = f"floor:{_name()}", list[float](), "0"
     command = encode("XADD", key, "MAXLEN", "~", KEEP, "*", "d", os.urandom(size))
@@ -199,7 +233,7 @@ def floor_latency(places: Places, size: int, samples: int = 400) -> tuple[float,
             time.sleep(0.0005)
             began = time.perf_counter()
             adding.send(command)
-            ((_, entries),) = reading.replies(1)[0]  # pyright: ignore
+            ((_, entries),) = reading.reply()
             took.append(1000 * (time.perf_counter() - began))
             adding.replies(1)
             last = entries[-1][0]
@@ -218,9 +252,9 @@ def fan_out(places: Places, server: Server, size: int, readers: int) -> float:
     sock = connect(server.port, f"/data/{stream}/push", server.token)
     try:
         few = max(4, min(400, (8 << 20) // (size * readers)))
-        spent = _fan(server, path, sock, made, readers, few)
+        spent = _fan(_readers(server, path, readers, few * size), sock, made, few)
         count = int(min(KEEP * 0.9, max(few, few / spent * MEASURED_S)))
-        spent = _fan(server, path, sock, made, readers, count)
+        spent = _fan(_readers(server, path, readers, count * size), sock, made, count)
         return count * readers / spent
     finally:
         sock.close()
@@ -228,20 +262,13 @@ def fan_out(places: Places, server: Server, size: int, readers: int) -> float:
 
 
 def _fan(
-    server: Server, path: str, sock: socket.socket, made: Wave, readers: int, count: int
+    crowd: AbstractContextManager[subprocess.Popen[str]],
+    sock: socket.socket,
+    made: Wave,
+    count: int,
 ) -> float:
-    asked = {
-        "port": server.port, "path": path, "token": server.token, "readers": readers,
-        "bytes": count * (len(made.last)),
-    }  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-m", "measuring.streams.crowd", json.dumps(asked)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline().strip() == "ready"
-        time.sleep(0.3)  # the servers see them
+    with crowd as process:
+        assert process.stdout is not None
         began = time.monotonic()
         left = count
         while left:
@@ -250,29 +277,57 @@ def _fan(
             left -= len(parts)
         said = json.loads(process.stdout.readline() or "{}")
         return said["ended"] - began
-    finally:
-        process.kill()
-        process.wait()
+
+
+def crowd(places: Places, server: Server, producers: int, idle: int) -> float:
+    """Entries of 1 KB a second, of many producers beside many readers that wait."""
+    stream, size = _name(), 1024
+    made = wave(size, 1, stream=stream)
+    with _readers(server, f"/data/{_name()}/pull", idle, 1):
+        socks = [
+            connect(server.port, f"/data/{stream}/push", server.token) for _ in range(producers)
+        ]
+        try:
+            count = producers * (200 if server is places.ours else 25)
+            each = b"".join(made.parts[:25])
+            began = time.perf_counter()
+            for _ in range(count // producers // 25):
+                for sock in socks:
+                    sock.sendall(each)
+            places.engine.wait(server.key(stream), count)
+            return count / (time.perf_counter() - began)
+        finally:
+            for sock in socks:
+                sock.close()
+            _forget(places, server, stream)
 
 
 def idle_memory(server: Server, count: int) -> dict[str, Any]:
     """Bytes of the server for each of *count* sockets that wait."""
-    asked = {
-        "port": server.port, "path": f"/data/{_name()}/pull", "token": server.token,
-        "readers": count, "bytes": 1,
-    }  # fmt: skip
     before = _rss(server.pid)
+    with _readers(server, f"/data/{_name()}/pull", count, 1):
+        time.sleep(1)
+        return {"bytes": (_rss(server.pid) - before) / count, "count": count}
+
+
+@contextmanager
+def _readers(
+    server: Server, path: str, readers: int, size: int
+) -> Generator[subprocess.Popen[str]]:
+    """Readers in a process of their own, which wait for *size* bytes each."""
+    asked = {
+        "port": server.port, "path": path, "token": server.token, "readers": readers,
+        "bytes": size,
+    }  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "measuring.streams.crowd", json.dumps(asked)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert process.stdout is not None
     try:
-        began = time.monotonic()
         assert process.stdout.readline().strip() == "ready"
-        opened = time.monotonic() - began
-        time.sleep(1)
-        return {"bytes": (_rss(server.pid) - before) / count, "opened_s": opened, "count": count}
+        time.sleep(0.3)  # the server sees the last of them
+        yield process
     finally:
         process.kill()
         process.wait()
@@ -281,5 +336,3 @@ def idle_memory(server: Server, count: int) -> dict[str, Any]:
 def _rss(pid: int) -> int:
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGESIZE")
-
-

@@ -8,6 +8,7 @@ import selectors
 import socket
 import sys
 import time
+from typing import Any
 
 from measuring.streams.frames import connect
 
@@ -65,8 +66,9 @@ def main() -> None:
     while missing:
         for key, _ in selector.select():
             counter: Counter = key.data
+            sock: Any = key.fileobj
             try:
-                got = key.fileobj.recv_into(buffer)  # pyright: ignore
+                got = sock.recv_into(buffer)
             except BlockingIOError:
                 continue
             if not got:

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import hiredis
 
@@ -57,9 +58,15 @@ class Direct:
                 found.append(reply)
         return found
 
+    def reply(self) -> Any:
+        """The next one."""
+        return self.replies(1)[0]
+
     def push(self, key: str, size: int, batch: int, count: int, *, ack: bool) -> float:
-        """Seconds that *count* XADDs take; *batch* at once, the next before the last is answered
-        unless *ack*."""
+        """Seconds that *count* XADDs take, *batch* at once.
+
+        Unless *ack*, the next ones leave before the last ones are answered.
+        """
         trains = [
             b"".join(
                 encode("XADD", key, "MAXLEN", "~", KEEP, "*", "d", os.urandom(size))
@@ -92,7 +99,7 @@ class Direct:
         began, last, read = time.perf_counter(), b"0", 0
         while read < count:
             self._sock.sendall(encode("XREAD", "COUNT", at_once, "STREAMS", key, last))
-            ((_, entries),) = self.replies(1)[0]  # pyright: ignore
+            ((_, entries),) = self.reply()
             read += len(entries)
             last = entries[-1][0]
         return time.perf_counter() - began

@@ -74,10 +74,10 @@ class Reader:
         """Opcode and payload of the next one; a view that holds until the next call."""
         self._need(2)
         size, head = self._buffer[self._at + 1], 2
-        if size == 126:  # noqa: PLR2004 - RFC 6455
+        if size == 126:
             self._need(4)
             size, head = int.from_bytes(self._view[self._at + 2 : self._at + 4], "big"), 4
-        elif size == 127:  # noqa: PLR2004 - RFC 6455
+        elif size == 127:
             self._need(10)
             size, head = int.from_bytes(self._view[self._at + 2 : self._at + 10], "big"), 10
         self._need(head + size)
@@ -93,7 +93,7 @@ class Reader:
             if opcode == 1:
                 header = bytes(view)
                 break
-            if opcode == 8:  # noqa: PLR2004 - RFC 6455
+            if opcode == 8:
                 raise ConnectionError(bytes(view).decode("latin-1"))
         _, body = self.message()
         return header.count(b"["[0:1]) - 1, memoryview(header), body

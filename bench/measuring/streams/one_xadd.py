@@ -7,7 +7,6 @@ the measurements need: nobody signs in, nothing is bounded, nothing is remembere
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import sys
@@ -29,7 +28,7 @@ class App:
     """
 
     def __init__(self, access: dict[str, Any], keep: int) -> None:
-        self._redis = redis.Redis(
+        self._redis: Any = redis.Redis(
             unix_socket_path=access["path"], username="downstage", password=access["password"],
             max_connections=1000, socket_timeout=None,
         )  # fmt: skip
@@ -89,7 +88,6 @@ def main() -> None:
         proxy_headers=False, access_log=False,
     )  # fmt: skip
     print(sock.getsockname()[1], flush=True)
-    asyncio.set_event_loop_policy(None)
     uvicorn.Server(config).run(sockets=[sock])
 
 

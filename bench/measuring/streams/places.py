@@ -6,7 +6,8 @@ import json
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,19 @@ class Engine:
 
     def last(self, key: str) -> bytes:
         """Payload of the newest entry."""
-        ((_, fields),) = self.redis.xrevrange(key, count=1)  # pyright: ignore
-        return fields[b"d"]
+        newest: Any = self.redis.xrevrange(key, count=1)
+        return newest[0][1][b"d"]
+
+    @contextmanager
+    def another(self) -> Generator[Any]:
+        """One more connection of redis-py."""
+        pool: Any = self.redis.connection_pool
+        connection = pool.get_connection()
+        try:
+            yield connection
+        finally:
+            connection.disconnect()
+            pool.release(connection)
 
     def wait(self, key: str, count: int, deadline_s: float = 60) -> None:
         """Return once a stream has had *count* entries."""
@@ -82,10 +94,16 @@ class Places:
 
 
 def open_places(
-    stack: ExitStack, folder: Path, *, original: str | None = None, deflate: bool = False
+    stack: ExitStack,
+    folder: Path,
+    *,
+    original: str | None = None,
+    deflate: bool = False,
+    workers: int = 1,
 ) -> Places:
     """Start everything; *stack* ends it."""
-    overrides = {
+    overrides: dict[str, Any] = {
+        "streams.workers": workers,
         "streams.keep_count": KEEP,
         "streams.memory_limit": MEMORY,
         "streams.keep_bytes": 1 << 30,
