@@ -23,7 +23,7 @@ from downstage.streams.part import Part
 from downstage.streams.parts import Parts
 from downstage.streams.pipeline import transact
 from downstage.streams.reading import LAST, MOST_STREAMS, NEWEST, Cursor, Row, Sink, Wish
-from downstage.streams.reads import payload
+from downstage.streams.reads import FIELD, payload
 from downstage.streams.subscription import Followed, Subscription
 from downstage.streams.tail import last_id
 from downstage.streams.watching import Group, id_key
@@ -278,9 +278,13 @@ class CatchUp:
             replies += zip(mine, await transact(part.command, commands), strict=True)
         found: list[tuple[Followed, list[Row]]] = []
         for stream, reply in replies:
-            rows: list[Row] = [(stream.name, id_, payload(fields)) for id_, fields in reply]
+            name = stream.name
+            rows: list[Row] = [
+                (name, id_, fields[1] if fields[0] == FIELD else payload(fields))
+                for id_, fields in reply
+            ]
             if rows:
-                stream.mean = sum(len(row[2]) for row in rows) // len(rows) + 64
+                stream.mean = sum([len(row[2]) for row in rows]) // len(rows) + 64
             if stream.anchored:
                 if rows and rows[0][1] == stream.cursor:
                     del rows[0]

@@ -13,6 +13,7 @@ As a process of its own::
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import selectors
@@ -345,6 +346,7 @@ async def _serve(asked: _Asked) -> None:
     async with streams_server(
         Path(asked.data), overrides=asked.overrides, port=asked.port
     ) as server:
+        gc.freeze()  # as `downstage up` does: full collections need not look at what was loaded
         print(json.dumps({"url": server.url, "tokens": server.tokens}), flush=True)  # noqa: T201
         await anyio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
 
