@@ -5,10 +5,10 @@
     python bench/streams.py --original 8000,TOKEN            # and a server that runs already
 
 All of them use one engine, with the log of writes that ours is started with. The floor asks it by
-pipelined commands and hiredis, for latency by redis-py; the plain server (measuring/streams/one_xadd.py) does one XADD a
-message and one XREAD a reader. Subjects take turns; each figure is the median of the rounds, each
-ratio the median of the rounds' ratios. A push counts once its last entry is stored, and what was
-stored is looked at. Clients send frames that were made before.
+pipelined commands and hiredis, for latency by redis-py; the plain server does one XADD a message
+and one XREAD a reader (measuring/streams/one_xadd.py). Subjects take turns; each figure is the
+median of the rounds, each ratio the median of the rounds' ratios. A push counts once its last
+entry is stored, and what was stored is looked at. Clients send frames that were made before.
 """
 
 from __future__ import annotations

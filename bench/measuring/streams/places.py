@@ -28,7 +28,8 @@ class Engine:
     """The engine, as whoever speaks to it directly reaches it."""
 
     access: dict[str, Any]
-    redis: redis.Redis
+    redis: Any
+    """A client of redis-py."""
 
     def added(self, key: str) -> int:
         """Entries that were ever added to a stream; 0: there is none."""
@@ -111,7 +112,10 @@ def open_places(
     process = stack.enter_context(StreamsProcess(folder / "data", overrides=overrides))
     access = json.loads(next((folder / "data").rglob("access.json")).read_text())
     client = redis.Redis(
-        unix_socket_path=access["path"], username="downstage", password=access["password"]
+        unix_socket_path=access["path"],
+        username="downstage",
+        password=access["password"],
+        protocol=2,
     )
     stack.callback(client.close)
     engine = Engine(access, client)
