@@ -68,6 +68,19 @@ async def test_T02_a_form_out_of_form_is_refused(data: bytes, error: type[Platfo
         await cut_up(data, size=64)
 
 
+@pytest.mark.parametrize(
+    "said", ["undefined''a", "idna''a", "punycode''%ff", "a\0b''a", "unheard-of''a"]
+)
+async def test_T02_a_file_name_in_any_codec_is_read_or_refused(said: str) -> None:
+    head = f"--B\r\nContent-Disposition: form-data; name=entries; filename*={said}\r\n\r\n"
+    try:
+        found = await cut_up(head.encode() + b"x\r\n--B--\r\n")
+    except InvalidInput:
+        assert not said.startswith("unheard-of"), "a name that could be read"
+    else:
+        assert [part.filename for part in found] == ["a"]
+
+
 async def test_T02_bytes_and_parts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(await cut_up(form(("entries", "a", b"x" * 10)), most=10)) == 1
     with pytest.raises(TooLarge):

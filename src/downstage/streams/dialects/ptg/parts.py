@@ -130,7 +130,7 @@ class _Cutter:
             part = self.parts[-1]
             name = message.get_param("name", header="content-disposition")
             part.name = name if isinstance(name, str) else ""
-            part.filename = message.get_filename()
+            part.filename = _filename(message)
         self._name.clear()
         self._value.clear()
 
@@ -146,6 +146,13 @@ class _Cutter:
 
     def _end(self) -> None:
         self.ended = True
+
+
+def _filename(message: Message) -> str | None:
+    try:
+        return message.get_filename()
+    except ValueError as error:  # the sender names the codec, and not all of them are for text
+        raise InvalidInput("A file name of the form cannot be read.") from error
 
 
 def deal(joined: str, parts: Sequence[Part], *, by_time: bool) -> list[Item]:
