@@ -68,6 +68,8 @@ PAGES = (
     "/files/{path:path}",
     "/watch",
     "/watch/{path:path}",
+    "/admin",
+    "/admin/{path:path}",
 )
 """Where the one page is served: it reads its own address."""
 

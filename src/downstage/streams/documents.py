@@ -27,7 +27,17 @@ from downstage.kernel.errors import (
     Unavailable,
 )
 
-__all__ = ["MAX_DOCUMENT", "MAX_ID", "Document", "Documents"]
+__all__ = [
+    "MAX_DOCUMENT",
+    "MAX_ID",
+    "Document",
+    "Documents",
+    "Json",
+    "checked",
+    "encoded",
+    "insert",
+    "update",
+]
 
 MAX_ID = 128
 """Characters of an id."""
@@ -85,7 +95,7 @@ class Documents:
             )
             return [Document(id_, json.loads(body)) for id_, body in rows]
 
-        return await self._run(job)
+        return await self.run(job)
 
     async def find(self, tenant: str, kind: str, wanted: Mapping[str, Any]) -> Document | None:
         """The first of a kind whose fields are as *wanted* says."""
@@ -96,7 +106,7 @@ class Documents:
 
     async def get(self, tenant: str, kind: str, id_: str) -> Document | None:
         """One document."""
-        return await self._run(lambda db: _get(db, tenant, kind, id_))
+        return await self.run(lambda db: _get(db, tenant, kind, id_))
 
     async def add(self, tenant: str, kind: str, id_: str, body: Json) -> Document:
         """Put a new one in.
@@ -105,15 +115,15 @@ class Documents:
             AlreadyExists: there is one of that id.
             InvalidField, TooLarge, QuotaReached: the id, the size or the number is out of bounds.
         """
-        text = _encoded(_checked(id_), body)
+        text = encoded(checked(id_), body)
 
         def job(db: sqlite3.Connection) -> Document:
             if _get(db, tenant, kind, id_) is not None:
                 raise AlreadyExists(f"There is one with the id {id_} already.")
-            _insert(db, tenant, kind, id_, text)
+            insert(db, tenant, kind, id_, text)
             return Document(id_, body)
 
-        return await self._run(job, writes=True)
+        return await self.run(job, writes=True)
 
     async def merge(self, tenant: str, kind: str, id_: str, fields: Json) -> Document | None:
         """Set some *fields* of one; None: there is none."""
@@ -123,22 +133,22 @@ class Documents:
             if found is None:
                 return None
             body = {**found.body, **fields}
-            _update(db, tenant, kind, id_, _encoded(id_, body))
+            update(db, tenant, kind, id_, encoded(id_, body))
             return Document(id_, body)
 
-        return await self._run(job, writes=True)
+        return await self.run(job, writes=True)
 
     async def put(self, tenant: str, kind: str, id_: str, body: Json) -> None:
         """Put one in, or in the place of the one that is there."""
-        text = _encoded(_checked(id_), body)
+        text = encoded(checked(id_), body)
 
         def job(db: sqlite3.Connection) -> None:
             if _get(db, tenant, kind, id_) is None:
-                _insert(db, tenant, kind, id_, text)
+                insert(db, tenant, kind, id_, text)
             else:
-                _update(db, tenant, kind, id_, text)
+                update(db, tenant, kind, id_, text)
 
-        await self._run(job, writes=True)
+        await self.run(job, writes=True)
 
     async def remove(self, tenant: str, kind: str, id_: str) -> Document | None:
         """Take one out; None: there was none."""
@@ -151,7 +161,7 @@ class Documents:
             )
             return found
 
-        return await self._run(job, writes=True)
+        return await self.run(job, writes=True)
 
     async def close(self) -> None:
         """Close the file; nothing works afterwards."""
@@ -161,15 +171,17 @@ class Documents:
             if connection is not None:
                 await anyio.to_thread.run_sync(connection.close)
 
-    async def _run(self, job: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
-        def run() -> T:
+    async def run(self, job: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
+        """Do *job* in a thread and in one transaction, for those who look in other ways."""
+
+        def work() -> T:
             connection = self._connection = self._connection or _open(self._path)
             return _within(connection, job, writes=writes)
 
         async with self._turn:
             if self._closed:
                 raise Unavailable("The service is shutting down.")
-            return await anyio.to_thread.run_sync(run)
+            return await anyio.to_thread.run_sync(work)
 
 
 def _within(
@@ -233,7 +245,8 @@ def _get(db: sqlite3.Connection, tenant: str, kind: str, id_: str) -> Document |
     return None if row is None else Document(id_, json.loads(row[0]))
 
 
-def _insert(db: sqlite3.Connection, tenant: str, kind: str, id_: str, text: str) -> None:
+def insert(db: sqlite3.Connection, tenant: str, kind: str, id_: str, text: str) -> None:
+    """Put a new one in, within the bounds."""
     number, size, last = db.execute(
         """SELECT count(*), coalesce(sum(length(body)), 0), coalesce(max(number), 0)
         FROM documents WHERE tenant = ? AND kind = ?""",
@@ -247,7 +260,8 @@ def _insert(db: sqlite3.Connection, tenant: str, kind: str, id_: str, text: str)
     )
 
 
-def _update(db: sqlite3.Connection, tenant: str, kind: str, id_: str, text: str) -> None:
+def update(db: sqlite3.Connection, tenant: str, kind: str, id_: str, text: str) -> None:
+    """Put *text* in the place of what is there, within the bounds."""
     (size,) = db.execute(
         """SELECT coalesce(sum(length(body)), 0) FROM documents
         WHERE tenant = ? AND kind = ? AND id != ?""",
@@ -261,13 +275,25 @@ def _update(db: sqlite3.Connection, tenant: str, kind: str, id_: str, text: str)
     )
 
 
-def _checked(id_: str) -> str:
+def checked(id_: str) -> str:
+    """*id_*, where it is one that an address can name.
+
+    Raises:
+        InvalidField: it is none.
+    """
+    if id_ in (".", ".."):
+        raise InvalidField("_id", "An id of dots alone is none: no address can name it.")
     if not (1 <= len(id_) <= MAX_ID and id_.isprintable()):
         raise InvalidField("_id", f"An id has 1 to {MAX_ID} printable characters.")
     return id_
 
 
-def _encoded(id_: str, body: Json) -> str:
+def encoded(id_: str, body: Json) -> str:
+    """*body* as it is stored: JSON in ASCII, the same for the same content.
+
+    Raises:
+        InvalidField: it has numbers that are none. TooLarge: it is.
+    """
     try:
         text = json.dumps(body, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     except (ValueError, RecursionError) as error:

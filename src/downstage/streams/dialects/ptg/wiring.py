@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from downstage.streams.dialects.ptg.chunked import chunked_routes
 from downstage.streams.dialects.ptg.data import OVERHEAD, data_routes
+from downstage.streams.dialects.ptg.desk import Desk
 from downstage.streams.dialects.ptg.door import Door
 from downstage.streams.dialects.ptg.events import Events
 from downstage.streams.dialects.ptg.listing import stream_routes
@@ -12,8 +13,11 @@ from downstage.streams.dialects.ptg.pings import ping_routes
 from downstage.streams.dialects.ptg.recipes import recipe_routes
 from downstage.streams.dialects.ptg.sessions import session_routes
 from downstage.streams.dialects.ptg.token import token_routes
+from downstage.streams.dialects.v1.access import Asker
+from downstage.streams.dialects.v1.documents import document_routes
 from downstage.streams.documents import Documents
 from downstage.streams.ground import Ground, Part
+from downstage.streams.revising import Revising
 
 __all__ = ["wire"]
 
@@ -46,4 +50,6 @@ async def wire(ground: Ground) -> Part:
     context.public(mjpeg_routes(door, ground.streams, ground.callers))
     context.public(recipe_routes(door, documents, events))
     context.public(session_routes(door, documents, events, context.clock))
+    desk = Desk(Revising(documents), events)
+    context.public(document_routes(desk, Asker(ground.callers)))
     return _Dialect(documents)
