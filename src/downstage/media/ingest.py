@@ -45,7 +45,7 @@ ASKED_FOR = re.compile(r"Unexpected stream (\S{1,512}), expecting")
 AVCC_HEAD = 5
 START_CODE = b"\0\0\0\1"
 IDR = 5
-NO_PTS_STEP_US = 33_000
+STEP_US, JUMP_US = 1000, 1_000_000
 RATE = 48_000
 
 Wanted = Literal["video", "images"]
@@ -210,13 +210,18 @@ class _Track:
         raise NotImplementedError
 
     def _time(self, packet: Any) -> tuple[int, int]:
-        """When it is decoded, and by how much later it is shown."""
-        dts = packet.dts if packet.dts is not None else packet.pts
-        if dts is None:
-            return self._at_us + NO_PTS_STEP_US, 0
-        pts = packet.pts if packet.pts is not None else dts
+        """When it is decoded, later than what came before, and by how much later it is shown."""
         scale = self._base * US
-        return int(dts * scale), max(0, int((pts - dts) * scale))
+        pts = None if packet.pts is None else int(packet.pts * scale)
+        if packet.dts is not None:
+            at_us = int(packet.dts * scale)
+        elif pts is not None and not self._sequence:
+            at_us = pts
+        else:  # a source that reorders and does not say when: right behind the one before
+            at_us = self._at_us + STEP_US
+        if self._sequence and -JUMP_US < at_us - self._at_us <= 0:
+            at_us = self._at_us + STEP_US
+        return at_us, max(0, pts - at_us) if pts is not None else 0
 
     def _unit(self, data: bytes, at_us: int, after_us: int = 0, *, key: bool = True) -> bytes:
         first = self._sequence == 0

@@ -27,13 +27,14 @@ from downstage.streams.service import Streams, Wish
 from downstage.streams.video.sources import CodedStreams, ImageStream, Source
 from downstage.streams.video.timing import WallClock, first_of
 
-__all__ = ["IDLE_S", "Channel"]
+__all__ = ["FAREWELL_S", "IDLE_S", "Channel"]
 
 log = get_logger(__name__)
 _Result = TypeVar("_Result")
 
 IDLE_S = 15.0
 """Nobody asked for so long: it goes off the air."""
+FAREWELL_S = 10.0
 REPEAT_S = 0.25
 """A picture that stays is repeated so often, so that parts go on."""
 SILENT_S, ENDED_S = 20.0, 3.0
@@ -80,8 +81,7 @@ class Channel:
         self._seen = dict[str, EntryId]()
         self.error: PlatformError | None = None
         """Why it went off the air, where that was no end."""
-        self.over = False
-        """It is off the air: who asks again needs another."""
+        self._over_at: float | None = None
 
     def touch(self) -> None:
         """Somebody asked for something of it."""
@@ -91,6 +91,16 @@ class Channel:
     def is_idle(self) -> bool:
         """Whether nobody asked for a while."""
         return time.monotonic() - self._asked_at > IDLE_S
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is off the air, and who asks for the playlist needs another.
+
+        For a moment players are still told that it ended.
+        """
+        if self._over_at is None:
+            return False
+        return self.error is not None or time.monotonic() - self._over_at > FAREWELL_S
 
     async def run(self) -> None:
         """Be on air until nobody watches, or the source has ended."""
@@ -107,7 +117,7 @@ class Channel:
             self.error = PlatformError("An error of ours; the log has it.")
             log.exception("channel.crashed", stream=self._name)
         finally:
-            self.over = True
+            self._over_at = time.monotonic()
             self.window.end()
             log.info("channel.stopped", stream=self._name)
 

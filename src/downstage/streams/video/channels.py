@@ -12,7 +12,7 @@ from downstage.kernel.errors import NotFound, TooMany
 from downstage.streams import names
 from downstage.streams.model import Caller, Right
 from downstage.streams.service import Streams
-from downstage.streams.video.channel import Channel
+from downstage.streams.video.channel import FAREWELL_S, Channel
 from downstage.streams.video.sessions import SessionGate
 from downstage.streams.video.sources import find_source, insider
 
@@ -56,13 +56,13 @@ class Channels:
             TooMany: too much is on air.
         """
         found = await self.current(caller, name)
-        if found is not None:
+        if found is not None and not found.is_over:
             return found
         source = await find_source(self._streams, caller, name)
         self._sweep()
         key = self._key(caller, name)
         found = self._channels.get(key)  # somebody may have been quicker
-        if found is None:
+        if found is None or found.is_over:
             if len(self._channels) >= MOST:
                 raise TooMany("Too many streams are watched at once.", retry_after_s=10)
             reader = insider(caller.tenant)
@@ -73,7 +73,7 @@ class Channels:
         return found
 
     async def current(self, caller: Caller, name: str) -> Channel | None:
-        """The same where it is on air already; None where it is not.
+        """The same where it is on air already, or was a moment ago; None where it is not.
 
         Raises:
             NotFound: *caller* may not watch it.
@@ -83,7 +83,7 @@ class Channels:
         if session is not None:
             await self._gate.ask(session, caller.subject)
         found = self._channels.get(self._key(caller, name))
-        if found is None or found.over:
+        if found is None:
             return None
         if session is None and not _may_watch(caller, found):
             raise NotFound(f"There is no stream {name}.")
@@ -97,15 +97,16 @@ class Channels:
 
     def _sweep(self) -> None:
         for key, channel in list(self._channels.items()):
-            if channel.over:
+            if channel.is_over:
                 del self._channels[key]
 
     async def _run(self, key: tuple[str, str], channel: Channel) -> None:
         try:
             await channel.run()
+            if not channel.is_idle:
+                await anyio.sleep(FAREWELL_S)  # who watched it fetches the rest
         finally:
-            # What ended can be fetched until somebody asks anew; what failed says why.
-            if channel.is_idle and self._channels.get(key) is channel:
+            if self._channels.get(key) is channel:
                 del self._channels[key]
 
 

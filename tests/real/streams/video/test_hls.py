@@ -25,6 +25,12 @@ async def test_an_image_stream_is_played_and_its_segments_are_clean(
         tasks.start_soon(film, "cam")
         text = await player.playlist(segments=3)
         await player.save(text, path)
+        # Another player, which knows nothing of parts and waits for nothing.
+        bearer = f"Authorization: Bearer {server.tokens['alice']}\r\n"
+        command = ["ffprobe", "-v", "error", "-headers", bearer, "-show_entries"]
+        command += ["stream=codec_name", "-of", "csv=p=0", f"{server.url}/hls/cam/index.m3u8"]
+        told = await anyio.run_process(command)
+        assert (set(told.stdout.split()), told.stderr) == ({b"h264"}, b"")
         tasks.cancel_scope.cancel()
     packets = await anyio.to_thread.run_sync(tools.probe, path)
     assert await anyio.to_thread.run_sync(tools.streams_of, path) == ["h264"]
@@ -98,4 +104,6 @@ async def test_a_source_that_says_it_has_ended_ends_the_playlist(
     units = [*pictures, Unit(b"", 0, 0, end=True)]
     player = tools.Player(http, server, "over.video")
     await server.streams.append(caller, [("over.video", b"*", unit.pack()) for unit in units])
-    assert "#EXT-X-ENDLIST" in await player.playlist("#EXT-X-ENDLIST")
+    text = await player.playlist("#EXT-X-ENDLIST")
+    last = re.findall(r"^(seg-\S+)$", text, re.MULTILINE)[-1]
+    assert (await player.get(last))[0] == 200

@@ -12,13 +12,14 @@ import pytest
 
 from downstage.auth.principal import Principal
 from downstage.kernel.clock import ManualClock
-from downstage.kernel.errors import NotFound
+from downstage.kernel.errors import DeadlineExceeded, NotFound
 from downstage.media.hls.cutter import Pacing
 from downstage.media.hls.window import Part, Window
 from downstage.streams.callers import Callers, Guest
 from downstage.streams.model import Caller, Grant
 from downstage.streams.rights import ALL
 from downstage.streams.tickets import Tickets
+from downstage.streams.video import sending
 from downstage.streams.video.hls import Hls
 from downstage.streams.video.passes import COOKIE, Passes
 
@@ -229,6 +230,22 @@ async def test_a_large_segment_leaves_in_pieces_and_head_without_them(site: Site
     ]  # fmt: skip
     head = await site.get("/hls/cam/part-9.1.m4s", method="HEAD", authorization="Bearer good")
     assert (head.headers["content-length"], head.body) == ("200000", b"")
+
+
+async def test_T03_who_takes_nothing_is_left(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "TAKEN_S", 0.01)
+    sent = list[int]()
+
+    async def send(message: Any) -> None:
+        if message.get("body"):
+            sent.append(len(message["body"]))
+            await anyio.sleep(60)
+
+    headers = [(b"authorization", b"Bearer good")]
+    scope = {"type": "http", "method": "GET", "path": "/hls/cam/seg-7.m4s", "headers": headers}
+    with pytest.raises(DeadlineExceeded):
+        await site.hls(cast("Any", scope), cast("Any", None), send)
+    assert sent == [len(BODY)]
 
 
 def test_a_pass_that_nobody_shows_is_forgotten() -> None:
