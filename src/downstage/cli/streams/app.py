@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from downstage.cli.streams.entries import add_entries
-from downstage.cli.streams.options import At, Json
+from downstage.cli.streams.options import At, Json, Last
 from downstage.cli.streams.recordings import add_recordings
 
 __all__ = ["streams"]
@@ -79,7 +79,7 @@ def streams_plot(
     field: Annotated[tuple[str, ...], Parameter(name=("--field", "-f"), negative="")] = (),
     window: float = 30.0,
     height: int = 6,
-    last: str = "$",
+    last: Last = "$",
     timeout: float | None = None,
     at: At | None = None,
 ) -> None:

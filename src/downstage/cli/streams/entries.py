@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from downstage.cli.streams.options import At, Flag, Json
+from downstage.cli.streams.options import At, Flag, Json, Last
 
 __all__ = ["add_entries"]
 
@@ -71,7 +71,7 @@ def streams_push(
 
 def streams_pull(
     *names: str,
-    last: str = "$",
+    last: Last = "$",
     count: Annotated[int | None, Parameter(name=("--count", "-n"))] = None,
     timeout: float | None = None,
     latest: Annotated[bool, Flag] = False,

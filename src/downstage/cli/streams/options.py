@@ -12,9 +12,10 @@ from cyclopts import Parameter
 
 from downstage.cli.options import Common
 
-__all__ = ["At", "Flag", "Json"]
+__all__ = ["At", "Flag", "Json", "Last"]
 
 Flag = Parameter(negative="")
+Last = Annotated[str, Parameter(allow_leading_hyphen=True)]
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 

@@ -35,16 +35,15 @@ LATEST_MS = 253402300799999
 
 
 class Entry:
-    """One entry of a stream.
+    """One entry of a stream."""
 
-    Attributes:
-        stream: its name.
-        id: ``ms-seq``.
-        data: the bytes that were pushed.
-        content_type: what the stream says of its entries; None: nothing.
-    """
-
-    __slots__ = ("_value", "content_type", "data", "id", "stream")
+    __slots__ = {  # noqa: RUF023 - as one looks at it
+        "stream": "Its name.",
+        "id": "``ms-seq``.",
+        "data": "The bytes that were pushed.",
+        "content_type": "What the stream says of its entries; None: nothing.",
+        "_value": "",
+    }
 
     def __init__(self, stream: str, id_: str, data: bytes, content_type: str | None = None) -> None:
         self.stream = stream
@@ -202,13 +201,9 @@ class ConsumerInfo(msgspec.Struct, kw_only=True):
 
 
 class Taken(Entry):
-    """An entry that a consumer was given; acknowledge it, or it is given again.
+    """An entry that a consumer was given; acknowledge it, or it is given again."""
 
-    Attributes:
-        deliveries: how often it was given, this time included.
-    """
-
-    __slots__ = ("deliveries",)
+    __slots__ = {"deliveries": "How often it was given, this time included."}
 
     def __init__(
         self, stream: str, id_: str, data: bytes, content_type: str | None, deliveries: int
