@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from asyncio import TimerHandle, Transport
 from typing import Any, cast
 from urllib.parse import unquote
 
+from httptools import HttpParserUpgrade
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -37,6 +39,8 @@ class Connection(HttpToolsProtocol):
     """Bytes of the head, as far as they were told."""
     _untold = 0
     """Bytes that came since the parser told of anything: of one header that has no end."""
+    _chunk = b""
+    """What is being parsed."""
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """A caller, who has some time to say what it wants."""
@@ -51,9 +55,16 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless it is too much."""
         self._untold += len(data)
+        self._chunk = data
         super().data_received(data)
+        self._chunk = b""
         if self._untold > MAX_HEAD and not self.transport.is_closing():
             self._refuse()
+
+    def early(self) -> bytes:
+        """While an upgrade is handled: what came together with the request, behind it."""
+        stopped = sys.exception()
+        return self._chunk[stopped.args[0] :] if isinstance(stopped, HttpParserUpgrade) else b""
 
     def send_400_response(self, msg: str) -> None:
         """Answer what could not be parsed."""

@@ -139,8 +139,23 @@ class Fronts:
         self._raw = _Beginnings([front for front in self._fronts if front.raw is not None])
         self._others = _Beginnings([front for front in self._fronts if front.raw is None])
 
-    def open(self, front: Front, scope: Scope, transport: asyncio.Transport, place: Place) -> None:
-        """Let the handler of *front* have the connection, whose request is *scope*."""
+    def open(
+        self,
+        front: Front,
+        scope: Scope,
+        transport: asyncio.Transport,
+        place: Place,
+        early: bytes = b"",
+    ) -> None:
+        """Let the handler of *front* have the connection, whose request is *scope*.
+
+        Args:
+            front: of sockets.
+            scope: as ASGI describes the request.
+            transport: of the connection.
+            place: where the server finds it when it stops.
+            early: what came behind the request.
+        """
         assert front.raw is not None  # noqa: S101 - the caller looked
         if VETTED not in scope:
             scope["headers"] = [item for item in scope["headers"] if not is_forged(item[0])]
@@ -150,6 +165,7 @@ class Fronts:
             scope,
             front.raw,
             limit=front.max_message,
+            early=early,
             idle_s=front.idle_s,
             place=place,
             move=lambda change: self._meter.move(0, change),

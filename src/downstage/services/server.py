@@ -73,7 +73,7 @@ def _http_protocol(app: ASGIApp, forwarded: Forwarded | None) -> type[Connection
             scope = socket_scope(self)
             if forwarded is not None:
                 forwarded.read(scope)
-            service.fronts.open(front, scope, self.transport, self.server_state)
+            service.fronts.open(front, scope, self.transport, self.server_state, self.early())
 
     return Handing
 

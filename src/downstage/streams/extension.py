@@ -23,6 +23,7 @@ from downstage.streams.opening import Opening
 from downstage.streams.service import Streams
 from downstage.streams.shared_tickets import SharedTickets
 from downstage.streams.tickets import Tickets
+from downstage.streams.workers.pool import Pool
 
 __all__ = ["PARTS", "Extension"]
 
@@ -58,6 +59,7 @@ class Extension(IExt):
     _stack: AsyncExitStack
     _opening: Opening | None = None
     _metrics: Metrics | None = None
+    _workers: Pool | None = None
     _parts: tuple[Part, ...] = ()
 
     async def on_startup(self, ext_id: str) -> None:
@@ -70,16 +72,23 @@ class Extension(IExt):
         late = Late()
         self.streams = late.as_streams()
         opening = self._opening = Opening(late, context, folder)
+        if context.settings.streams.workers > 1:
+            self._workers = Pool(
+                context.settings, folder, context.bus, self.streams, opening.wait_ready
+            )
         ground = self._ground(context, folder)
-        self._metrics = Metrics(opening, self.callers)
+        board = None if self._workers is None else self._workers.board
+        self._metrics = Metrics(opening, self.callers, board=board)
         wires = await anyio.to_thread.run_sync(_find_parts)
         parts = [await wire(ground) for wire in wires]
-        self._parts = tuple(part for part in parts if part is not None)
+        self._parts = tuple(part for part in (*parts, self._workers) if part is not None)
         context.start(self.callers.run, name="tokens")
         context.on_ready(self._tell_ready)
         # Not one of the context's tasks: those end before the sockets do.
         tasks = await self._stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(supervise, "streams.engine", opening.run)
+        if self._workers is not None:
+            tasks.start_soon(supervise, "streams.workers", self._workers.run)
 
     def _ground(self, context: ServiceContext, folder: Path) -> Ground:
         settings = context.settings
@@ -102,16 +111,19 @@ class Extension(IExt):
             origins,
             is_demo=context.settings.platform.demo,
         )
-        return Ground(context, self.streams, self.callers, folder, origins)
+        return Ground(context, self.streams, self.callers, folder, origins, self._workers)
 
     async def wait_ready(self) -> None:
-        """Return once the engine is ready; bound it by a deadline."""
+        """Return once the engine is ready, and workers are; bound it by a deadline."""
         assert self._opening is not None  # noqa: S101 - after the start
         await self._opening.wait_ready()
+        if self._workers is not None:
+            await self._workers.wait_ready()
 
     def waiting(self) -> str | None:
         """Why it cannot do its work just now, for readiness in detail; None: it can."""
-        return None if self._opening is None else self._opening.why
+        why = None if self._opening is None else self._opening.why
+        return why if why is not None or self._workers is None else self._workers.why
 
     async def on_shutdown(self) -> None:
         """End the sockets, answer what was pushed, stop the engine."""

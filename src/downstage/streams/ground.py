@@ -13,6 +13,7 @@ from downstage.services.context import ServiceContext
 if TYPE_CHECKING:
     from downstage.streams.callers import Callers
     from downstage.streams.service import Streams
+    from downstage.streams.workers.pool import Pool
 
 __all__ = ["Ground", "Late", "Part", "Wire"]
 
@@ -42,6 +43,8 @@ class Ground:
     """Private; the engine's files and recordings lie below it."""
     origins: frozenset[str]
     """Of pages that are ours."""
+    workers: Pool | None = None
+    """Serve sockets in other processes, where the settings say so."""
 
 
 Wire = Callable[[Ground], Awaitable["Part | None"]]

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from downstage.streams.callers import Callers
 from downstage.streams.opening import Opening
 from downstage.streams.stats import StreamFigures, Totals
+
+if TYPE_CHECKING:
+    from downstage.streams.workers.board import Board
 
 __all__ = ["MOST_STREAMS", "OTHERS", "Busiest", "Metrics"]
 
@@ -92,15 +95,24 @@ REFUSED = Family("downstage_streams_callers_refused_total", "counter", "Callers 
 
 
 class Metrics:
-    """Tells what the service did, as this process saw it.
+    """Tells what the service did, in this process and in its workers.
 
     Args:
         opening: the engine and the service on it.
         callers: who is in.
         most: streams with figures of their own.
+        board: what workers did, where there are some.
     """
 
-    def __init__(self, opening: Opening, callers: Callers, most: int = MOST_STREAMS) -> None:
+    def __init__(
+        self,
+        opening: Opening,
+        callers: Callers,
+        most: int = MOST_STREAMS,
+        *,
+        board: Board | None = None,
+    ) -> None:
+        self._board = board
         self._opening = opening
         self._callers = callers
         self._busiest = Busiest(most)
@@ -110,8 +122,11 @@ class Metrics:
         found = [*self._engine(), *self._doors()]
         streams = self._opening.streams
         if streams is not None:
-            found += of_totals(streams.totals)
-            found += of_each(self._busiest.of(streams.figures()))
+            totals, figures = streams.totals, streams.figures()
+            if self._board is not None:
+                totals, figures = self._board.totals(totals), self._board.figures(figures)
+            found += of_totals(totals)
+            found += of_each(self._busiest.of(figures))
         return found
 
     def _engine(self) -> Iterable[str]:

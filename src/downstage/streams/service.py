@@ -342,6 +342,12 @@ class Streams:
         """Of the streams that were used here lately; bounded."""
         return self._figures.all()
 
+    def stored_elsewhere(self, tenant: str, stream: str, entries: int, size: int) -> None:
+        """Another process of this service stored so much: rates tell it, counters do not."""
+        figures = self._figures.of(tenant, stream)
+        figures.entries_elsewhere += entries
+        figures.bytes_elsewhere += size
+
     # --- running -------------------------------------------------------------------------------
 
     async def run(self) -> None:

@@ -26,6 +26,9 @@ class StreamFigures:
     entries_seen: int = 0
     """Entries that came by for live subscribers, whoever pushed them."""
     bytes_seen: int = 0
+    entries_elsewhere: int = 0
+    """Entries that workers stored, for the rates alone."""
+    bytes_elsewhere: int = 0
     entries_out: int = 0
     bytes_out: int = 0
     skipped: int = 0
@@ -43,8 +46,8 @@ class StreamFigures:
 
     def tick(self, seconds: float, now: float) -> None:
         """Bring the rates up to date after *seconds*."""
-        entries = max(self.entries_in, self.entries_seen)
-        size = max(self.bytes_in, self.bytes_seen)
+        entries = max(self.entries_in + self.entries_elsewhere, self.entries_seen)
+        size = max(self.bytes_in + self.bytes_elsewhere, self.bytes_seen)
         weight = 1.0 - math.exp(-seconds / SPAN_S)
         self.rate += weight * ((entries - self.before[0]) / seconds - self.rate)
         self.byte_rate += weight * ((size - self.before[1]) / seconds - self.byte_rate)

@@ -11,6 +11,7 @@ from downstage.services.sockets.asgi import AsgiSockets
 from downstage.services.sockets.frames import BINARY, TEXT, Packet
 from downstage.services.sockets.words import (
     CLOSE,
+    Handover,
     Listener,
     Socket,
     SocketHandler,
@@ -23,6 +24,7 @@ __all__ = [
     "CLOSE",
     "TEXT",
     "AsgiSockets",
+    "Handover",
     "Listener",
     "Packet",
     "Socket",

@@ -19,7 +19,7 @@ from downstage.kernel.errors import DeadlineExceeded, PlatformError
 from downstage.kernel.logging import get_logger
 from downstage.services.refusal import answer
 from downstage.services.sockets.wire import IDLE_S, WireSocket
-from downstage.services.sockets.words import Listener, SocketHandler, SocketRequest
+from downstage.services.sockets.words import Handover, Listener, SocketHandler, SocketRequest
 
 __all__ = ["Opening", "Place"]
 
@@ -45,6 +45,7 @@ class Opening(asyncio.BufferedProtocol):
         scope: of the request, as ASGI describes it.
         handler: lets it in.
         limit: bytes of a message.
+        early: what came behind the request.
         idle_s: how long the peer may be silent.
         place: where the server finds it when it stops.
         move: counts sockets: 1 when one begins, -1 when it has ended.
@@ -59,17 +60,20 @@ class Opening(asyncio.BufferedProtocol):
         limit: int,
         place: Place,
         move: Callable[[int], None],
+        early: bytes = b"",
         idle_s: float = IDLE_S,
     ) -> None:
         self._transport = transport
         self._scope = scope
         self._handler = handler
         self._limit = limit
+        self._early = early
         self._idle_s = idle_s
         self._place = place
         self._move = move
         self._task: asyncio.Task[None] | None = None
         self._is_counted = False
+        self._is_elsewhere = False
 
     def begin(self) -> None:
         """Take the connection over."""
@@ -97,7 +101,10 @@ class Opening(asyncio.BufferedProtocol):
         del exc
         if self._task is not None:
             self._task.cancel()
-        self._end(self)
+        if self._is_elsewhere:
+            self._place.connections.discard(self)  # whoever has it counts it
+        else:
+            self._end(self)
 
     def shutdown(self) -> None:
         """The server stops."""
@@ -128,6 +135,9 @@ class Opening(asyncio.BufferedProtocol):
             self._open(response, listener)
 
     def _open(self, response: Response, listener: Listener) -> None:
+        answer = response.serialize()
+        if self._hand_over(answer, listener):
+            return
         socket = WireSocket(
             self._transport,
             listener,
@@ -142,8 +152,31 @@ class Opening(asyncio.BufferedProtocol):
             return
         self._place.connections.add(socket)
         self._transport.set_protocol(socket)
-        self._transport.write(response.serialize())
-        socket.start()
+        self._transport.write(answer)
+        socket.start(self._early)
+
+    def _hand_over(self, answer: bytes, listener: Listener) -> bool:
+        """Whether another process has it from now on; nothing was read or written since."""
+        transport = self._transport
+        sock = transport.get_extra_info("socket")
+        if sock is None or transport.get_extra_info("ssl_object") is not None:
+            return False
+        if transport.is_closing() or transport.get_write_buffer_size():
+            return False
+        handover = Handover(
+            sock.fileno(),
+            SocketRequest(self._scope),
+            answer,
+            self._early,
+            self._limit,
+            self._idle_s,
+            lambda: self._count(-1),
+        )
+        if not listener.elsewhere(handover):
+            return False
+        self._is_elsewhere = True
+        transport.abort()  # our descriptor alone: the connection lives on
+        return True
 
     def _end(self, ended: object) -> None:
         self._place.connections.discard(ended)

@@ -88,12 +88,18 @@ class WireSocket(asyncio.BufferedProtocol):
         self._beat_s = idle_s / BEATS
         self._timer: asyncio.TimerHandle | None = None
 
-    def start(self) -> None:
-        """Tell the listener, and read."""
+    def start(self, early: bytes = b"") -> None:
+        """Tell the listener, and read; *early* came before anything else."""
         self._transport.set_write_buffer_limits(HIGH, LOW)
         # Sockets that were opened together do not all ask at the same moment.
         self._set_timer(self._beat_s * random.uniform(0.7, 1), self._beat)  # noqa: S311
         self._guarded(self._listener.on_open, self)
+        while early:
+            room = self.get_buffer(len(early))
+            count = min(len(room), len(early))
+            room[:count] = early[:count]
+            self.buffer_updated(count)
+            early = early[count:]
         if not self._reader.paused:
             self._transport.resume_reading()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol, runtime_checkable
 
@@ -19,7 +20,15 @@ from downstage.kernel.errors import (
 )
 from downstage.services.sockets.frames import Data, Packet
 
-__all__ = ["CLOSE", "Listener", "Socket", "SocketHandler", "SocketRequest", "close_of"]
+__all__ = [
+    "CLOSE",
+    "Handover",
+    "Listener",
+    "Socket",
+    "SocketHandler",
+    "SocketRequest",
+    "close_of",
+]
 
 FIRST_OF_OURS = 500
 
@@ -108,11 +117,38 @@ class Socket(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A connection whose request is not answered yet, for another process to serve."""
+
+    handle: int
+    """Descriptor of the connection; a copy of it lives on, this one is closed."""
+    request: SocketRequest
+    answer: bytes
+    """What is to be written first: the socket is open then."""
+    early: bytes
+    """What came together with the request, and is read already."""
+    limit: int
+    """Bytes of a message."""
+    idle_s: float
+    """How long the peer may be silent."""
+    ended: Callable[[], None]
+    """To be called once, when the connection has gone."""
+
+
 class Listener:
     """Who hears of what happens on one socket. Methods are called on the loop and do not wait.
 
     A `PlatformError` that one of them raises closes the socket with its code as the reason.
     """
+
+    def elsewhere(self, handover: Handover) -> bool:
+        """Whether the connection was sent to another process: nothing else is called then.
+
+        Asked once, before `on_open`, where the connection is one that can be handed over.
+        """
+        del handover
+        return False
 
     def on_open(self, socket: Socket) -> None:
         """It is open; called once, before all others."""

@@ -15,8 +15,7 @@ from downstage.streams.dialects.asked import Asked, Refused
 from downstage.streams.dialects.conversion import Conversion
 from downstage.streams.dialects.ptg.cursors import MAX_TEXT, read_cursors
 from downstage.streams.dialects.pulling import PullSocket, Wishes
-from downstage.streams.dialects.staying import Guests
-from downstage.streams.model import Right
+from downstage.streams.model import Caller, Right
 from downstage.streams.reading import (
     LAST,
     MOST_COUNT,
@@ -29,7 +28,7 @@ from downstage.streams.reading import (
 )
 from downstage.streams.service import Streams
 
-__all__ = ["PullGate"]
+__all__ = ["PullOpener"]
 
 MAX_RATE_S = 3600.0
 MAX_TIMEOUT_MS = 24 * 3600 * 1000
@@ -123,27 +122,24 @@ def _check_forms(output: str | None, source: str | None) -> None:
     check(output, source)
 
 
-class PullGate:
-    """Opens sockets that pull.
+class PullOpener:
+    """Makes listeners to sockets that pull.
 
     Args:
         streams: where from.
-        guests: lets them in.
         own: our own API: patterns, and texts about what was skipped or lost.
     """
 
-    def __init__(self, streams: Streams, guests: Guests, *, own: bool = False) -> None:
+    def __init__(self, streams: Streams, *, own: bool = False) -> None:
         self._streams = streams
-        self._guests = guests
         self._own = own
 
-    async def open(self, request: SocketRequest) -> Listener:
-        """Let a reader in.
+    def listen(self, caller: Caller, request: SocketRequest) -> Listener:
+        """For a reader.
 
         Raises:
             PlatformError: it may not read there.
         """
-        guest = await self._guests.find(request, "pull")
         try:
             wishes = read_wishes(Asked(request), patterns=self._own)
         except InvalidField as error:
@@ -151,10 +147,9 @@ class PullGate:
         except UnsupportedMedia as error:
             return Refused(error, CLOSE.UNSUPPORTED)
         for stream in wishes.wish.cursors:
-            guest.caller.need(stream, Right.READ)
+            caller.need(stream, Right.READ)
         subscribe = self._streams.subscribe  # raises where the engine is not there
         conversion = None
         if wishes.output is not None:
-            conversion = Conversion(self._streams, guest.caller, wishes.output, wishes.source)
-        listener = PullSocket(subscribe, guest.caller, wishes, conversion, own=self._own)
-        return self._guests.let_in(guest, listener)
+            conversion = Conversion(self._streams, caller, wishes.output, wishes.source)
+        return PullSocket(subscribe, caller, wishes, conversion, own=self._own)

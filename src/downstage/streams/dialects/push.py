@@ -19,17 +19,24 @@ from downstage.kernel.errors import (
     InvalidField,
     PlatformError,
 )
-from downstage.services.sockets import CLOSE, Listener, Socket, SocketRequest, close_of
+from downstage.services.sockets import (
+    CLOSE,
+    Handover,
+    Listener,
+    Socket,
+    SocketRequest,
+    close_of,
+)
 from downstage.streams import names
 from downstage.streams.append import Producer
 from downstage.streams.dialects.asked import Asked, Refused
-from downstage.streams.dialects.staying import Guests, Staying
+from downstage.streams.dialects.staying import Staying
 from downstage.streams.framing import Offsets, Rows, cut, read_rows
 from downstage.streams.model import AUTO, Caller, Receipt, Right
 from downstage.streams.service import Streams
 from downstage.streams.words import Item
 
-__all__ = ["DataServerAnswers", "OwnAnswers", "PushGate"]
+__all__ = ["DataServerAnswers", "OwnAnswers", "PushOpener"]
 
 ALL = "*"
 UNDERSTOOD = "Send a header as text, then one binary message, in turn."
@@ -136,38 +143,31 @@ class Wishes:
         )
 
 
-class PushGate:
-    """Opens sockets that push.
+class PushOpener:
+    """Makes listeners to sockets that push.
 
     Args:
         streams: where to.
-        guests: lets them in.
         answers: of the dialect.
     """
 
-    def __init__(self, streams: Streams, guests: Guests, answers: Answers) -> None:
+    def __init__(self, streams: Streams, answers: Answers) -> None:
         self._streams = streams
-        self._guests = guests
         self._answers = answers
 
-    async def open(self, request: SocketRequest) -> Listener:
-        """Let a producer in.
+    def listen(self, caller: Caller, request: SocketRequest) -> Listener:
+        """For a producer.
 
         Raises:
             PlatformError: it may not push there.
         """
-        guest = await self._guests.find(request, "push")
         try:
             wishes = Wishes.of(Asked(request))
         except InvalidField as error:
             return Refused(error)
-        _check_any(guest.caller, wishes)
-        producer = self._streams.producer(guest.caller, wishes.streams)
-        try:
-            return self._guests.let_in(guest, PushSocket(producer, wishes, self._answers))
-        except PlatformError:
-            producer.close()
-            raise
+        _check_any(caller, wishes)
+        producer = self._streams.producer(caller, wishes.streams)
+        return PushSocket(producer, wishes, self._answers)
 
 
 def _check_any(caller: Caller, wishes: Wishes) -> None:
@@ -193,6 +193,13 @@ class PushSocket(Staying):
             self.on_binary = partial(self._single, stream)
             if not wishes.ack and not wishes.by_time:
                 self.on_binary = partial(producer.put, stream)  # the hot path: nothing between
+
+    def elsewhere(self, handover: Handover) -> bool:
+        """The producer is there, then."""
+        is_away = super().elsewhere(handover)
+        if is_away:
+            self._producer.close()
+        return is_away
 
     def on_open(self, socket: Socket) -> None:
         """Let the store say when it has too much to do, and what it refused."""
