@@ -14,6 +14,7 @@ import anyio
 from downstage.kernel.errors import Lagged, PlatformError, Unavailable
 from downstage.kernel.logging import get_logger
 from downstage.streams import names
+from downstage.streams.ahead import ask_ahead
 from downstage.streams.arrivals import Arrivals
 from downstage.streams.engine import NotReady, encode
 from downstage.streams.fanout import Fanout
@@ -250,6 +251,10 @@ class CatchUp:
                 stream.ordinal += len(rows)
                 if mine:
                     fresh.append(mine)
+        if not is_all and len(streams) == 1:
+            # The engine reads on while this is encoded and sent.
+            command = _command(streams[0], self._chunk(streams))
+            subscription.ahead = ask_ahead(streams[0].part, command)
         subscription.give(subscription.cut(fresh))
         return is_all
 
@@ -275,7 +280,7 @@ class CatchUp:
         replies: list[tuple[Followed, list[Any]]] = []
         for part, mine in by_part.items():
             commands = [_command(stream, count) for stream in mine]
-            replies += zip(mine, await transact(part.command, commands), strict=True)
+            replies += zip(mine, await self._ask(subscription, part, commands), strict=True)
         found: list[tuple[Followed, list[Row]]] = []
         for stream, reply in replies:
             name = stream.name
@@ -292,6 +297,13 @@ class CatchUp:
                     rows = await self._fallen_out(subscription, stream)
             found.append((stream, rows))
         return found
+
+    @staticmethod
+    async def _ask(subscription: Subscription, part: Part, commands: list[bytes]) -> list[Any]:
+        ahead, subscription.ahead = subscription.ahead, None
+        if ahead is not None and ahead.is_for(part, commands):
+            return await ahead.replies()
+        return await transact(part.command, commands)
 
     async def _fallen_out(self, subscription: Subscription, stream: Followed) -> list[Row]:
         if not subscription.wish.latest:

@@ -22,6 +22,7 @@ from downstage.streams.stats import Totals
 from downstage.streams.watching import Group, Watch, cut, id_key
 
 if TYPE_CHECKING:
+    from downstage.streams.ahead import Ahead
     from downstage.streams.catchup import CatchUp
     from downstage.streams.part import Part
 
@@ -87,6 +88,8 @@ class Subscription:
         self.free = asyncio.Event()
         """Set when the sink may have become free, or ready."""
         self.group: Group | None = None
+        self.ahead: Ahead | None = None
+        """What is read next, while it catches up."""
         self.is_live = False
         self.is_catching_up = False
         self.was_over = False
