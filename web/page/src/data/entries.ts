@@ -20,12 +20,6 @@ export function msOf(id: string): number {
   return Number(id.split("-", 1)[0]);
 }
 
-/** Whether the id *a* is later than *b*; numbers that no double holds are compared whole. */
-export function isLater(a: string, b: string): boolean {
-  const [aMs, aSeq] = parts(a), [bMs, bSeq] = parts(b);
-  return aMs === bMs ? aSeq > bSeq : aMs > bMs;
-}
-
 /** The id right behind *id*. */
 export function next(id: string): string {
   const [ms, seq] = parts(id);

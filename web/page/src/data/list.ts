@@ -65,12 +65,13 @@ export function liveList(
     const seen = quiet === Infinity ? "never" : quiet < QUIET_MS ? "now" : `${age(quiet)} ago`;
     return row(view.name, hooks, html`
       <span class="line"><span class="dot ${quiet < QUIET_MS ? "on" : ""}"></span>
-        <span class="name">${view.name}</span>${sparks.of(one)}</span>
+        <span class="name">${view.name}</span>
+        <span class="type" title=${view.content_type ?? "No type was told"}>${typeWords(view.content_type)}</span>
+        ${sparks.of(one)}</span>
       <span class="facts"><span title="Entries a second">${rateWords(view.rate)}</span>
         <span title=${view.last_time ?? ""}>${seen}</span>
-        <span title="Entries that are kept">${view.length.toLocaleString()} entries</span>
-        <span title="Bytes of the entries that are kept">${sizeOf(view.bytes)}</span>
-        <span class="type" title=${view.content_type ?? "No type was told"}>${typeWords(view.content_type)}</span></span>`);
+        <span title="Entries that are kept">${entriesWords(view.length)}</span>
+        <span title="Bytes of the entries that are kept">${sizeOf(view.bytes)}</span></span>`);
   })}</ul>`;
 }
 
@@ -78,10 +79,10 @@ export function liveList(
 export function recordedList(streams: readonly RecordedStream[], hooks: ListHooks): TemplateResult {
   return html`<ul class="streams" @keydown=${keys}>${repeat(streams, ({ name }) => name, (stream) =>
     row(stream.name, hooks, html`
-      <span class="line"><span class="name">${stream.name}</span></span>
-      <span class="facts"><span>${stream.entries.toLocaleString()} entries</span>
-        <span>${sizeOf(stream.bytes)}</span>
-        <span class="type">${typeWords(stream.content_type)}</span></span>`))}</ul>`;
+      <span class="line"><span class="name">${stream.name}</span>
+        <span class="type">${typeWords(stream.content_type)}</span></span>
+      <span class="facts"><span>${entriesWords(stream.entries)}</span>
+        <span>${sizeOf(stream.bytes)}</span></span>`))}</ul>`;
 }
 
 function row(name: string, hooks: ListHooks, content: TemplateResult): TemplateResult {
@@ -93,6 +94,10 @@ function row(name: string, hooks: ListHooks, content: TemplateResult): TemplateR
 export function rateWords(rate: number): string {
   if (rate === 0) return "0/s";
   return rate < 9.95 ? `${rate.toFixed(1)}/s` : `${Math.round(rate).toLocaleString()}/s`;
+}
+
+function entriesWords(count: number): string {
+  return count === 1 ? "1 entry" : `${count.toLocaleString()} entries`;
 }
 
 function typeWords(contentType: string | null): string {

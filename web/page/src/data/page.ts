@@ -281,7 +281,7 @@ export class DataPage {
         <p class="alarm" role="alert">${this.#alarm}</p>
         ${isBare || this.#helps ? this.#empty(player) : nothing}
         ${this.#room}
-        ${player === null ? nothing : html`${bar(player, [...this.#tiles.keys()])}${replayPanel(this.#replays, player)}`}
+        ${player === null ? nothing : bar(player, [...this.#tiles.keys()])}
       </main></div>`, this.#root);
   }
 
@@ -316,7 +316,8 @@ export class DataPage {
   #toolbar(player: Player | null): TemplateResult {
     const running = this.#recordings.running;
     if (player !== null) {
-      return html`<div class="toolbar"><h1>${player.recording.name}</h1></div>`;
+      return html`<div class="toolbar"><h1>${player.recording.name}</h1>
+        ${replayPanel(this.#replays, player)}</div>`;
     }
     return html`<div class="toolbar">
       <h1>${this.#frozen === null ? "Live" : "Paused"}</h1>
@@ -350,8 +351,12 @@ export class DataPage {
 
 /** Those that say most at first sight. */
 function firstOf(recording: RecordingView): string[] {
-  const rank = (type: string | null): number => (type?.startsWith("image/") ? 0 : type?.includes("json") ? 1 : 2);
-  return [...recording.streams].filter(({ entries }) => entries > 0)
+  const order = [/^image\//, /json/, /^audio\/|npy|ndarray/, /^text\//];
+  const rank = (type: string | null): number => {
+    const at = order.findIndex((kind) => kind.test(type ?? ""));
+    return at < 0 ? order.length : at;
+  };
+  return recording.streams.filter(({ entries, name }) => entries > 0 && !name.startsWith("event:"))
     .sort((a, b) => rank(a.content_type) - rank(b.content_type)).slice(0, OPENED).map(({ name }) => name);
 }
 

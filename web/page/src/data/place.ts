@@ -18,7 +18,7 @@ export function placeOf(pathname: string): Place {
 }
 
 export function pathOf({ recording, streams }: Place): string {
-  const joined = streams.map(encodeURIComponent).join("+");
+  const joined = streams.map((name) => encodeURIComponent(name).replaceAll("%3A", ":")).join("+");
   const parts = recording === null ? [joined] : ["recordings", encodeURIComponent(recording), joined];
   return `/watch/${parts.join("/")}`.replace(/\/+$/, "");
 }

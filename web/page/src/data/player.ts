@@ -16,6 +16,7 @@ const COUNT = 256;
 const BEFORE = 150;
 const MOST_SEQ = "18446744073709551615";
 const BUCKETS = 600;
+const BEGINNING_MS = 500;
 
 /** What is shown of the recording. */
 export interface Shown {
@@ -178,9 +179,10 @@ export class Player implements Clock {
   async #moment(at: number, signal: AbortSignal): Promise<Entry[]> {
     const newest = this.#shown.filter((one) => !one.wantsAll).map(({ name }) => name);
     const parts = this.#shown.filter((one) => one.wantsAll).map(({ name }) => this.#window(name, at, signal));
-    // The last one of its millisecond.
+    // The last one of its millisecond; at the very beginning some have nothing before it.
     const stop = `${String(at)}-${MOST_SEQ}`;
-    if (newest.length > 0) parts.push(this.#api.at(this.recording.name, newest, stop, "previous", signal));
+    const how = at - this.span.start < BEGINNING_MS ? "nearest" : "previous";
+    if (newest.length > 0) parts.push(this.#api.at(this.recording.name, newest, stop, how, signal));
     return (await Promise.all(parts)).flat();
   }
 

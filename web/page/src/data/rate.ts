@@ -18,8 +18,10 @@ export class Rate {
     return ((this.#times.length - 1) * 1000) / (last - first);
   }
 
+  /** In words; empty while nothing happens. */
   words(unit: string): string {
     const value = this.value;
+    if (value === 0) return "";
     return `${value < 10 ? value.toFixed(1) : String(Math.round(value))} ${unit}`;
   }
 

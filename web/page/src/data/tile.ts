@@ -14,7 +14,7 @@ import { PlotView, WINDOW_MS } from "./views/plot";
 import { PointsView } from "./views/points";
 import { SoundView } from "./views/sound";
 import { TreeView } from "./views/tree";
-import { WANTS_ALL, type Clock, type Setting, type View } from "./views/view";
+import { joined, WANTS_ALL, type Clock, type Setting, type View } from "./views/view";
 import type { About } from "./wire";
 import { closeIcon } from "../files/icons";
 
@@ -190,15 +190,20 @@ export class Tile {
 
   #footWords(): string {
     const { clock } = this.#host;
-    const words = [this.#view?.words ?? ""];
-    if (this.#last !== null && this.#kind !== "film") {
-      const quiet = clock.now - this.#last.at;
-      if (clock.isPaused && clock.isLive) words.push("paused");
-      else if (quiet > QUIET_MS) words.push(`last entry ${age(quiet)} ago`);
-      else if (clock.isLive) words.push(`${age(this.#late)} old`);
-    }
+    const words = [this.#view?.words ?? "", this.#ageWords()];
     if (this.#skipped > 0) words.push(`${String(this.#skipped)} left out`);
-    return words.filter(Boolean).join(" · ") || "Waiting for the first entry …";
+    const nothing = clock.isLive ? "Waiting for the first entry …" : "Nothing was recorded here";
+    const isEmpty = this.#last === null && this.#kind !== "film";
+    return joined(...words) || (isEmpty ? nothing : "");
+  }
+
+  #ageWords(): string {
+    const { clock } = this.#host, last = this.#last;
+    if (last === null || this.#kind === "film") return "";
+    if (clock.isPaused && clock.isLive) return "paused";
+    const quiet = clock.now - last.at;
+    if (quiet > QUIET_MS) return `last entry ${age(quiet)} ${clock.isLive ? "ago" : "before"}`;
+    return clock.isLive ? `${age(this.#late)} old` : "";
   }
 
   #draw(): void {

@@ -3,7 +3,7 @@
 import { sizeOf } from "../../sizes";
 import type { Entry } from "../entries";
 import { Rate } from "../rate";
-import { box, type Setting, type View } from "./view";
+import { box, joined, type Setting, type View } from "./view";
 
 const MOST = 1024;
 const WIDTH = 16;
@@ -23,7 +23,7 @@ export class BytesView implements View {
   }
 
   get words(): string {
-    return this.#size < 0 ? "" : `${this.#rate.words("entries/s")} · ${sizeOf(this.#size)} each`;
+    return this.#size < 0 ? "" : joined(this.#rate.words("entries/s"), `${sizeOf(this.#size)} each`);
   }
 
   take(entries: readonly Entry[]): void {

@@ -4,7 +4,7 @@ import type { Entry } from "../entries";
 import { figuresOf, mediaType, sniff } from "../kinds";
 import type { Figures } from "../npy";
 import { Rate } from "../rate";
-import { box, type Setting, type View } from "./view";
+import { box, joined, type Setting, type View } from "./view";
 
 /** Pictures that are being decoded, and those that wait: newer ones take the place of older. */
 const MOST_DECODING = 2, MOST_WAITING = 2;
@@ -34,7 +34,7 @@ export class PictureView implements View {
 
   get words(): string {
     const size = `${String(this.#canvas.width)} × ${String(this.#canvas.height)}`;
-    return this.drawn === 0 ? "" : `${this.#shown.words("fps")} · ${size}`;
+    return this.drawn === 0 ? "" : joined(this.#shown.words("fps"), size);
   }
 
   get fps(): number {

@@ -65,10 +65,13 @@ export class PlotView implements View {
     if (now - this.#drawnAt < EACH_MS || this.#plot === null) return;
     this.#drawnAt = now;
     const end = this.#setting.clock.now / 1000;
-    this.#plot.batch(() => {
-      this.#plot?.setData(this.#lines.columns(this.#names), false);
-      this.#plot?.setScale("x", { min: end - WINDOW_MS / 1000, max: end });
+    const plot = this.#plot;
+    plot.batch(() => {
+      plot.setData(this.#lines.columns(this.#names), false);
+      plot.setScale("x", { min: end - WINDOW_MS / 1000, max: end });
     });
+    // Where no hand points, the figures beside the names are the newest ones.
+    if ((plot.cursor.left ?? -1) < 0) plot.setLegend({ idx: this.#lines.length - 1 }, false);
   }
 
   reset(): void {
@@ -113,7 +116,7 @@ export class PlotView implements View {
   }
 
   #room(): { width: number; height: number } {
-    return { width: Math.max(120, this.#chart.clientWidth), height: Math.max(90, this.#chart.clientHeight - 34) };
+    return { width: Math.max(120, this.#chart.clientWidth), height: Math.max(90, this.#chart.clientHeight - 26) };
   }
 
   #build(): void {

@@ -6,7 +6,7 @@ import type { Entry } from "../entries";
 import { figuresOf } from "../kinds";
 import type { Figures } from "../npy";
 import { Rate } from "../rate";
-import { box, type Setting, type View } from "./view";
+import { box, joined, type Setting, type View } from "./view";
 
 type Three = typeof import("./space");
 
@@ -45,7 +45,7 @@ export class PointsView implements View {
   }
 
   get words(): string {
-    return this.#count === 0 ? "" : `${this.#count.toLocaleString()} points · ${this.#rate.words("entries/s")}`;
+    return this.#count === 0 ? "" : joined(`${this.#count.toLocaleString()} points`, this.#rate.words("entries/s"));
   }
 
   take(entries: readonly Entry[]): void {
@@ -138,7 +138,7 @@ export class PointsView implements View {
     if (sphere === null || !Number.isFinite(sphere.radius)) return;
     const radius = Math.max(sphere.radius, 1e-3);
     controls.target.copy(sphere.center);
-    camera.position.copy(sphere.center).add(new three.Vector3(-1, -1.4, 0.9).normalize().multiplyScalar(radius * 2.3));
+    camera.position.copy(sphere.center).add(new three.Vector3(-1, -1.4, 0.9).normalize().multiplyScalar(radius * 2.7));
     camera.near = radius / 1000;
     camera.far = radius * 100;
     camera.updateProjectionMatrix();

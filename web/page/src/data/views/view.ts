@@ -42,3 +42,8 @@ export function box(name: string): HTMLElement {
   element.className = `view ${name}`;
   return element;
 }
+
+/** What there is to say, with dots between. */
+export function joined(...words: readonly string[]): string {
+  return words.filter(Boolean).join(" · ");
+}

@@ -1,0 +1,384 @@
+"""The data page: what a person sees of streams, recordings and replays."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import math
+import os
+import time
+import urllib.request
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from measuring.browser import Browser
+from PIL import Image, ImageDraw
+from websockets.asyncio.client import connect
+
+from downstage.testing.platform import PlatformProcess
+
+pytestmark = [pytest.mark.browser, pytest.mark.anyio, pytest.mark.timeout(180)]
+
+SIZE = (1280, 800)
+PHONE = (390, 844)
+TEXT = "(document.body?.innerText ?? '')"
+FPS = 30
+LEAST_SHARE = 0.9
+"""Of the pictures that were pushed: so many are drawn."""
+WATCHED_S = 3.0
+TRIES = 4
+PICTURE = (320, 240)
+FRAMES = 64
+
+
+@pytest.fixture
+def shots(tmp_path: Path) -> Path:
+    """Where screenshots are kept: pytest's own folder of this test, or the one that is named."""
+    folder = Path(os.environ.get("DOWNSTAGE_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class DataPage:
+    """The page as somebody who is signed in sees it."""
+
+    def __init__(self, browser: Browser, platform: PlatformProcess) -> None:
+        self.browser = browser
+        self.platform = platform
+
+    async def go(self, path: str) -> None:
+        """Open *path*, signed in as the platform's user."""
+        kept = json.dumps(
+            {"token": self.platform.facts["token"], "expires_at": "2100-01-01T00:00:00Z"}
+        )
+        await self.browser.navigate(f"{self.platform.url}/favicon.svg")
+        await self.until("location.pathname === '/favicon.svg'")
+        await self.browser.evaluate(f"sessionStorage.setItem('downstage.token', {kept!r})")
+        await self.browser.navigate(f"{self.platform.url}{path}")
+        await self.until("!!document.querySelector('.data main')")
+
+    async def until(self, expression: str, seconds: float = 20) -> Any:
+        """The first true value of *expression*; fails with what the page shows instead."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < deadline:
+            try:
+                value = await self.browser.evaluate(f"(async () => {expression})()")
+            except RuntimeError as error:
+                if "navigated" not in str(error):
+                    raise
+                value = None  # the page went in this very moment: the next is asked
+            if value:
+                return value
+            await asyncio.sleep(0.05)
+        shown = await self.browser.evaluate(TEXT)
+        pytest.fail(f"never came true: {expression}; the page: {shown} {self.browser.console}")
+
+    async def press(self, words: str, within: str = "document") -> None:
+        """Press the button with exactly these *words*, or this label."""
+        find = (
+            f"[...{within}.querySelectorAll('button, summary')].find(b => b.innerText.trim() === "
+            f"{words!r} || b.ariaLabel === {words!r})"
+        )
+        await self.until(f"!!{find} && !{find}.disabled")
+        await self.browser.evaluate(f"{find}.click()")
+
+    async def fill(self, value: str) -> None:
+        """Type into the question that is open."""
+        await self.until("!!document.querySelector('dialog[open] input')")
+        await self.browser.evaluate(f"document.querySelector('dialog input').value = {value!r}")
+
+    async def drawn(self, stream: str) -> int:
+        """Pictures of *stream* that were drawn so far."""
+        found = await self.browser.evaluate(
+            f"{tile(stream)}.querySelector('.picture').dataset.drawn"
+        )
+        return int(found or 0)
+
+    async def seek(self, position_ms: int) -> None:
+        """Move the slider."""
+        await self.browser.evaluate(
+            "(() => { const bar = document.querySelector('.bar input');"
+            f"bar.value = '{position_ms}'; bar.dispatchEvent(new Event('input')); }})()"
+        )
+
+    async def colour(self, stream: str) -> list[int]:
+        """What the picture's middle shows: red, green, blue."""
+        return await self.browser.evaluate(
+            f"""(() => {{ const canvas = {tile(stream)}.querySelector('canvas');
+            return [...canvas.getContext('2d').getImageData(canvas.width / 2, canvas.height / 2,
+              1, 1).data].slice(0, 3); }})()"""
+        )
+
+
+def tile(stream: str) -> str:
+    return f"document.querySelector('.tile[data-stream={json.dumps(stream)}]')"
+
+
+@asynccontextmanager
+async def data_page(
+    platform: PlatformProcess, path: str = "/watch", size: tuple[int, int] = SIZE
+) -> AsyncGenerator[DataPage]:
+    async with Browser(size) as browser:
+        page = DataPage(browser, platform)
+        await page.go(path)
+        yield page
+
+
+class Camera:
+    """Pushes pictures like those of a webcam, each of another colour, until it is stopped."""
+
+    def __init__(self, platform: PlatformProcess, stream: str) -> None:
+        self.platform, self.stream = platform, stream
+        self.pushed = 0
+
+    async def run(self) -> None:
+        pictures = [frame(number) for number in range(FRAMES)]
+
+        def next_picture(number: int) -> bytes:
+            self.pushed = number + 1
+            return pictures[number % FRAMES]
+
+        await pushing(self.platform, self.stream, "image/jpeg", FPS, next_picture)
+
+
+async def pushing(
+    platform: PlatformProcess,
+    stream: str,
+    kind: str,
+    rate: float,
+    make: Callable[[int], bytes],
+) -> None:
+    platform.call("PUT", f"/v1/streams/{stream}", {"content_type": kind})
+    address = f"{platform.url.replace('http', 'ws', 1)}/v1/streams/{stream}/push"
+    headers = {"authorization": f"Bearer {platform.facts['token']}"}
+    async with connect(address, additional_headers=headers, compression=None) as socket:
+        began, number = time.monotonic(), 0
+        while True:
+            await socket.send(make(number))
+            number += 1
+            await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
+
+
+def frame(number: int) -> bytes:
+    """A JPEG whose middle has a colour of its own."""
+    share = number / FRAMES
+    image = Image.new("RGB", PICTURE, (32, 40, 56))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((80, 60, 240, 180), fill=(int(255 * share), 160, int(255 * (1 - share))))
+    at = 160 + int(110 * math.cos(share * math.tau))
+    draw.ellipse((at - 18, 190, at + 18, 226), fill=(240, 179, 91))
+    body = io.BytesIO()
+    image.save(body, "JPEG", quality=85)
+    return body.getvalue()
+
+
+def readings(number: int) -> bytes:
+    t = number / 50
+    return json.dumps({"t": t, "x": math.sin(t), "y": math.cos(t)}).encode()
+
+
+@asynccontextmanager
+async def camera(platform: PlatformProcess, stream: str) -> AsyncGenerator[Camera]:
+    made = Camera(platform, stream)
+    running = [
+        asyncio.create_task(made.run()),
+        asyncio.create_task(pushing(platform, f"{stream}.imu", "application/json", 50, readings)),
+    ]
+    try:
+        yield made
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+def recorded_middle(platform: PlatformProcess, name: str, stream: str, at: int) -> tuple[int, ...]:
+    """The colour in the middle of the picture that the recording holds at *at*."""
+    address = (
+        f"{platform.url}/v1/recordings/{name}/entries?streams={stream}&how=previous&at={at}-99"
+    )
+    request = urllib.request.Request(
+        address, headers={"authorization": f"Bearer {platform.facts['token']}"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        image = Image.open(io.BytesIO(answer.read())).convert("RGB")
+    return cast("tuple[int, ...]", image.getpixel((PICTURE[0] // 2, PICTURE[1] // 2)))
+
+
+@pytest.fixture
+def recording(platform: PlatformProcess) -> Iterator[str]:
+    name = "kitchen"
+    yield name
+    platform.call("DELETE", f"/v1/recordings/{name}")
+
+
+async def test_who_has_no_streams_is_told_how_to_push(
+    platform: PlatformProcess, shots: Path
+) -> None:
+    for name in platform.call("GET", "/v1/streams").body["items"]:  # of the tests before
+        platform.call("DELETE", f"/v1/streams/{name}")
+    async with data_page(platform) as page:
+        await page.until(f"{TEXT}.includes('No streams yet')")
+        shown = await page.browser.evaluate("document.querySelector('.snippets pre').innerText")
+        assert f"{platform.url}/v1/streams/" in shown
+        assert platform.facts["token"] not in await page.browser.evaluate("document.body.innerHTML")
+        await page.browser.screenshot(shots / "data-empty.png")
+        # What is to be copied is what works.
+        await page.press("curl")
+        await page.until(
+            "document.querySelector('.snippets pre').innerText.includes('$DOWNSTAGE_')"
+        )
+        answer = platform.call("POST", "/v1/streams/demo.wave/entries", {"x": 1.5})
+        assert answer.status == 201, answer
+        await page.until("!!document.querySelector('.stream[title=\"demo.wave\"]')")
+        platform.call("DELETE", "/v1/streams/demo.wave")
+        await page.until("!document.querySelector('.stream')")
+        assert page.browser.console == []
+
+
+async def test_a_camera_is_watched_recorded_scrubbed_and_replayed(
+    platform: PlatformProcess, shots: Path, recording: str
+) -> None:
+    async with data_page(platform) as page:
+        async with camera(platform, "cam") as pushed:
+            await page.until("!!document.querySelector('.stream[title=cam]')")
+            await page.browser.evaluate("document.querySelector('.stream[title=cam]').click()")
+            await page.until(f"{tile('cam')}?.dataset.kind === 'picture'")
+            await page.until(f"Number({tile('cam')}.querySelector('.picture').dataset.drawn) > 5")
+            shares = await watched(page, pushed)
+            assert max(shares) >= LEAST_SHARE, shares
+            await page.browser.evaluate(
+                "document.querySelector('.stream[title=\"cam.imu\"]').click()"
+            )
+            await page.until(f"{tile('cam.imu')}?.dataset.kind === 'plot'")
+            await page.until(f"{tile('cam.imu')}.querySelectorAll('canvas').length > 0")
+            await page.press("Record")
+            await page.fill("no/slash")
+            await page.press("Start recording")
+            await page.until(f"{TEXT}.includes('A name has letters')")
+            await page.fill(recording)
+            await page.press("Start recording")
+            await page.until(f"{TEXT}.includes('{recording} is being recorded')")
+            before = pushed.pushed
+            while pushed.pushed < before + 4 * FPS:
+                await asyncio.sleep(0.05)
+            await page.browser.screenshot(shots / "data-live.png")
+            await page.press("Stop")
+            await page.until(f"!{TEXT}.includes('is being recorded')")
+            view = platform.call("GET", f"/v1/recordings/{recording}").body
+            assert view["state"] == "stored"
+        await page.browser.evaluate("document.querySelector('.recordings .open').click()")
+        await page.until("!!document.querySelector('.bar')")
+        await page.until(f"{tile('cam')}?.dataset.kind === 'picture'")
+        assert await where(page) == f"/watch/recordings/{recording}/cam+cam.imu"
+        await scrubbed(page, recording, view)
+        await page.browser.screenshot(shots / "data-recording.png")
+        await played(page, view)
+        await replayed(page, recording)
+        await page.press("More for kitchen")
+        await page.press("Delete")
+        await page.press("Delete", "document.querySelector('dialog[open]')")
+        await page.until("location.pathname === '/watch'")
+        await page.until(f"!{TEXT}.includes('{recording}')")
+        assert page.browser.console == []
+
+
+async def where(page: DataPage) -> str:
+    return await page.browser.evaluate("location.pathname")
+
+
+async def watched(page: DataPage, pushed: Camera) -> list[float]:
+    """Shares of the pushed pictures that were drawn, until one is enough."""
+    shares = list[float]()
+    while len(shares) < TRIES and max(shares, default=0) < LEAST_SHARE:
+        drawn, sent = await page.drawn("cam"), pushed.pushed
+        await asyncio.sleep(WATCHED_S)
+        shares.append((await page.drawn("cam") - drawn) / (pushed.pushed - sent))
+    return shares
+
+
+async def scrubbed(page: DataPage, recording: str, view: dict[str, Any]) -> None:
+    """What is shown is what the recording holds at that time."""
+    start = int(view["first_id"].split("-")[0])
+    for share in (0.8, 0.2, 0.55):
+        position = int(view["duration_s"] * 1000 * share)
+        await page.seek(position)
+        held = recorded_middle(page.platform, recording, "cam", start + position)
+        drawn = await page.until(
+            f"""(() => {{ const canvas = {tile("cam")}.querySelector('canvas');
+            const [r, g, b] = canvas.getContext('2d').getImageData(160, 120, 1, 1).data;
+            return Math.abs(r - {held[0]}) + Math.abs(b - {held[2]}) < 10 && [r, g, b]; }})()"""
+        )
+        assert len(drawn) == 3
+    before = await page.colour("cam")
+    await page.press("Next entry")
+    await page.press("Next entry")
+    await page.browser.evaluate("document.activeElement?.blur()")
+    for _ in range(6):  # the readings have entries between two pictures
+        await page.press("Next entry")
+    await page.until(
+        f"""(() => {{ const canvas = {tile("cam")}.querySelector('canvas');
+        const [r] = canvas.getContext('2d').getImageData(160, 120, 1, 1).data;
+        return r !== {before[0]}; }})()"""
+    )
+
+
+async def played(page: DataPage, view: dict[str, Any]) -> None:
+    """From there to its end, nothing left out, and then it stands still."""
+    length = int(view["duration_s"] * 1000)
+    await page.seek(length - 2000)
+    await page.until("document.querySelector('.bar [role=status]').innerText === ''")
+    await page.until(f"{tile('cam')}.querySelector('.picture').dataset.drawn > 0")
+    drawn = await page.drawn("cam")
+    await page.press("Play")
+    await page.until("!!document.querySelector('.bar .play[aria-label=Pause]')")
+    await page.until("!!document.querySelector('.bar .play[aria-label=Play]')")
+    assert await page.drawn("cam") - drawn >= 2 * FPS * LEAST_SHARE - 2
+    shown = await page.browser.evaluate("document.querySelector('.bar input').value")
+    assert int(shown) == length
+
+
+async def replayed(page: DataPage, recording: str) -> None:
+    """Pushed again, in time, under other names."""
+    await page.press("Replay into streams …")
+    await page.press("Start")
+    await page.until("!!document.querySelector('.replay progress')")
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + 20
+    while True:
+        answer = await asyncio.to_thread(page.platform.call, "GET", "/v1/streams?pattern=replay.*")
+        if "replay.cam" in answer.body["items"]:
+            break
+        assert loop.time() < deadline, answer
+        await asyncio.sleep(0.1)
+    await page.press("Stop", "document.querySelector('.replays')")
+    await page.until("!document.querySelector('.replay')")
+
+
+async def test_the_page_fits_a_phone_and_says_what_is_wrong(
+    platform: PlatformProcess, shots: Path
+) -> None:
+    async with data_page(platform, "/watch/no-such-stream", PHONE) as page:
+        await page.until(f"{TEXT}.includes('no stream no-such-stream')")
+        width = "document.documentElement.scrollWidth <= innerWidth"
+        assert await page.browser.evaluate(width)
+        async with camera(platform, "phone"):
+            await page.go("/watch/phone+phone.imu")
+            await page.until(
+                f"Number({tile('phone')}?.querySelector('.picture')?.dataset.drawn) > 2"
+            )
+            assert await page.browser.evaluate(width)
+            await page.browser.screenshot(shots / "data-phone.png")
+            await page.press("Close phone")
+            await page.until("location.pathname === '/watch/phone.imu'")
+
+
+async def test_who_is_not_signed_in_signs_in_first(platform: PlatformProcess) -> None:
+    async with Browser(SIZE) as browser:
+        page = DataPage(browser, platform)
+        await browser.navigate(f"{platform.url}/watch/cam")
+        await page.until(f"{TEXT}.includes('Sign in')")
