@@ -14,6 +14,8 @@ import pytest
 import uvloop
 
 from downstage.services.server import Server, open_port, open_unix
+from downstage.services.sockets import TEXT
+from downstage.testing.watchdog import Watchdog, watch_loop
 
 from .raw_socket_suite import RawSocketSuite, until
 from .raw_sockets import Gate, frame
@@ -108,6 +110,21 @@ class TestOurs(OverTcp):
                 for _ in range(400):  # 26 MB
                     await peer.send(pings)
             assert gate.last.socket.buffered() < 256 * 1024
+
+    @pytest.mark.parametrize("wire", [frame(9), frame(0, fin=False)], ids=["pings", "fragments"])
+    async def test_T06_a_flood_of_empty_frames_leaves_others_their_turn(
+        self, place: Any, gate: Gate, wire: bytes
+    ) -> None:
+        """They come with one reading, and are not answered in one turn of the loop."""
+        begin = frame(TEXT, fin=False)
+        seen = Watchdog(computed_s=0.1, blocked_s=10)
+        async with self.opened(place) as peer, anyio.create_task_group() as tasks:
+            tasks.start_soon(peer.end)
+            with watch_loop(seen):
+                await peer.send(begin, wire * 40_000, frame(0, b"last"))
+                await until(lambda: gate.last.received[-1:] == ["last"])
+            tasks.cancel_scope.cancel()
+        assert not [str(hold) for hold in seen.holds]
 
 
 class TestOursOnUvloop(OverTcp):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable, Sequence
+from itertools import repeat
 
 try:
     from websockets.speedups import apply_mask
@@ -46,10 +47,14 @@ ROOM = 256 * 1024
 """Bytes that are read at once: they stay in the processor's cache until they are unmasked."""
 HEAD = 4096
 """Bytes that are read at once where a large frame is expected."""
+GROWTH = 4
+"""A buffer of its own holds at most so many times what has arrived of its frame."""
 LARGE = 32 * 1024
 """A frame above this that is not whole yet gets a buffer of its own."""
 KEPT = 16 << 20
 """The largest buffer that is kept for the next large frame, whoever sends it."""
+TURN = 256
+"""Frames that are told at once: the others on the loop have their turn then."""
 JOINED = 96 * 1024
 """Bytes up to which it is cheaper to copy parts together than to send them apart."""
 
@@ -84,11 +89,12 @@ class FrameReader:
 
     Attributes:
         paused: nothing is told while it is set; see `go_on`.
+        is_behind: `TURN` frames were told at once, and more may be there: call `go_on` later.
     """
 
     __slots__ = (
         "_gathered", "_had_large", "_have", "_head", "_kind", "_large", "_left", "_mask", "_size",
-        "limit", "on_binary", "on_control", "on_text", "paused",
+        "is_behind", "limit", "on_binary", "on_control", "on_text", "paused",
     )  # fmt: skip
 
     def __init__(
@@ -102,7 +108,7 @@ class FrameReader:
         self.on_binary = on_binary
         self.on_text = on_text
         self.on_control = on_control
-        self.paused = False
+        self.paused = self.is_behind = False
         self._left = b""
         """The beginning of a frame that is not whole; while paused, whole ones too."""
         self._large: bytearray | None = None
@@ -148,12 +154,13 @@ class FrameReader:
             self._end_large()
 
     def go_on(self) -> None:
-        """Tell what had arrived when this was paused.
+        """Tell what had arrived when this was paused, or fell behind.
 
         Raises:
             Violation: as `filled`.
         """
         left = self._left
+        self.is_behind = False
         if left:
             _rooms.small[: len(left)] = left
             self._cut(len(left))
@@ -163,7 +170,9 @@ class FrameReader:
         view = memoryview(data)
         at = 0
         try:
-            while end - at >= LEAST_HEAD and not self.paused:
+            for _ in repeat(None, TURN):
+                if end - at < LEAST_HEAD or self.paused:
+                    break
                 first, size, start = data[at], data[at + 1] - MASKED, at + LEAST_HEAD
                 if size < 0:
                     break
@@ -193,6 +202,8 @@ class FrameReader:
                 payload = apply_mask(view[start:stop], data[start - 4 : start])
                 at = stop
                 self._take(first, payload)
+            else:
+                self.is_behind = True
         finally:
             self._left = bytes(view[at:end]) if at < end else b""
         if len(self._left) > 1 and self._left[1] < MASKED and not self.paused:
@@ -238,13 +249,13 @@ class FrameReader:
     def _begin_large(self, first: int, size: int, mask_and_some: memoryview) -> None:
         kept, _rooms.large = _rooms.large, None
         have = len(mask_and_some) - 4
-        large = kept if kept is not None else bytearray(min(size, 2 * ROOM))
+        large = kept if kept is not None else bytearray(min(size, GROWTH * HEAD))
         self._mask, large[:have] = bytes(mask_and_some[:4]), mask_and_some[4:]
         self._large, self._head, self._size, self._have = large, first, size, have
         self._had_large = True
 
     def _grow(self, large: bytearray) -> bytearray:
-        more = bytearray(min(self._size, 2 * len(large)))
+        more = bytearray(min(self._size, GROWTH * len(large)))
         more[: len(large)] = large
         self._large = more
         return more

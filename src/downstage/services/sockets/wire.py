@@ -121,13 +121,30 @@ class WireSocket(asyncio.BufferedProtocol):
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - the edge: it ends this socket alone
             self._crash(error)
+        if self._reader.is_behind and not self._reader.paused:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Let others on the loop have their turn: this peer sends more than it can be told at once.
+
+        Without that whoever sends empty frames as fast as the network takes them has the loop for
+        itself.
+        """
+        if not self._transport.is_closing():
+            self._reader.paused = True
+            self._transport.pause_reading()
+            self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         if self._is_dead or self._transport.is_closing() or (self._is_held and self._is_open):
             return
         self._reader.paused = False
         self._guarded(self._reader.go_on)
-        if not self._reader.paused:
+        if self._reader.paused:
+            return
+        if self._reader.is_behind:
+            self._rest()
+        else:
             self._transport.resume_reading()
 
     def _guarded(self, function: Callable[..., None], *arguments: object) -> None:

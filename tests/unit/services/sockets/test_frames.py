@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
+from downstage.services.sockets import frames
 from downstage.services.sockets.frames import (
     BINARY,
     LARGE,
     ROOM,
     TEXT,
+    TURN,
     FrameReader,
     Packet,
     Violation,
@@ -47,6 +49,8 @@ class Taker:
             room[: len(part)] = part
             room.release()
             self.reader.filled(len(part))
+            while self.reader.is_behind:
+                self.reader.go_on()
 
 
 def sent(opcode: int, data: bytes, *, fin: bool = True) -> bytes:
@@ -70,6 +74,20 @@ def conversations(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, bytes | str]]
                 told.append(("9", ping))
         told.append(("binary", payload))
     return wire, told
+
+
+def test_T06_many_frames_are_told_in_turns() -> None:
+    """However many come at once, others have the loop in between."""
+    taker = Taker()
+    reader, wire = taker.reader, sent(BINARY, b"") * (3 * TURN + 5)
+    room = reader.room()
+    room[: len(wire)] = wire
+    room.release()
+    reader.filled(len(wire))
+    for turn in (1, 2, 3):
+        assert (len(taker.told), reader.is_behind) == (turn * TURN, True)
+        reader.go_on()
+    assert (len(taker.told), reader.is_behind, reader.is_within) == (3 * TURN + 5, False, False)
 
 
 @given(conversations(), st.lists(st.integers(1, 5000), min_size=1, max_size=5))
@@ -128,11 +146,20 @@ def test_heads_are_those_of_another_library(size: int, opcode: int) -> None:
     )
 
 
-def test_lengths_above_all_limits_need_no_memory() -> None:
+def test_T06_lengths_need_no_memory_until_bytes_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand sockets that announce a large frame each, and send no more, cost little."""
+    monkeypatch.setattr(frames, "_rooms", frames._Rooms())  # pyright: ignore[reportPrivateUsage]
     taker = Taker(1 << 40)
     taker.feed(b"\x82\xff" + (1 << 39).to_bytes(8, "big") + b"mask" + bytes(1000))
-    room = taker.reader.room()
-    assert len(room) <= 2 * ROOM
+    arrived = 1000
+    assert len(taker.reader.room()) <= 4 * 4096
+    for _ in range(100):
+        room = taker.reader.room()
+        taker.reader.filled(len(room))
+        arrived += len(room)
+        assert len(taker.reader.room()) <= 4 * arrived
+        if arrived > ROOM:
+            break
 
 
 @pytest.mark.parametrize("size", [LIMIT + 1, 1 << 63, (1 << 64) - 1])
