@@ -73,11 +73,13 @@ class Arrivals:
             watch = self._fanout.find(part, part.keys.stream(change.tenant, change.stream))
             if watch is None:
                 continue
+            position = watch.position  # as it was before: readers go on meanwhile
             try:
                 last = await last_id(part.command, watch.key)
             except PlatformError:
                 return  # the reader looks for itself once the engine is there again
-            if id_key(bytes(last)) < id_key(watch.position):
+            is_followed = self._fanout.find(part, watch.key) is watch
+            if is_followed and id_key(bytes(last)) < id_key(position):
                 self._fanout.restart(watch)
                 for user in watch.users:
                     user.reset(watch)

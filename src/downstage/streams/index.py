@@ -107,6 +107,18 @@ class Index:
                 found = await self._read(tenant, versions)
             return found
 
+    async def spec(self, tenant: str, name: str) -> StreamSpec:
+        """What *name* is described as now, whoever has just done it.
+
+        Raises:
+            NotReady: the engine does not answer.
+        """
+        for home in self._parts.homes:
+            text = await home.command.call("HGET", home.keys.specs(tenant), name)
+            if text is not None:
+                return specs.load(bytes(text))
+        return PLAIN
+
     async def _read(self, tenant: str, versions: tuple[int, ...]) -> Catalog:
         made: dict[str, int] = {}
         described: dict[str, StreamSpec] = {}
@@ -154,10 +166,11 @@ class Index:
             return
         home = self._parts.home(spec)
         keys, now = home.keys, time.time_ns() // 1_000_000
-        is_new, count, version, _ = await self._transact(
+        is_new, at, count, version, _ = await self._transact(
             home,
             [
                 encode("HSETNX", keys.made(tenant), name, now),
+                encode("HGET", keys.made(tenant), name),
                 encode("HLEN", keys.made(tenant)),
                 encode("INCR", keys.version(tenant)),
                 encode("SADD", keys.tenants(), tenant),
@@ -169,7 +182,7 @@ class Index:
                 [encode("HDEL", keys.made(tenant), name), encode("INCR", keys.version(tenant))],
             )
             raise QuotaReached(f"There may be {self._most} streams, and there are.", stream=name)
-        catalog.made.setdefault(name, now)
+        catalog.made[name] = int(at)
         self._changed(catalog, home, int(version), Change(tenant, name, "made"), quiet=not is_new)
 
     async def describe(self, tenant: str, name: str, spec: StreamSpec, before: StreamSpec) -> None:

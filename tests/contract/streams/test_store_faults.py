@@ -119,7 +119,8 @@ async def _check_nothing_lost_or_twice(load: Load, sink: Collector) -> None:
 
 async def test_kill_9_of_the_engine_loses_nothing_acknowledged(opened: Open) -> None:
     """And stores nothing twice, and is a pause to subscribers: no gap, no duplicate."""
-    with valkey_process() as server:
+    # With everysec an engine of somebody's own answers before it writes while it syncs its log.
+    with valkey_process(fsync="no") as server:
         store: Store = await opened(url=server.url, keep_count=10**6)
         load, sink = Load(store.streams), Collector()
         subscription = store.streams.subscribe(load.caller, Wish({"s": LAST}, count=50), sink)
@@ -218,7 +219,7 @@ async def test_an_engine_that_stays_away_is_told(
     from downstage.streams import outbox
 
     monkeypatch.setattr(outbox, "HOLD_S", 0.3)
-    with valkey_process() as server:
+    with valkey_process(fsync="no") as server:
         store: Store = await opened(url=server.url)
         caller = caller_of()
         await push(store.streams, caller, "s", b"before")

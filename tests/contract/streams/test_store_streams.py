@@ -333,3 +333,18 @@ async def test_consumers_are_kept_by_name_and_rights(store: Store, caller: Calle
     await consumers.delete(caller, "c")
     with pytest.raises(NotFound):
         await consumers.info(caller, "c")
+
+
+async def test_what_two_processes_make_at_once_is_made_once(store: Store, caller: Caller) -> None:
+    """None of them believes later that it was deleted and made again."""
+    async with open_streams(store.engine, MemoryBus(), Settings().streams) as other:
+        assert await other.list(caller) == await store.streams.list(caller) == []
+        async with other.changes() as changes:
+            await push(store.streams, caller, "s", b"1")
+            await push(other, caller, "s", b"2")
+            await push(store.streams, caller, "end", b"3")
+            assert await other.list(caller) == ["end", "s"]
+            seen = [await anext(changes) for _ in range(1)]
+            with anyio.move_on_after(0.05):
+                seen += [await anext(changes) for _ in range(9)]
+        assert {change.what for change in seen} == {"made"}

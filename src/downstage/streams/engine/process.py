@@ -27,6 +27,7 @@ from downstage.streams.engine.configuration import (
     find_engine,
 )
 from downstage.streams.engine.folder import EngineFolder, owned
+from downstage.streams.engine.log_sync import LogSync
 
 __all__ = ["EngineProcess"]
 
@@ -128,6 +129,8 @@ class EngineProcess:
                     log.info("engine.started", name=self.name, pid=process.pid, times=self.starts)
                     if self.starts == 1:
                         task_status.started()
+                    if self.options.fsync == "everysec":
+                        tasks.start_soon(LogSync(folder.path / "log").run)
                     await self._until_it_ends(process)
                 tasks.cancel_scope.cancel()
         finally:

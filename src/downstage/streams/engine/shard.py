@@ -81,6 +81,8 @@ class Shard:
         """Whether streams that were made with ``durability: always`` belong here."""
         self.epoch = 0
         """One more with every connection: what was under way in an earlier one is `Lost`."""
+        self.promise: Durability | None = None
+        """What is known of an engine of ours besides what it says itself."""
         self.facts: Facts | None = None
         """As it answered last; refreshed every few seconds."""
         self.on_up: set[Callable[[Shard], None]] = set()
@@ -145,7 +147,9 @@ class Shard:
     @property
     def durability(self) -> Durability:
         """What its answers promise, unless `wait_replicas` was asked too."""
-        return self.facts.durability if self.facts else Durability.MEMORY
+        if self.facts is None:
+            return Durability.MEMORY
+        return self.promise or self.facts.durability
 
     @property
     def replicas(self) -> int:

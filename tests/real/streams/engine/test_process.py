@@ -17,6 +17,7 @@ import anyio
 import pytest
 
 from downstage.kernel.errors import OutOfSpace, SetupError, StoreFull
+from downstage.streams.engine import log_sync
 from downstage.streams.engine.configuration import EngineOptions
 from downstage.streams.engine.folder import EngineFolder
 from downstage.streams.engine.process import EngineProcess
@@ -349,3 +350,24 @@ async def test_a_durable_engine_with_a_full_disk_ends_rather_than_lies(data: Pat
         assert process.is_disk_failing
         await until_started(process, 2)  # with limits of its own again
         assert not process.is_disk_failing
+
+
+async def test_its_log_is_synced_by_us(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine writes before it answers and never syncs: no sync ever holds a write back."""
+    monkeypatch.setattr(log_sync, "EVERY_S", 0.01)
+    synced: list[str] = []
+    real = os.fdatasync
+
+    def sync(file: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{file}").readlink()))
+        real(file)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    async with running(data / "e") as process, connected(process) as lane:
+        assert await lane.call("CONFIG", "GET", "appendfsync") == [b"appendfsync", b"no"]
+        await lane.call("SET", "a", "b")
+        log = data / "e" / "log" / "entries.1.incr.aof"
+        assert b"SET" in log.read_bytes()
+        with anyio.fail_after(10):
+            while str(log) not in synced:
+                await anyio.sleep(0.01)

@@ -244,7 +244,7 @@ def test_the_configuration_is_closed_and_keeps_its_log() -> None:
     folder = Path('/tmp/a "b" c')
     text = configuration(folder, EngineOptions(), "hunter2", socket=folder / "engine.sock", port=0)
     lines = text.splitlines()
-    for line in ("port 0", "appendonly yes", "appendfsync everysec", 'save ""'):
+    for line in ("port 0", "appendonly yes", "appendfsync no", 'save ""'):
         assert line in lines
     for line in ("maxmemory-policy noeviction", "user default off", "unixsocketperm 600"):
         assert line in lines
