@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -64,11 +65,17 @@ class Pull:
         self.close()
 
     def __iter__(self) -> Iterator[Entry]:
+        found = deque[Entry]()
         try:
-            while found := call(self._inner.take):
-                yield from found
+            while found := deque(call(self._inner.take, self._inner.at_once)):
+                while found:
+                    yield found.popleft()
         finally:
-            self.close()
+            call(self._end, found)
+
+    async def _end(self, found: Sequence[Entry]) -> None:
+        self._inner.give_back(found)
+        await self._inner.close()
 
     def values(self) -> Iterator[Any]:
         """What the entries mean, by their types: arrays, pixels, objects, text, bytes."""

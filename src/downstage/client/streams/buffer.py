@@ -33,6 +33,11 @@ class Buffer:
         self._error: PlatformError | None = None
         self._is_ended = False
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether `take` would wait."""
+        return not self._entries
+
     async def put(self, entry: Entry) -> None:
         """Add *entry* as soon as there is room."""
         if self._latest:

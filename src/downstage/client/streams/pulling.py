@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, cast
@@ -76,6 +76,9 @@ class AsyncPull:
         self._wanted = wanted
         self._patience_s = patience_s
         self._buffer = Buffer(latest=wanted.latest)
+        self._taken = deque[Entry]()
+        """What a loop took and did not use."""
+        self._loops = 0
         self._task: asyncio.Task[None] | None = None
         self._left = wanted.count
         self._ready = asyncio.Event()
@@ -88,6 +91,11 @@ class AsyncPull:
     def skipped(self) -> int:
         """Entries that were passed over because this reader was slow (``latest=True``)."""
         return self._skipped_there + self._buffer.skipped
+
+    @property
+    def at_once(self) -> int:
+        """Entries to take at once: one where the next may be a newer one, or costs time."""
+        return 1 if self._wanted.latest or self._wanted.decode else AT_ONCE
 
     @property
     def is_open(self) -> bool:
@@ -127,11 +135,17 @@ class AsyncPull:
         return self._entries()
 
     async def _entries(self) -> AsyncGenerator[Entry]:
+        # The end of a loop that was left comes later than the beginning of the next one.
+        self._loops += 1
+        mine = self._loops
         try:
-            while found := await self.take(1):
-                yield found[0]
+            while found := await self.take(self.at_once):
+                self.give_back(found)
+                while self._taken:
+                    yield self._taken.popleft()
         finally:
-            await self.close()
+            if mine == self._loops:
+                await self.close()
 
     async def values(self) -> AsyncGenerator[Any]:
         """What the entries mean, by their types: arrays, pixels, objects, text, bytes."""
@@ -146,20 +160,29 @@ class AsyncPull:
             Unavailable: the server was away for too long.
             PlatformError: as the server said.
         """
+        if self._taken:
+            return [self._taken.popleft() for _ in range(min(most, len(self._taken)))]
         if self._left == 0:
             return []
         self._begin()
         wanted = most if self._left is None else min(most, self._left)
-        try:
-            async with asyncio.timeout(self._wanted.timeout_s):
-                found = await self._buffer.take(wanted)
-        except TimeoutError:
-            return []
+        if self._buffer.is_empty and self._wanted.timeout_s is not None:
+            try:
+                async with asyncio.timeout(self._wanted.timeout_s):
+                    found = await self._buffer.take(wanted)
+            except TimeoutError:
+                return []
+        else:
+            found = await self._buffer.take(wanted)
         if self._left is not None:
             self._left -= len(found)
         if self._wanted.decode:
             await _decode(found)
         return found
+
+    def give_back(self, entries: Sequence[Entry]) -> None:
+        """What was taken and not used comes first the next time."""
+        self._taken.extendleft(reversed(entries))
 
     def _begin(self) -> None:
         if self._task is None:

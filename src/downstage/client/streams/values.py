@@ -48,6 +48,7 @@ FLAT, WITH_COLOURS = 2, 3
 RGB, RGBA = 3, 4
 PICTURES = ((b"\xff\xd8\xff", JPEG), (b"\x89PNG\r\n\x1a\n", PNG), (b"RIFF", "image/webp"))
 """What pictures begin with."""
+FIRST = frozenset({b"\xff", b"\x89", b"R", b"\x93"})
 FORMS = {JPEG: "JPEG", PNG: "PNG", "image/webp": "WEBP"}
 Order = Literal["RGB", "BGR"]
 
@@ -64,7 +65,7 @@ def encode(value: Any) -> tuple[bytes | memoryview, str | None]:
         InvalidInput: it is nothing that an entry can hold.
     """
     if isinstance(value, bytes):
-        return value, NDARRAY if value.startswith(NPY) else _picture_type(value)
+        return value, _type_of(value)
     if isinstance(value, bytearray | memoryview):
         return bytes(cast("bytearray", value)), None  # what may change while it waits is copied
     if isinstance(value, str):
@@ -211,6 +212,13 @@ def _picture_of(frame: Any, order: Order) -> Image:
     if order == "BGR" and pixels.ndim == WITH_COLOURS:
         pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
     return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _type_of(data: bytes) -> str | None:
+    """What bytes are that say so themselves."""
+    if data[:1] not in FIRST:
+        return None
+    return NDARRAY if data.startswith(NPY) else _picture_type(data)
 
 
 def _picture_type(data: bytes) -> str | None:

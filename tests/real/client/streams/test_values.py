@@ -125,6 +125,23 @@ def test_ids_and_times_of_ones_own(streams: Client) -> None:
     assert streams.at(10, stream, tolerance_ms=5) == {stream: None}
 
 
+def test_a_loop_that_was_left_goes_on_where_it_was(streams: Client) -> None:
+    stream = unique()
+    with streams.push(stream) as push:
+        for number in range(200):
+            push.send(number)
+    pull, found = streams.pull(stream, last="0", count=200), list[int]()
+    for wanted in (1, 70, 150, 200):
+        for entry in pull:
+            found.append(entry.json())
+            if len(found) == wanted:
+                break
+    assert found == list(range(200))
+    assert not list(pull)
+    with streams.pull(stream, last=pull.last_ids, timeout=0.1) as later:
+        assert not list(later)
+
+
 def test_one_publisher_of_many_streams(streams: Client) -> None:
     one, two = unique("a"), unique("b")
     with streams.push() as push:
@@ -238,6 +255,12 @@ async def test_in_an_event_loop(server: StreamsProcess) -> None:
         assert found[1].array().shape == (8, 8, 3)
         assert found[2].json() == {"x": 1}
         assert [entry.id async for entry in client.range(stream)] == [one.id for one in found]
+        pull, ids = client.pull(stream, last="0", count=3), list[str]()
+        for _ in found:
+            async for entry in pull:
+                ids.append(entry.id)
+                break
+        assert ids == [one.id for one in found]
 
 
 @pytest.mark.anyio
