@@ -38,7 +38,7 @@ FRAMES = 64
 @pytest.fixture
 def shots(tmp_path: Path) -> Path:
     """Where screenshots are kept: pytest's own folder of this test, or the one that is named."""
-    folder = Path(os.environ.get("DOWNSTAGE_SCREENSHOTS", tmp_path))
+    folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -9,6 +9,8 @@ export interface Extra {
   readonly deadline?: number;
   /** Ends it, in the deadline's place. */
   readonly signal?: AbortSignal;
+  /** Further headers. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 export class Http {
@@ -40,7 +42,7 @@ export class Http {
   ): Promise<Response> {
     const init: RequestInit = {
       method,
-      headers: this.headers(),
+      headers: { ...this.headers(), ...extra.headers },
       cache: "no-store",
       signal: extra.signal ?? AbortSignal.timeout(extra.deadline ?? DEADLINE_MS),
     };
@@ -48,7 +50,7 @@ export class Http {
       init.body = body;
     } else if (body !== undefined) {
       init.body = JSON.stringify(body);
-      init.headers = { ...this.headers(), "Content-Type": "application/json" };
+      init.headers = { ...init.headers, "Content-Type": "application/json" };
     }
     let answer: Response;
     try {

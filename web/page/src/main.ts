@@ -69,6 +69,21 @@ function showData(): void {
   else begin();
 }
 
+/** The data server's documents, for administrators; its code is loaded only here. */
+function showAdmin(): void {
+  const start = async (): Promise<void> => {
+    const [{ AdminApi }, { AdminPage }] = await Promise.all([import("./admin/api"), import("./admin/page")]);
+    new AdminPage(document.body, new AdminApi(readToken), () => {
+      showSignIn(document.body, api, () => {
+        location.reload();
+      });
+    }).start();
+  };
+  const begin = (): void => void start();
+  if (readToken() === null) showSignIn(document.body, api, begin);
+  else begin();
+}
+
 function showSession(session: string, from: Parameters): void {
   const viewer = new DownstageViewer();
   viewer.session = session;
@@ -140,5 +155,6 @@ async function endSession(session: string, from: Parameters): Promise<void> {
 
 if (/^\/files(\/|$)/.test(location.pathname)) showFiles();
 else if (/^\/watch(\/|$)/.test(location.pathname)) showData();
+else if (/^\/admin(\/|$)/.test(location.pathname)) showAdmin();
 else if (parameters.session !== null) showSession(parameters.session, parameters);
 else showHome();

@@ -26,3 +26,14 @@ export function keepToken(answer: Kept): void {
 export function dropToken(): void {
   sessionStorage.removeItem(KEY);
 }
+
+/** Whether the token says that it holds *scope*: for showing a link. Only the server decides. */
+export function holds(scope: string): boolean {
+  try {
+    const claims = (readToken() ?? "").split(".")[1] ?? "";
+    const said = JSON.parse(atob(claims.replaceAll("-", "+").replaceAll("_", "/"))) as { scope?: unknown };
+    return typeof said.scope === "string" && said.scope.split(" ").includes(scope);
+  } catch {
+    return false;
+  }
+}

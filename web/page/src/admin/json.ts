@@ -58,14 +58,14 @@ class Scanner {
 
   document(): string {
     this.#skip();
-    if (this.#here !== "{") throw this.#wrong("A document is an object: it begins with {.");
+    if (this.#peek() !== "{") throw this.#wrong("A document is an object: it begins with {.");
     const pretty = this.#value(0);
     this.#skip();
     if (this.#at < this.#text.length) throw this.#wrong("The document has ended before this.");
     return pretty;
   }
 
-  get #here(): string {
+  #peek(): string {
     return this.#text[this.#at] ?? "";
   }
 
@@ -74,12 +74,12 @@ class Scanner {
   }
 
   #skip(): void {
-    while (" \t\n\r".includes(this.#here) && this.#at < this.#text.length) this.#at += 1;
+    while (" \t\n\r".includes(this.#peek()) && this.#at < this.#text.length) this.#at += 1;
   }
 
   #value(depth: number): string {
     if (depth > DEEPEST) throw this.#wrong("This is too deep.");
-    switch (this.#here) {
+    switch (this.#peek()) {
       case "{":
         return this.#members(depth, "{", "}");
       case "[":
@@ -96,7 +96,7 @@ class Scanner {
     const began = this.#at, names = new Set<string>(), found: string[] = [];
     this.#at += 1;
     this.#skip();
-    if (this.#here === close) {
+    if (this.#peek() === close) {
       this.#at += 1;
       return open + close;
     }
@@ -105,12 +105,12 @@ class Scanner {
       found.push(name + this.#value(depth + 1));
       this.#skip();
       const comma = this.#at;
-      if (this.#here === close) break;
+      if (this.#peek() === close) break;
       if (this.#at >= this.#text.length) throw this.#wrong(`The text ends, but ${this.#opened(open, began)} is still open.`);
-      if (this.#here !== ",") throw this.#wrong(`A comma or ${close} is missing before this.`);
+      if (this.#peek() !== ",") throw this.#wrong(`A comma or ${close} is missing before this.`);
       this.#at += 1;
       this.#skip();
-      if (this.#here === close) throw this.#wrong(`No comma stands before ${close}.`, comma);
+      if (this.#peek() === close) throw this.#wrong(`No comma stands before ${close}.`, comma);
     }
     this.#at += 1;
     const line = `\n${INDENT.repeat(depth)}`;
@@ -123,8 +123,8 @@ class Scanner {
 
   #name(names: Set<string>): string {
     const at = this.#at;
-    if (this.#here !== '"') {
-      throw this.#wrong(this.#here === "" ? "The text ends here, where a name should be."
+    if (this.#peek() !== '"') {
+      throw this.#wrong(this.#peek() === "" ? "The text ends here, where a name should be."
         : "A name in double quotes belongs here.");
     }
     const quoted = this.#string();
@@ -132,7 +132,7 @@ class Scanner {
     if (names.has(name)) throw this.#wrong(`${quoted} stands here twice.`, at);
     names.add(name);
     this.#skip();
-    if (this.#here !== ":") throw this.#wrong(`A colon is missing after ${quoted}.`);
+    if (this.#peek() !== ":") throw this.#wrong(`A colon is missing after ${quoted}.`);
     this.#at += 1;
     this.#skip();
     return `${quoted}: `;
@@ -142,7 +142,7 @@ class Scanner {
     const began = this.#at;
     this.#at += 1;
     for (;;) {
-      const here = this.#here;
+      const here = this.#peek();
       if (here === '"') break;
       if (here === "" || here === "\n" || here === "\r") {
         throw this.#wrong("This text has no closing quote in its line.", began);
@@ -163,7 +163,7 @@ class Scanner {
     const number = this.#match(NUMBER);
     if (number !== null) {
       this.#at += number.length;
-      if (/[\w.+]/.test(this.#here)) throw this.#wrong("A number is not written so.");
+      if (/[\w.+]/.test(this.#peek())) throw this.#wrong("A number is not written so.");
       return number;
     }
     const word = this.#match(WORD);
@@ -172,8 +172,8 @@ class Scanner {
       return word;
     }
     if (word !== null) throw this.#wrong(`${word} is neither true, false nor null. Text stands in double quotes.`);
-    if (this.#here === "") throw this.#wrong("The text ends here, where a value should be.");
-    if (QUOTES.has(this.#here)) throw this.#wrong('Text stands in plain double quotes: ".');
+    if (this.#peek() === "") throw this.#wrong("The text ends here, where a value should be.");
+    if (QUOTES.has(this.#peek())) throw this.#wrong('Text stands in plain double quotes: ".');
     throw this.#wrong("A value belongs here.");
   }
 

@@ -2,7 +2,7 @@
 
 import uPlot from "uplot";
 
-const WIDTH = 92, HEIGHT = 26;
+const WIDTH = 64, HEIGHT = 26;
 
 export class Spark {
   readonly element = document.createElement("span");

@@ -5,6 +5,7 @@ import type { DataApi } from "./api";
 import type { Entry } from "./entries";
 import { TITLES, choices, kindOf, kindOfType, type Kind } from "./kinds";
 import { Pull, type Wish } from "./pull";
+import { Rate } from "./rate";
 import { age } from "./scrub";
 import { BytesView } from "./views/bytes";
 import { FilmView } from "./views/film";
@@ -46,6 +47,7 @@ export class Tile {
   #view: View | null = null;
   #pull: Pull | null = null;
   #last: Entry | null = null;
+  readonly #rate = new Rate();
   #late = 0;
   #skipped = 0;
   #footAt = 0;
@@ -91,6 +93,7 @@ export class Tile {
       if (this.wantsAll) return; // and what was before it comes as well
     }
     this.#last = last;
+    for (let i = 0; i < entries.length; i += 1) this.#rate.count(performance.now());
     if (this.#host.clock.isLive) this.#late = this.#late * 0.9 + (this.#host.clock.now - last.at) * 0.1;
     const isHeld = this.#host.clock.isLive && this.#host.clock.isPaused && !this.wantsAll;
     if (!isHeld) this.#view?.take(entries);
@@ -190,7 +193,8 @@ export class Tile {
 
   #footWords(): string {
     const { clock } = this.#host;
-    const words = [this.#view?.words ?? "", this.#ageWords()];
+    const isCounted = this.#kind !== "picture" && !clock.isPaused;
+    const words = [isCounted ? this.#rate.words("entries/s") : "", this.#view?.words ?? "", this.#ageWords()];
     if (this.#skipped > 0) words.push(`${String(this.#skipped)} left out`);
     const nothing = clock.isLive ? "Waiting for the first entry …" : "Nothing was recorded here";
     const isEmpty = this.#last === null && this.#kind !== "film";

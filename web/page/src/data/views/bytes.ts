@@ -2,8 +2,7 @@
 
 import { sizeOf } from "../../sizes";
 import type { Entry } from "../entries";
-import { Rate } from "../rate";
-import { box, joined, type Setting, type View } from "./view";
+import { box, type Setting, type View } from "./view";
 
 const MOST = 1024;
 const WIDTH = 16;
@@ -11,7 +10,6 @@ const EACH_MS = 200;
 
 export class BytesView implements View {
   readonly element = box("bytes");
-  readonly #rate = new Rate();
   #next: Entry | null = null;
   #size = -1;
   #drawnAt = 0;
@@ -23,12 +21,11 @@ export class BytesView implements View {
   }
 
   get words(): string {
-    return this.#size < 0 ? "" : joined(this.#rate.words("entries/s"), `${sizeOf(this.#size)} each`);
+    return this.#size < 0 ? "" : `${sizeOf(this.#size)} each`;
   }
 
   take(entries: readonly Entry[]): void {
     this.#next = entries.at(-1) ?? this.#next;
-    for (let i = 0; i < entries.length; i += 1) this.#rate.count(performance.now());
   }
 
   tick(): void {

@@ -1,7 +1,6 @@
 /** Text, a line for each entry, the newest at the end. */
 
 import type { Entry } from "../entries";
-import { Rate } from "../rate";
 import { box, type Setting, type View } from "./view";
 
 const MOST = 500;
@@ -10,7 +9,7 @@ const NEAR_PX = 40;
 
 export class LogView implements View {
   readonly element = box("log");
-  readonly #rate = new Rate();
+  readonly words = "";
   readonly #decoder = new TextDecoder();
   #waiting: Entry[] = [];
 
@@ -21,14 +20,9 @@ export class LogView implements View {
     this.element.setAttribute("aria-label", `Text of ${setting.about.name}`);
   }
 
-  get words(): string {
-    return this.element.childElementCount === 0 ? "" : this.#rate.words("entries/s");
-  }
-
   take(entries: readonly Entry[]): void {
     this.#waiting.push(...entries);
     if (this.#waiting.length > MOST) this.#waiting.splice(0, this.#waiting.length - MOST);
-    for (let i = 0; i < entries.length; i += 1) this.#rate.count(performance.now());
   }
 
   tick(): void {

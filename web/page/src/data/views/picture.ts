@@ -34,7 +34,7 @@ export class PictureView implements View {
 
   get words(): string {
     const size = `${String(this.#canvas.width)} × ${String(this.#canvas.height)}`;
-    return this.drawn === 0 ? "" : joined(this.#shown.words("fps"), size);
+    return this.drawn === 0 ? "" : joined(this.#setting.clock.isPaused ? "" : this.#shown.words("fps"), size);
   }
 
   get fps(): number {

@@ -4,7 +4,6 @@ import uPlot from "uplot";
 import type { Entry } from "../entries";
 import { Lines, MOST_LINES, numbersIn, pick, type Found } from "../fields";
 import { figuresOf, jsonOf } from "../kinds";
-import { Rate } from "../rate";
 import { box, type Setting, type View } from "./view";
 
 export const WINDOW_MS = 30_000;
@@ -18,9 +17,9 @@ const COLOURS = [
 
 export class PlotView implements View {
   readonly element = box("plot");
+  readonly words = "";
   readonly #setting: Setting;
   readonly #lines = new Lines(WINDOW_MS);
-  readonly #rate = new Rate();
   readonly #chart = document.createElement("div");
   readonly #fields = document.createElement("details");
   readonly #size: ResizeObserver;
@@ -42,10 +41,6 @@ export class PlotView implements View {
     this.#size.observe(this.#chart);
   }
 
-  get words(): string {
-    return this.#lines.length === 0 ? "" : this.#rate.words("entries/s");
-  }
-
   take(entries: readonly Entry[]): void {
     for (const entry of entries) {
       const values = this.#values(entry);
@@ -54,7 +49,6 @@ export class PlotView implements View {
         continue;
       }
       this.#lines.add(entry.at, values);
-      this.#rate.count(performance.now());
     }
     const names = this.#lines.names;
     if (names.join("\n") !== this.#known.join("\n")) this.#learn(names);

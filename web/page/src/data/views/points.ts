@@ -5,8 +5,7 @@ import type { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js
 import type { Entry } from "../entries";
 import { figuresOf } from "../kinds";
 import type { Figures } from "../npy";
-import { Rate } from "../rate";
-import { box, joined, type Setting, type View } from "./view";
+import { box, type Setting, type View } from "./view";
 
 type Three = typeof import("./space");
 
@@ -25,7 +24,6 @@ const MOST = 2_000_000;
 export class PointsView implements View {
   readonly element = box("points");
   readonly #setting: Setting;
-  readonly #rate = new Rate();
   readonly #size: ResizeObserver;
   #stage: Stage | null = null;
   #next: Entry | null = null;
@@ -45,12 +43,11 @@ export class PointsView implements View {
   }
 
   get words(): string {
-    return this.#count === 0 ? "" : joined(`${this.#count.toLocaleString()} points`, this.#rate.words("entries/s"));
+    return this.#count === 0 ? "" : `${this.#count.toLocaleString()} points`;
   }
 
   take(entries: readonly Entry[]): void {
     this.#next = entries.at(-1) ?? this.#next;
-    for (let i = 0; i < entries.length; i += 1) this.#rate.count(performance.now());
   }
 
   tick(): void {

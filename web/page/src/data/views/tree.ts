@@ -2,7 +2,6 @@
 
 import type { Entry } from "../entries";
 import { jsonOf } from "../kinds";
-import { Rate } from "../rate";
 import { box, type Setting, type View } from "./view";
 
 /** Of one list or object; what is more is counted. */
@@ -12,8 +11,8 @@ const OPEN_DEPTH = 2;
 
 export class TreeView implements View {
   readonly element = box("tree-view");
+  readonly words = "";
   readonly #setting: Setting;
-  readonly #rate = new Rate();
   #root: Node | null = null;
   #next: Entry | null = null;
   #drawnAt = 0;
@@ -25,13 +24,8 @@ export class TreeView implements View {
     this.element.setAttribute("aria-label", `Newest entry of ${setting.about.name}`);
   }
 
-  get words(): string {
-    return this.#root === null ? "" : this.#rate.words("entries/s");
-  }
-
   take(entries: readonly Entry[]): void {
     this.#next = entries.at(-1) ?? this.#next;
-    for (let i = 0; i < entries.length; i += 1) this.#rate.count(performance.now());
   }
 
   tick(): void {
