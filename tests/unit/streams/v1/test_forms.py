@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import anyio
 import pytest
 
 from downstage.contracts.streams import EntryView, StreamPatch, StreamSpecBody
@@ -14,6 +15,7 @@ from downstage.kernel.errors import BadId, InvalidField, InvalidInput, NotFound
 from downstage.streams.callers import Guest
 from downstage.streams.dialects.v1.encodings import as_bytes, as_json, as_parts
 from downstage.streams.dialects.v1.entries import _asked  # pyright: ignore[reportPrivateUsage]
+from downstage.streams.dialects.v1.judge import Judge
 from downstage.streams.dialects.v1.named import names_of, wanted_of
 from downstage.streams.dialects.v1.pushed import content_type_of, entry_id, form_of, payloads
 from downstage.streams.dialects.v1.reader import PAGE_BYTES, Range, Reader
@@ -214,18 +216,25 @@ async def test_many_entries_are_parts_with_heads() -> None:
 SCHEMA = {"type": "object", "properties": {"a": {"type": "number"}}, "required": ["a"]}
 
 
-async def test_entries_are_held_against_their_schema() -> None:
+@pytest.fixture
+async def judge() -> AsyncIterator[Judge]:
+    found = Judge()
+    yield found
+    await found.stop()
+
+
+async def test_entries_are_held_against_their_schema(judge: Judge) -> None:
     spec = StreamSpec(content_type="application/json", schema=SCHEMA)
-    await check_entries(spec, [b'{"a": 1}', memoryview(b'{"a": 1.5, "b": 2}')])
+    await check_entries(judge, spec, [b'{"a": 1}', memoryview(b'{"a": 1.5, "b": 2}')])
     for number, broken in ((0, b'{"a": "x"}'), (1, b"{}"), (2, b"nope"), (1, b"[" * 100_000)):
         given = [b'{"a": 1}'] * 3
         given[number] = broken
         with pytest.raises(InvalidField) as refused:
-            await check_entries(spec, given)
+            await check_entries(judge, spec, given)
         assert refused.value.field == f"entries.{number}"
     with pytest.raises(InvalidField):
-        await check_entries(StreamSpec(content_type="application/json"), [b"nope"])
-    await check_entries(StreamSpec(content_type="image/jpeg", schema={"free": 1}), [b"\xff"])
+        await check_entries(judge, StreamSpec(content_type="application/json"), [b"nope"])
+    await check_entries(judge, StreamSpec(content_type="image/jpeg", schema={"free": 1}), [b"\xff"])
 
 
 @pytest.mark.parametrize(
@@ -238,18 +247,50 @@ async def test_entries_are_held_against_their_schema() -> None:
         {"description": "x" * 300_000},
     ],
 )
-async def test_what_is_no_schema_is_refused_and_nothing_is_fetched(schema: dict[str, Any]) -> None:
+async def test_what_is_no_schema_is_refused_and_nothing_is_fetched(
+    judge: Judge, schema: dict[str, Any]
+) -> None:
     with pytest.raises(InvalidField) as refused:
-        await check_schema(schema)
+        await check_schema(judge, schema)
     assert refused.value.field == "schema"
     assert len(refused.value.detail) < 400
-    await check_schema(None)
+    await check_schema(judge, None)
 
 
-async def test_a_pattern_takes_linear_time() -> None:
+async def test_a_pattern_takes_linear_time(judge: Judge) -> None:
     spec = StreamSpec(content_type="application/json", schema={"pattern": "^(a+)+$"})
     with pytest.raises(InvalidField):
-        await check_entries(spec, [json.dumps("a" * 10_000 + "!").encode()])
+        await check_entries(judge, spec, [json.dumps("a" * 10_000 + "!").encode()])
+
+
+async def test_C08_a_schema_that_takes_for_ever_is_given_up() -> None:
+    """Each step refers to the next one twice: a billion billion looks at one number."""
+    steps = {
+        f"s{n}": {"allOf": [{"$ref": f"#/$defs/s{n + 1}"}, {"$ref": f"#/$defs/s{n + 1}"}]}
+        for n in range(60)
+    }
+    hard = {"$ref": "#/$defs/s0", "$defs": {**steps, "s60": {"type": "integer"}}}
+    spec = StreamSpec(content_type="application/json", schema=hard)
+    judge = Judge(longest_s=0.5)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await anyio.sleep(0.01)
+            turns += 1
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(count)
+            with pytest.raises(InvalidField, match="too long"):
+                await check_entries(judge, spec, [b"1"])
+            tasks.cancel_scope.cancel()
+        assert turns > 5  # the loop went on meanwhile
+        with pytest.raises(InvalidField, match="schema says"):  # and the next is judged
+            await check_entries(judge, StreamSpec("application/json", schema=SCHEMA), [b"{}"])
+    finally:
+        await judge.stop()
 
 
 def test_what_changes_is_what_was_named() -> None:

@@ -20,6 +20,7 @@ from downstage.services.routers import ServiceAPIRouter
 from downstage.streams.callers import Guest
 from downstage.streams.dialects.v1.access import Asker
 from downstage.streams.dialects.v1.encodings import IN_THREAD, as_bytes, as_json, as_parts
+from downstage.streams.dialects.v1.judge import Judge
 from downstage.streams.dialects.v1.pushed import (
     Form,
     content_type_of,
@@ -63,7 +64,7 @@ BODY: dict[str, Any] = {
 }
 
 
-def push_route(streams: Streams, ask: Asker) -> APIRouter:
+def push_route(streams: Streams, ask: Asker, judge: Judge) -> APIRouter:
     """The route that takes entries: one of its own, as its bodies are large."""
     router = ServiceAPIRouter(tags=["streams"])
     guest: Any = Depends(ask)
@@ -98,7 +99,7 @@ def push_route(streams: Streams, ask: Asker) -> APIRouter:
             raise InvalidField("id", "An id is for one entry: leave it away for many.")
         await _settle_type(streams, who, name, content_type_of(content_type, how))
         if validate:
-            await check_entries(await _spec(streams, who, name), given)
+            await check_entries(judge, await _spec(streams, who, name), given)
         receipt = await streams.append(
             who.caller,
             [(name, entry_id(id), payload) for payload in given],

@@ -21,6 +21,7 @@ from downstage.services.openapi import refusals
 from downstage.services.routers import ServiceAPIRouter
 from downstage.streams.callers import Guest
 from downstage.streams.dialects.v1.access import Asker
+from downstage.streams.dialects.v1.judge import Judge
 from downstage.streams.dialects.v1.validation import check_schema
 from downstage.streams.dialects.v1.views import changes_of, stream_view
 from downstage.streams.names import check, check_pattern
@@ -34,12 +35,13 @@ CHANGING: dict[str, Any] = {"responses": refusals(404, 409, 413, 507)}
 MADE: dict[int | str, Any] = {201: {"model": StreamView, "description": "A new stream."}}
 
 
-def stream_routes(streams: Streams, ask: Asker) -> APIRouter:
+def stream_routes(streams: Streams, ask: Asker, judge: Judge) -> APIRouter:
     """The routes of streams.
 
     Args:
         streams: the service.
         ask: who calls.
+        judge: of schemas.
     """
     router = ServiceAPIRouter(tags=["streams"])
     guest: Any = Depends(ask)
@@ -73,7 +75,7 @@ def stream_routes(streams: Streams, ask: Asker) -> APIRouter:
         name: Name, body: StreamSpecBody, response: Response, who: Guest = guest
     ) -> StreamView:
         """Describe a stream; what is absent goes back to its default. Entries are left alone."""
-        await check_schema(body.schema_)
+        await check_schema(judge, body.schema_)
         is_new = not await _exists(streams, who, check(name))
         info = await streams.describe(who.caller, name, changes_of(body), replace=True)
         response.status_code = 201 if is_new else 200
@@ -81,7 +83,7 @@ def stream_routes(streams: Streams, ask: Asker) -> APIRouter:
 
     async def patch_stream(name: Name, body: StreamPatch, who: Guest = guest) -> StreamView:
         """Change what a stream is described as; what is absent stays."""
-        await check_schema(body.schema_)
+        await check_schema(judge, body.schema_)
         return stream_view(await streams.describe(who.caller, check(name), changes_of(body)))
 
     async def delete_stream(name: Name, who: Guest = guest) -> None:
