@@ -202,8 +202,10 @@ class EngineServer:
 def valkey_process(
     configuration: str = "", *, fsync: str = "everysec", password: str = PASSWORD
 ) -> EngineServer:
-    """A Valkey alone; *fsync*: ``everysec``, ``always``, ``no`` (it writes before it answers and does
-    not sync), or ``none``: it then keeps no log.
+    """A Valkey alone.
+
+    *fsync*: ``everysec``, ``always``, ``no`` (it writes before it answers, and does not sync), or
+    ``none``: it then keeps no log.
     """
     return EngineServer(find_engine(), _log(fsync) + configuration, password=password)
 
