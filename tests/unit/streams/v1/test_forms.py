@@ -13,9 +13,10 @@ import pytest
 from downstage.contracts.streams import EntryView, StreamPatch, StreamSpecBody
 from downstage.kernel.errors import BadId, InvalidField, InvalidInput, NotFound
 from downstage.streams.callers import Guest
+from downstage.streams.dialects.v1 import judge as judge_module
 from downstage.streams.dialects.v1.encodings import as_bytes, as_json, as_parts
 from downstage.streams.dialects.v1.entries import _asked  # pyright: ignore[reportPrivateUsage]
-from downstage.streams.dialects.v1.judge import Judge
+from downstage.streams.dialects.v1.judge import Judge, is_easy
 from downstage.streams.dialects.v1.named import names_of, wanted_of
 from downstage.streams.dialects.v1.pushed import content_type_of, entry_id, form_of, payloads
 from downstage.streams.dialects.v1.reader import PAGE_BYTES, Range, Reader
@@ -216,11 +217,12 @@ async def test_many_entries_are_parts_with_heads() -> None:
 SCHEMA = {"type": "object", "properties": {"a": {"type": "number"}}, "required": ["a"]}
 
 
-@pytest.fixture
-async def judge() -> AsyncIterator[Judge]:
-    found = Judge()
-    yield found
-    await found.stop()
+@pytest.fixture(params=[True, False], ids=["here", "elsewhere"])
+def judge(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Judge:
+    """Both ways of it."""
+    if not request.param:
+        monkeypatch.setattr(judge_module, "SMALL", 0)
+    return Judge()
 
 
 async def test_entries_are_held_against_their_schema(judge: Judge) -> None:
@@ -280,17 +282,32 @@ async def test_C08_a_schema_that_takes_for_ever_is_given_up() -> None:
             await anyio.sleep(0.01)
             turns += 1
 
-    try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(count)
-            with pytest.raises(InvalidField, match="too long"):
-                await check_entries(judge, spec, [b"1"])
-            tasks.cancel_scope.cancel()
-        assert turns > 5  # the loop went on meanwhile
-        with pytest.raises(InvalidField, match="schema says"):  # and the next is judged
-            await check_entries(judge, StreamSpec("application/json", schema=SCHEMA), [b"{}"])
-    finally:
-        await judge.stop()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(count)
+        with pytest.raises(InvalidField, match="too long"):
+            await check_entries(judge, spec, [b"1"])
+        tasks.cancel_scope.cancel()
+    assert turns > 5  # the loop went on meanwhile
+    easy = StreamSpec("application/json", schema={**SCHEMA, "uniqueItems": True})
+    with pytest.raises(InvalidField, match="schema says"):  # and the next is judged
+        await check_entries(judge, easy, [b"{}"])
+
+
+@pytest.mark.parametrize(
+    ("schema", "easy"),
+    [
+        (SCHEMA, True),
+        ({"properties": {"a": {"pattern": "^(a+)+$"}}}, True),
+        ({"properties": {"a": {"pattern": "(a{99}){99}"}}}, False),
+        ({"patternProperties": {"a{9}": {}}}, False),
+        ({"allOf": [{"items": [{"uniqueItems": True}]}]}, False),
+        ({"not": {"$ref": "#"}}, False),
+        ({"unevaluatedProperties": False}, False),
+        ({"description": "x" * 20_000}, False),
+    ],
+)
+def test_what_may_take_long_is_known(schema: dict[str, Any], easy: bool) -> None:
+    assert is_easy(json.dumps(schema).encode(), [bytes(1000)]) is easy
 
 
 def test_what_changes_is_what_was_named() -> None:

@@ -1,4 +1,4 @@
-"""The program that holds entries against schemas; see `judge`. Nothing of the platform is loaded.
+"""Holds entries against schemas; as a program it loads nothing of the platform, see `judge`.
 
 It reads and writes messages in MessagePack, four bytes of length before each: ``[schema,
 payloads]`` is answered by null, or ``[number, what is wrong]``; number -1 is the schema itself.
@@ -33,7 +33,7 @@ def compiled(schema: bytes) -> jsonschema_rs.Validator:
     )
 
 
-def judged(schema: bytes, payloads: Sequence[bytes]) -> Wrong | None:
+def judged(schema: bytes, payloads: Sequence[bytes | memoryview]) -> Wrong | None:
     """What is wrong with the first of *payloads* that is not as *schema* says; None: nothing."""
     try:
         validator = compiled(schema)

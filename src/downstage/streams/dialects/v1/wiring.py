@@ -15,7 +15,7 @@ from downstage.streams.ground import Ground, Part
 __all__ = ["wire"]
 
 
-async def wire(ground: Ground) -> Part:
+async def wire(ground: Ground) -> Part | None:
     """Serve its routes."""
     context, streams, callers = ground.context, ground.streams, ground.callers
     ask, judge = Asker(callers), Judge()
@@ -29,13 +29,4 @@ async def wire(ground: Ground) -> Part:
         event_routes(streams, callers, ask),
     ):
         context.public(router)
-    return _Own(judge)
-
-
-class _Own(Part):
-    def __init__(self, judge: Judge) -> None:
-        self._judge = judge
-
-    async def stop(self) -> None:
-        """End what judges."""
-        await self._judge.stop()
+    return None
