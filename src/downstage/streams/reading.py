@@ -140,7 +140,7 @@ class Delivery:
     @cached_property
     def size(self) -> int:
         """Bytes of all payloads."""
-        return sum(len(row[2]) for row in self.rows)
+        return sum([len(row[2]) for row in self.rows])
 
 
 class Sink(Protocol):
