@@ -21,7 +21,7 @@ from downstage.kernel.errors import (
 )
 from downstage.services.sockets import BINARY, TEXT, Listener, Packet, Socket, SocketRequest
 
-__all__ = ["Closed", "Echo", "Frame", "Gate", "Peer", "frame"]
+__all__ = ["KEY", "Closed", "Echo", "Frame", "Gate", "Peer", "frame"]
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="

@@ -19,7 +19,7 @@ from downstage.services.sockets import BINARY
 from downstage.services.sockets.frames import TURN
 
 from .raw_socket_suite import RawSocketSuite, until
-from .raw_sockets import Gate, frame
+from .raw_sockets import KEY, Gate, frame
 from .servers import Authority
 
 pytestmark = [pytest.mark.contract, pytest.mark.anyio]
@@ -111,6 +111,26 @@ class TestOurs(OverTcp):
                 for _ in range(400):  # 26 MB
                     await peer.send(pings)
             assert gate.last.socket.buffered() < 256 * 1024
+
+    @pytest.mark.parametrize(
+        ("method", "version", "more"),
+        [
+            ("POST", "1.1", ""),
+            ("GET", "1.0", ""),
+            ("GET", "1.1", "Content-Length: 6\r\n"),
+            ("GET", "1.1", "Transfer-Encoding: chunked\r\n"),
+        ],
+    )
+    async def test_T07_only_a_get_without_a_body_opens_a_socket(
+        self, place: Any, gate: Gate, method: str, version: str, more: str
+    ) -> None:
+        asked = f"{method} /raw/x/echo HTTP/{version}\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        asked += f"Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\n{more}"
+        async with self.asking(place) as peer:
+            await peer.ask(f"{asked}Sec-WebSocket-Version: 13\r\n\r\n".encode())
+            assert (peer.status, peer.headers["connection"]) == (400, "close")
+            await peer.end()
+        assert not gate.listeners
 
     async def test_T06_a_flood_of_empty_frames_leaves_others_their_turn(
         self, place: Any, gate: Gate

@@ -217,13 +217,32 @@ LATER = frozenset({503, 507})
 
 def _handshake(scope: Scope) -> Response:
     """101 where *scope* asks for a socket as RFC 6455 says, without extensions; else a refusal."""
+    protocol = ServerProtocol()
+    if not _is_bare(scope):
+        return protocol.reject(
+            HTTPStatus.BAD_REQUEST, "Ask for a socket by a GET without a body.\n"
+        )
     headers = Headers()
     for name, value in scope["headers"]:
         headers[name.decode("latin-1")] = value.decode("latin-1")
     headers.pop("sec-websocket-extensions", None)  # permessage-deflate is agreed with nobody
-    protocol = ServerProtocol()
     try:
         response = protocol.accept(Request(scope["path"], headers))
     except (SecurityError, ValueError):
         return protocol.reject(HTTPStatus.BAD_REQUEST, "This is no request for a socket.\n")
     return response
+
+
+def _is_bare(scope: Scope) -> bool:
+    """Whether it is a GET of HTTP/1.1 without a body.
+
+    What a proxy takes for a body would be frames to us, and what it takes for the answer to a
+    request that cannot be upgraded would be what a socket says.
+    """
+    named = dict(scope["headers"])
+    return (
+        scope.get("method", "GET") == "GET"
+        and scope.get("http_version", "1.1") == "1.1"
+        and b"transfer-encoding" not in named
+        and named.get(b"content-length", b"0") == b"0"
+    )
