@@ -11,14 +11,17 @@ import time
 import urllib.request
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
 
+import av
 import pytest
 from measuring.browser import Browser
 from PIL import Image, ImageDraw
 from websockets.asyncio.client import connect
 
+from downstage.contracts.video import H264, Unit
 from downstage.testing.platform import PlatformProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.anyio, pytest.mark.timeout(180)]
@@ -198,6 +201,12 @@ async def camera(platform: PlatformProcess, stream: str) -> AsyncGenerator[Camer
 
 def recorded_middle(platform: PlatformProcess, name: str, stream: str, at: int) -> tuple[int, ...]:
     """The colour in the middle of the picture that the recording holds at *at*."""
+    image = Image.open(io.BytesIO(recorded_bytes(platform, name, stream, at))).convert("RGB")
+    return cast("tuple[int, ...]", image.getpixel((PICTURE[0] // 2, PICTURE[1] // 2)))
+
+
+def recorded_bytes(platform: PlatformProcess, name: str, stream: str, at: int) -> bytes:
+    """The entry that the recording holds at *at*."""
     address = (
         f"{platform.url}/v1/recordings/{name}/entries?streams={stream}&how=previous&at={at}-99"
     )
@@ -205,8 +214,7 @@ def recorded_middle(platform: PlatformProcess, name: str, stream: str, at: int) 
         address, headers={"authorization": f"Bearer {platform.facts['token']}"}
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
-        image = Image.open(io.BytesIO(answer.read())).convert("RGB")
-    return cast("tuple[int, ...]", image.getpixel((PICTURE[0] // 2, PICTURE[1] // 2)))
+        return answer.read()
 
 
 @pytest.fixture
@@ -357,6 +365,69 @@ async def replayed(page: DataPage, recording: str) -> None:
         await asyncio.sleep(0.1)
     await page.press("Stop", "document.querySelector('.replays')")
     await page.until("!document.querySelector('.replay')")
+
+
+async def test_coded_video_of_a_recording_is_decoded_from_any_place(
+    platform: PlatformProcess,
+) -> None:
+    units = coded(90)
+    name, stream = "coded", "door.video"
+    task = asyncio.create_task(pushing(platform, stream, H264, 60, lambda n: units[n % 90]))
+    try:
+        while stream not in platform.call("GET", "/v1/streams").body["items"]:
+            await asyncio.sleep(0.05)
+        platform.call("POST", "/v1/recordings", {"name": name, "streams": [stream]})
+        while recorded_entries(platform, name) < 2 * len(units):
+            await asyncio.sleep(0.05)
+        view = platform.call("POST", f"/v1/recordings/{name}/stop").body
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    start = int(view["first_id"].split("-")[0])
+    async with data_page(platform, f"/watch/recordings/{name}") as page:
+        await page.until(f"{tile(stream)}?.dataset.kind === 'film'")
+        await page.until("!!document.querySelector('.bar input')")
+        for share in (0.9, 0.7, 0.95):
+            position = int(view["duration_s"] * 1000 * share)
+            await page.seek(position)
+            held = Unit.unpack(recorded_bytes(platform, name, stream, start + position))
+            assert held is not None
+            red, blue = shade(held.sequence % 90)
+            await page.until(
+                f"""(() => {{ const canvas = {tile(stream)}.querySelector('canvas');
+                const [r, g, b] = canvas.getContext('2d').getImageData(80, 60, 1, 1).data;
+                return Math.abs(r - {red}) + Math.abs(b - {blue}) < 24; }})()"""
+            )
+        assert page.browser.console == []
+    platform.call("DELETE", f"/v1/recordings/{name}")
+
+
+def recorded_entries(platform: PlatformProcess, name: str) -> int:
+    view = platform.call("GET", f"/v1/recordings/{name}").body
+    return sum(stream["entries"] for stream in view["streams"])
+
+
+def shade(number: int) -> tuple[int, int]:
+    """Red and blue of a coded picture."""
+    return 20 + number * 2, 220 - number * 2
+
+
+def coded(count: int) -> list[bytes]:
+    """Pictures of one colour each as H.264, whole ones every 30, as entries."""
+    encoder = cast("Any", av.CodecContext.create("libx264", "w"))
+    encoder.width, encoder.height, encoder.pix_fmt = 160, 120, "yuv420p"
+    encoder.time_base, encoder.gop_size = Fraction(1, 60), 30
+    encoder.options = {"tune": "zerolatency", "preset": "ultrafast", "qp": "18"}
+    entries = list[bytes]()
+    for number in range(count):
+        red, blue = shade(number)
+        picture = av.VideoFrame.from_image(Image.new("RGB", (160, 120), (red, 120, blue)))
+        picture.pts = number
+        for packet in encoder.encode(picture.reformat(format="yuv420p")):
+            unit = Unit(bytes(packet), number * 16_667, number, key=bool(packet.is_keyframe))
+            entries.append(unit.pack())
+    assert len(entries) == count
+    return entries
 
 
 async def test_the_page_fits_a_phone_and_says_what_is_wrong(

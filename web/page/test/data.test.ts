@@ -7,6 +7,7 @@ import { parseBare, parseNpy } from "../src/data/npy";
 import { pathOf, placeOf } from "../src/data/place";
 import { advance, age, densities, duration, rulers, shareOf, timeAt } from "../src/data/scrub";
 import { snippet } from "../src/data/snippets";
+import { isKey, unitOf } from "../src/data/units";
 import { EventParser } from "../src/events";
 
 const bytes = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
@@ -219,6 +220,17 @@ describe("the bar", () => {
     expect(duration(65_340, true)).toBe("1:05.3");
     expect([-3, 12.4, 1234, 59_000, 600_000, 8_000_000, 2e8].map(age)).toEqual(["0 ms", "12 ms", "1.2 s", "59 s", "10 min", "2 h", "2 days"]);
   });
+});
+
+it("reads the head of coded units", () => {
+  const entry = new Uint8Array(23), view = new DataView(entry.buffer);
+  entry.set([1, 3, 0, 0]);
+  view.setBigInt64(8, -5_000_000n, true);
+  view.setInt32(16, 40_000, true);
+  entry.set([9, 8, 7], 20);
+  const unit = unitOf(entry);
+  expect([unit?.shownAt, [...(unit?.data ?? [])], isKey(unit)]).toEqual([-4_960_000, [9, 8, 7], true]);
+  expect([unitOf(entry.subarray(0, 19)), unitOf(new Uint8Array(20)), isKey(null)]).toEqual([null, null, false]);
 });
 
 it("finds its place in the address", () => {

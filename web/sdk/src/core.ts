@@ -1,6 +1,7 @@
 /** The headless core: everything but the element. */
 
 export { Api } from "./api";
+export { codecOf } from "./h264";
 export { Connection, type ConnectionOptions } from "./connection";
 export { parseParameters, withoutSecrets, foreignHosts, type Parameters } from "./parameters";
 export { Problem } from "./problem";

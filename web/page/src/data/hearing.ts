@@ -1,6 +1,7 @@
 /** Entries of sound into samples: PCM and WAV here, Opus and AAC by the browser. */
 
 import { mediaType } from "./kinds";
+import { HEAD } from "./units";
 import type { About } from "./wire";
 
 export interface Heard {
@@ -17,8 +18,6 @@ export interface PcmForm {
   readonly isBig: boolean;
 }
 
-/** Bytes before a coded unit, where a stream is framed: see the platform's description of video. */
-const HEAD = 20;
 const US = 1_000_000;
 const MOST_WAITING = 64;
 const CODECS: Readonly<Record<string, string>> = { "audio/opus": "opus", "audio/aac": "mp4a.40.2" };

@@ -193,7 +193,7 @@ export class DataPage {
         this.#toggle(stream);
       },
       settled: (tile) => {
-        if (tile.wantsAll) this.#toPlayer();
+        if (tile.past !== "none") this.#toPlayer();
       },
     };
     const tile = new Tile(host, about);
@@ -219,7 +219,7 @@ export class DataPage {
   }
 
   #toPlayer(): void {
-    this.#player?.show([...this.#tiles.values()].map(({ name, wantsAll }) => ({ name, wantsAll })));
+    this.#player?.show([...this.#tiles.values()].map(({ name, past }) => ({ name, past })));
   }
 
   #leave(): void {
@@ -351,7 +351,7 @@ export class DataPage {
 
 /** Those that say most at first sight. */
 function firstOf(recording: RecordingView): string[] {
-  const order = [/^image\//, /json/, /^audio\/|npy|ndarray/, /^text\//];
+  const order = [/^(image|video)\//, /json/, /^audio\/|npy|ndarray/, /^text\//];
   const rank = (type: string | null): number => {
     const at = order.findIndex((kind) => kind.test(type ?? ""));
     return at < 0 ? order.length : at;

@@ -4,6 +4,7 @@ import { wordsOf } from "../forms";
 import type { DataApi } from "./api";
 import { msOf, next, previous, type Entry } from "./entries";
 import { advance, clamp, type Span } from "./scrub";
+import { isKey, unitOf } from "./units";
 import { WINDOW_MS } from "./views/plot";
 import type { Clock } from "./views/view";
 import type { RecordingView, Ticks } from "./wire";
@@ -16,12 +17,16 @@ const COUNT = 256;
 const BEFORE = 150;
 const MOST_SEQ = "18446744073709551615";
 const BUCKETS = 600;
+const MOST_SINCE = 2000;
 const BEGINNING_MS = 500;
+
+/** What a view needs besides the last entry: what its window shows, or all since a whole picture. */
+export type Past = "none" | "window" | "picture";
 
 /** What is shown of the recording. */
 export interface Shown {
   readonly name: string;
-  readonly wantsAll: boolean;
+  readonly past: Past;
 }
 
 export class Player implements Clock {
@@ -177,8 +182,12 @@ export class Player implements Clock {
 
   /** What is to be seen at *at*: the last entry of each stream, or all of a window. */
   async #moment(at: number, signal: AbortSignal): Promise<Entry[]> {
-    const newest = this.#shown.filter((one) => !one.wantsAll).map(({ name }) => name);
-    const parts = this.#shown.filter((one) => one.wantsAll).map(({ name }) => this.#window(name, at, signal));
+    const named = (past: Past): string[] => this.#shown.filter((one) => one.past === past).map(({ name }) => name);
+    const newest = named("none");
+    const parts = [
+      ...named("window").map((name) => this.#window(name, at, signal)),
+      ...named("picture").map((name) => this.#sinceWhole(name, at, signal)),
+    ];
     // The last one of its millisecond; at the very beginning some have nothing before it.
     const stop = `${String(at)}-${MOST_SEQ}`;
     const how = at - this.span.start < BEGINNING_MS ? "nearest" : "previous";
@@ -191,6 +200,22 @@ export class Player implements Clock {
     const every = Math.max(1, Math.ceil(this.#countIn(name, start, at) / BEFORE));
     const wish = { start: String(start), stop: String(at), count: BEFORE * 2, every };
     return this.#api.range(this.recording.name, [name], wish, signal);
+  }
+
+  /** Everything since the last picture that decodes on its own, the oldest first. */
+  async #sinceWhole(name: string, at: number, signal: AbortSignal): Promise<Entry[]> {
+    const found: Entry[] = [];
+    let stop: string | null = `${String(at)}-${MOST_SEQ}`;
+    while (stop !== null && found.length < MOST_SINCE) {
+      const wish = { stop, count: COUNT, reverse: true };
+      const part = await this.#api.range(this.recording.name, [name], wish, signal);
+      const whole = part.findIndex((entry) => isKey(unitOf(entry.data)));
+      found.push(...(whole < 0 ? part : part.slice(0, whole + 1)));
+      const oldest = part.at(-1);
+      if (whole >= 0 || oldest === undefined) break;
+      stop = previous(oldest.id);
+    }
+    return found.reverse();
   }
 
   #countIn(name: string, start: number, stop: number): number {

@@ -4,10 +4,12 @@ import { html, render } from "lit";
 import type { DataApi } from "./api";
 import type { Entry } from "./entries";
 import { TITLES, choices, kindOf, kindOfType, type Kind } from "./kinds";
+import type { Past } from "./player";
 import { Pull, type Wish } from "./pull";
 import { Rate } from "./rate";
 import { age } from "./scrub";
 import { BytesView } from "./views/bytes";
+import { CodedView } from "./views/coded";
 import { FilmView } from "./views/film";
 import { LogView } from "./views/log";
 import { PictureView } from "./views/picture";
@@ -78,7 +80,12 @@ export class Tile {
     return this.#kind;
   }
 
-  /** Whether it needs what was before, to show a moment. */
+  /** What it needs of what was before, to show a moment. */
+  get past(): Past {
+    if (this.#kind === "film") return "picture";
+    return this.#kind === "plot" || this.#kind === "log" ? "window" : "none";
+  }
+
   get wantsAll(): boolean {
     return this.#kind !== null && WANTS_ALL.has(this.#kind);
   }
@@ -176,7 +183,7 @@ export class Tile {
   #made(kind: Kind, setting: Setting): View {
     switch (kind) {
       case "picture": return new PictureView(setting);
-      case "film": return new FilmView(setting, this.#host.api);
+      case "film": return setting.recording === null ? new FilmView(setting, this.#host.api) : new CodedView(setting);
       case "plot": return new PlotView(setting);
       case "tree": return new TreeView(setting);
       case "sound": return new SoundView(setting);
