@@ -22,7 +22,7 @@ from downstage.streams.engine import Lane, NotReady, encode
 from downstage.streams.model import AUTO, EntryId
 from downstage.streams.outlet import Outlet
 from downstage.streams.part import Part
-from downstage.streams.pipeline import first_error, gather, transact
+from downstage.streams.pipeline import first_error, gather, transact, weigh
 from downstage.streams.tail import last_id
 from downstage.streams.words import Data
 
@@ -168,7 +168,7 @@ class Guard:
             commands += [
                 encode("XREVRANGE", outlet.key, "+", "-", "COUNT", 1),
                 encode("XLEN", outlet.key),
-                encode("MEMORY", "USAGE", outlet.key),
+                weigh(outlet.key) if outlet.bounds.refuse else encode("EXISTS", outlet.key),
             ]
         _, note, *rest = await transact(lane, commands)
         found: dict[int, tuple[EntryId, int, int]] = {}

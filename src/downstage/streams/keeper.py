@@ -17,7 +17,7 @@ from downstage.streams.index import Index
 from downstage.streams.outlets import Outlets
 from downstage.streams.part import Part
 from downstage.streams.parts import Parts
-from downstage.streams.pipeline import gather
+from downstage.streams.pipeline import gather, weigh
 from downstage.streams.retention import Bounds, bounds
 from downstage.streams.stats import Figures
 
@@ -107,7 +107,7 @@ class Keeper:
         return bool(some)
 
     async def _cut(self, part: Part, streams: list[tuple[bytes, Bounds]]) -> None:
-        """Two rounds: how old it is there and how large they are; then what has to go."""
+        """Rounds: how old it is there and how large they are, about; which are; what has to go."""
         looks = [encode("TIME")]
         for key, _ in streams:
             looks += [encode("XLEN", key), encode("MEMORY", "USAGE", key)]
@@ -116,14 +116,32 @@ class Keeper:
             raise now
         now_ms = int(now[0]) * 1000 + int(now[1]) // 1000
         cuts: list[bytes] = []
+        large: list[tuple[bytes, Bounds]] = []
         for at, (key, kept) in enumerate(streams):
             length, size = sizes[2 * at : 2 * at + 2]
             if kept.age_ms:
                 cuts.append(encode("XTRIM", key, "MINID", "~", now_ms - kept.age_ms))
-            if not isinstance(length, int) or not isinstance(size, int) or kept.refuse:
-                continue
-            if size > OVER * kept.bytes:
-                keep = max(1, length * kept.bytes // size)
-                cuts.append(encode("XTRIM", key, "MAXLEN", "~", keep))
+            if isinstance(length, int) and not kept.refuse and _is_over(size, kept):
+                large.append((key, kept))
+        cuts += await self._oversized(part, large)
         if cuts:
             await gather(part.command, cuts)
+
+    @staticmethod
+    async def _oversized(part: Part, streams: list[tuple[bytes, Bounds]]) -> list[bytes]:
+        """What cuts those of *streams* that are too large by their true size."""
+        if not streams:
+            return []
+        looks = [command for key, _ in streams for command in (encode("XLEN", key), weigh(key))]
+        found = await gather(part.command, looks)
+        cuts: list[bytes] = []
+        for at, (key, kept) in enumerate(streams):
+            length, size = found[2 * at : 2 * at + 2]
+            if isinstance(length, int) and _is_over(size, kept):
+                keep = max(1, length * kept.bytes // size)
+                cuts.append(encode("XTRIM", key, "MAXLEN", "~", keep))
+        return cuts
+
+
+def _is_over(size: object, kept: Bounds) -> bool:
+    return isinstance(size, int) and size > OVER * kept.bytes

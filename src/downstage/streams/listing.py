@@ -28,7 +28,7 @@ from downstage.streams.model import (
 from downstage.streams.outlets import RANK
 from downstage.streams.part import Part
 from downstage.streams.parts import Parts
-from downstage.streams.pipeline import gather, transact
+from downstage.streams.pipeline import gather, transact, weigh
 from downstage.streams.stats import Figures
 
 __all__ = ["Deleted", "Listing"]
@@ -82,7 +82,7 @@ class Listing:
         commands: list[bytes] = []
         for name in mine:
             key = part.keys.stream(catalog.tenant, name)
-            commands += [encode("XINFO", "STREAM", key), encode("MEMORY", "USAGE", key)]
+            commands += [encode("XINFO", "STREAM", key), weigh(key)]
         replies = await gather(part.command, commands)
         return [
             self._info(catalog, name, replies[2 * at], replies[2 * at + 1])

@@ -17,7 +17,7 @@ from downstage.streams.model import AUTO, Durability, Receipt
 from downstage.streams.outlet import Outlet
 from downstage.streams.part import Part
 from downstage.streams.parts import Parts
-from downstage.streams.pipeline import gather
+from downstage.streams.pipeline import gather, weigh
 from downstage.streams.retention import bounds
 from downstage.streams.stats import Figures
 from downstage.streams.words import Data
@@ -96,7 +96,7 @@ class Outlets:
         return found
 
     async def _weigh(self, part: Part, outlet: Outlet) -> None:
-        commands = [encode("XLEN", outlet.key), encode("MEMORY", "USAGE", outlet.key)]
+        commands = [encode("XLEN", outlet.key), weigh(outlet.key)]
         length, size = await gather(part.command, commands)
         if isinstance(length, NotReady):
             raise length

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from downstage.kernel.errors import PlatformError
-from downstage.streams.engine import Buffer, Lane, NotReady
+from downstage.streams.engine import Buffer, Lane, NotReady, encode
 from downstage.streams.engine.resp import DEADLINE_S
 
-__all__ = ["first_error", "gather", "transact"]
+__all__ = ["first_error", "gather", "transact", "weigh"]
 
 
 async def gather(
@@ -49,6 +49,15 @@ async def transact(
     if (error := first_error(replies)) is not None:
         raise error
     return replies
+
+
+def weigh(key: bytes) -> bytes:
+    """What asks for the bytes of a stream, all of it.
+
+    Without SAMPLES the engine takes the mean of its first nodes for that of all: where a few large
+    entries come first it is wrong by any factor.
+    """
+    return encode("MEMORY", "USAGE", key, "SAMPLES", 0)
 
 
 def first_error(replies: Sequence[Any]) -> PlatformError | None:
