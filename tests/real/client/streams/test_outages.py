@@ -13,7 +13,8 @@ import pytest
 
 from downstage import client
 from downstage.client.streams import Pull
-from downstage.kernel.errors import Unavailable
+from downstage.client.streams.wire import Broken, Wire
+from downstage.kernel.errors import Lagged, Unavailable
 from downstage.streams import Client, Gap, Receipt
 from downstage.testing.streams import StreamsProcess
 
@@ -105,6 +106,33 @@ def test_nothing_is_lost_or_repeated(mortal: StreamsProcess, opened: Client) -> 
     assert len(list(opened.range(stream))) == TOTAL
 
 
+def test_what_was_stored_and_not_acknowledged_is_not_stored_again(
+    streams: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection breaks between the store and the answer."""
+    stream, told, lost = unique(), list[Receipt](), list[str | bytes]()
+    receive = Wire.receive
+
+    async def lossy(self: Wire) -> str | bytes:
+        message = await receive(self)
+        if len(lost) < 2:
+            lost.append(message)
+            raise Broken("The answer was lost.")
+        return message
+
+    with streams.push(stream, batch=4, on_receipt=told.append) as push:
+        push.store(b"first")
+        monkeypatch.setattr(Wire, "receive", lossy)
+        for number in range(12):
+            push.send(b"%d" % number)
+        push.flush(LONG_S)
+    assert len(lost) == 2
+    assert any(receipt.repeated for receipt in told)
+    stored = list(streams.range(stream))
+    assert [entry.data for entry in stored] == [b"first", *(b"%d" % n for n in range(12))]
+    assert [entry.id for entry in stored] == [id_ for receipt in told for id_ in receipt.ids]
+
+
 def test_what_comes_before_the_first_entry_is_not_lost(streams: Client) -> None:
     """A reader of what is new, of a pattern, that had nothing yet when the server went away."""
     stream, other = unique("quiet"), unique("quiet")
@@ -161,6 +189,28 @@ def test_C09_a_slow_reader_gets_all_that_is_kept(streams: Client) -> None:
             push.send(b"%d" % number + bytes(200_000))  # 60 MB: more than may wait anywhere
         push.flush(LONG_S)
         assert [int(entry.data.rstrip(b"\0")) for entry in pull] == list(range(300))
+
+
+def test_C09_a_reader_that_fell_behind_is_told(streams: Client) -> None:
+    stream, gaps = unique(), list[Gap]()
+    size = 200_000
+    with (
+        streams.push(stream, retention={"count": 10}) as push,
+        streams.pull(stream, timeout=LONG_S) as strict,
+        streams.pull(stream, timeout=LONG_S, on_gap=gaps.append) as lenient,
+    ):
+        for number in range(300):
+            push.send(b"%d" % number + bytes(size))
+        push.flush(LONG_S)
+        streams.trim(stream, keep=10)
+        with pytest.raises(Lagged):
+            drain(strict)
+        found = list[int]()
+        while not found or found[-1] != 299:
+            found += [int(entry.data.rstrip(b"\0")) for entry in lenient.take()]
+    assert found == sorted(set(found))
+    assert found[-10:] == list(range(290, 300))
+    assert {gap.stream for gap in gaps} == {stream}
 
 
 def test_live_pictures_give_way_until_the_server_is_given_up(
