@@ -211,13 +211,20 @@ def run(
 def serve(
     service: Literal["identity", "content", "streams", "gateway", "agent", "manager", "extensions"],
     *,
+    workers: int | None = None,
     serving: Serving | None = None,
 ) -> None:
-    """Run one service, or your extensions, alone; the others are named by [services]."""
+    """Run one service, or your extensions, alone; the others are named by [services].
+
+    Parameters
+    ----------
+    workers
+        Processes that serve sockets of streams [default: 1].
+    """
     from downstage.cli.access import leave_operator_token
     from downstage.cli.platform import run_platform, stop_signal
 
-    settings = serving_settings(serving)
+    settings = serving_settings(serving, streams__workers=workers)
     _start_logging(settings, to_file=False)
 
     async def work() -> None:
@@ -234,6 +241,7 @@ def serve(
 def services(
     *,
     full: Annotated[bool, Parameter(negative="")] = False,
+    workers: int | None = None,
     prometheus_port: int = 9090,
     grafana_port: int = 3000,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -247,6 +255,8 @@ def services(
     full
         Behind https (own certificate authority), with Prometheus and Grafana where they are
         installed.
+    workers
+        Processes that serve sockets that push and pull [default: 1]; one for each core but one.
     prometheus_port, grafana_port
         Their ports on loopback; 0 takes a free one.
     as_json
@@ -264,6 +274,7 @@ def services(
         streams__data_port=API_PORT,
         streams__hls_port=HLS_PORT,
         streams__rtmp_port=RTMP_PORT,
+        streams__workers=workers,
         **more,
     )
     _start_logging(settings, to_file=not verbose)

@@ -301,7 +301,7 @@ class Streams(_Section):
     buffer: int = Field(default=8 << 20, ge=64 << 10)
     """Bytes that wait for one subscriber; above that, it is served from its own place."""
     workers: int = Field(default=1, ge=1, le=64)
-    """Processes that serve, with ``downstage serve streams``."""
+    """Processes that serve sockets that push and pull; above 1 they are beside the first one."""
     data_port: int | None = Field(default=None, ge=0, le=65535)
     """Port of the data server's API alone (7890 in ``make services``); empty: none."""
     hls_port: int | None = Field(default=None, ge=0, le=65535)

@@ -75,8 +75,8 @@ class Outlets:
         return found
 
     async def _open(self, tenant: str, name: str) -> Outlet:
-        catalog = await self._index.catalog(tenant)
-        spec = catalog.spec(name)
+        # Not what is known here: where it is kept must not depend on which process heard of it.
+        spec = await self._index.spec(tenant, name)
         part = self._parts.of(tenant, name, spec)
         key = part.keys.stream(tenant, name)
         await self._index.make(tenant, name, spec)

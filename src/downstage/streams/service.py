@@ -342,6 +342,14 @@ class Streams:
         """Of the streams that were used here lately; bounded."""
         return self._figures.all()
 
+    async def look(self, tenant: str) -> None:
+        """Know what other processes have changed until now.
+
+        Raises:
+            Unavailable: the engine does not answer.
+        """
+        await self._index.fresh(tenant)
+
     def stored_elsewhere(self, tenant: str, stream: str, entries: int, size: int) -> None:
         """Another process of this service stored so much: rates tell it, counters do not."""
         figures = self._figures.of(tenant, stream)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ __all__ = ["MAX_PACKET", "Channel", "pair"]
 MAX_PACKET = 128 * 1024
 MOST_AT_ONCE = 64
 """Packets that are read in one turn of the loop."""
+HANDLE = struct.Struct("i")
 BUSY = 64
 """Packets that wait: whoever may leave something untold does so then."""
 Hear = Callable[[Message, int | None], None]
@@ -94,17 +96,15 @@ class Channel:
             if not self._is_open:
                 return
             try:
-                data, handles, _, _ = socket.recv_fds(
-                    self._sock, MAX_PACKET, 1, socket.MSG_CMSG_CLOEXEC
-                )
+                data, handle = _receive(self._sock)
             except BlockingIOError:
                 return
             except OSError:
-                data, handles = b"", []
+                data, handle = b"", None
             if not data:
                 self._break()
                 return
-            self._tell(data, handles[0] if handles else None)
+            self._tell(data, handle)
 
     def _tell(self, data: bytes, handle: int | None) -> None:
         try:
@@ -135,3 +135,14 @@ class Channel:
             if handle is not None:
                 os.close(handle)
         self._waiting.clear()
+
+
+def _receive(sock: socket.socket) -> tuple[bytes, int | None]:
+    """One packet and what came with it, which no child of ours inherits (`recv_fds` forgets)."""
+    data, extra, _, _ = sock.recvmsg(
+        MAX_PACKET, socket.CMSG_SPACE(HANDLE.size), socket.MSG_CMSG_CLOEXEC
+    )
+    for level, kind, payload in extra:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            return data, int(HANDLE.unpack(payload[: HANDLE.size])[0])
+    return data, None

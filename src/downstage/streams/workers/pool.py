@@ -20,7 +20,7 @@ from downstage.streams.workers.board import Board
 from downstage.streams.workers.messages import Hint, Told, hello_of
 from downstage.streams.workers.remote import AwaySocket, Remote
 
-__all__ = ["Pool", "least_loaded"]
+__all__ = ["Pool", "least_loaded", "without_proof"]
 
 SUBJECTS = "streams.>"
 PREFIX = "streams."
@@ -60,7 +60,7 @@ class Pool(Part):
         self._ended = anyio.Event()
         where = str(folder.absolute())
         self.remotes = [
-            Remote(number, hello_of(number, settings, where), self._heard, self._gone)
+            Remote(number, hello_of(number, settings, where), self.heard, self._gone)
             for number in range(1, settings.streams.workers + 1)
         ]
 
@@ -83,7 +83,7 @@ class Pool(Part):
         remote = None if self._is_stopping else least_loaded(self.remotes)
         if remote is None:
             return None
-        query = _without_proof(handover.request.scope.get("query_string", b""))
+        query = without_proof(handover.request.scope.get("query_string", b""))
         return remote.take(handover, kind, caller, query, listener)
 
     async def run(self) -> None:
@@ -106,7 +106,8 @@ class Pool(Part):
 
     # --- what they say ---------------------------------------------------------------------------
 
-    def _heard(self, remote: Remote, message: Hint | Told) -> None:
+    def heard(self, remote: Remote, message: Hint | Told) -> None:
+        """What a worker says."""
         if isinstance(message, Told):
             self.board.told(remote.number, message)
         elif message.subject.startswith(PREFIX):
@@ -164,8 +165,8 @@ def least_loaded(remotes: Sequence[Remote]) -> Remote | None:
     return min(ready, key=lambda remote: (remote.count + remote.moved / OF_ONE, remote.number))
 
 
-def _without_proof(query: bytes) -> bytes:
-    if PROOF.encode() not in query:
-        return query
+def without_proof(query: bytes) -> bytes:
+    """*query* without what proved who asks: the worker need not know."""
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    return urlencode([(name, value) for name, value in pairs if name != PROOF]).encode()
+    kept = [(name, value) for name, value in pairs if name != PROOF]
+    return query if len(kept) == len(pairs) else urlencode(kept).encode()

@@ -89,8 +89,9 @@ class _Arriving(asyncio.Protocol):
 class _Sockets:
     """What is open here."""
 
-    def __init__(self, openers: Mapping[str, Opener], channel: Channel) -> None:
-        self._openers = openers
+    def __init__(self, streams: Streams, channel: Channel) -> None:
+        self._streams = streams
+        self._openers: Mapping[str, Opener] = openers(streams)
         self._channel = channel
         self._open: dict[int, WireSocket | None] = {}
         """None: it arrives."""
@@ -126,6 +127,9 @@ class _Sockets:
             self._left(order.id)
             return
         transport.pause_reading()
+        with contextlib.suppress(PlatformError):  # then it is told by the socket itself
+            # Whoever opens it may know of changes of which no hint has come here yet.
+            await self._streams.look(order.who.tenant)
         wire = WireSocket(
             transport,
             self._listener(order),
@@ -245,7 +249,7 @@ class Worker:
             open_engine(settings, folder, SystemClock(), attach=is_own) as engine,
             open_streams(engine, self._bus, settings.streams) as streams,
         ):
-            sockets = self._sockets = _Sockets(openers(streams), self._channel)
+            sockets = self._sockets = _Sockets(streams, self._channel)
             self._channel.send(Ready())
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._tell, streams)
