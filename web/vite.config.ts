@@ -20,6 +20,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: true,
+    chunkSizeWarningLimit: 600, // three: loaded with the first cloud of points, by nobody else
   },
   server: { host: "127.0.0.1", strictPort: false },
   test: {
