@@ -182,9 +182,9 @@ async def test_a_recipe_of_a_client_is_shown_edited_and_deleted(
 
 
 async def test_two_people_at_one_document(platform: PlatformProcess, shots: Path) -> None:
-    make(platform, "shared")
+    make(platform, "shared", name="Waffles")
     async with admin_page(platform, "/admin/recipes/shared") as page:
-        await page.replace("Pinwheels", "Mine")
+        await page.replace("Waffles", "Mine")
         platform.call("PUT", "/recipes/shared", {"name": "Theirs"})
         await page.save()
         await page.until(f"{TEXT}.includes('Changed meanwhile')")
@@ -212,7 +212,7 @@ async def test_two_people_at_one_document(platform: PlatformProcess, shots: Path
 
 
 async def test_a_new_document_on_a_phone(platform: PlatformProcess, shots: Path) -> None:
-    make(platform, "there already")
+    make(platform, "there already", name="Porridge")
     async with admin_page(platform, "/admin", size=PHONE) as page:
         await page.press("New")
         await page.until("!!document.querySelector('dialog input')")

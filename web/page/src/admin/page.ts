@@ -260,8 +260,8 @@ export class AdminPage {
     return html`<main class="refused"><div class="card">
       <h1>For administrators</h1>
       <p class="soft">This page changes what everybody's clients read. It needs the scope
-        <code>streams:admin</code>, which your account does not have. An administrator can add you to the
-        group <code>admins</code>.</p>
+        <code>streams:admin</code>, which your account does not have. On the platform's own machine
+        <code>downstage user add NAME --admin</code> makes somebody who has it.</p>
       <div class="buttons"><a class="button low" href="/">Go to the start page</a>
         <button class="button low first" @click=${() => {
           this.#leave();

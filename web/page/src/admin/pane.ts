@@ -2,7 +2,6 @@
 
 import { html, nothing, type TemplateResult } from "lit";
 import { compare, folded } from "../files/compare";
-import { sizeOf } from "../sizes";
 import { laidOut, type Conflict, type OpenDocument } from "./open";
 
 export interface PaneHooks {
@@ -51,7 +50,7 @@ function verdict(open: OpenDocument): TemplateResult {
         open.editor.focus(lately.fault.at);
       }}>Line ${lately.fault.line}, column ${lately.fault.column}</button> ${lately.fault.words}`
       : html`<span class="good">Valid JSON</span>`}</p>
-    <p class="soft">${sizeOf(new Blob([open.editor.text]).size)} · <span class=${open.isDirty ? "unsaved" : ""}>${state}</span></p></div>`;
+    <p class=${open.isDirty || open.isNew ? "unsaved" : "soft"}>${state}</p></div>`;
 }
 
 function clash(open: OpenDocument, conflict: Conflict, hooks: PaneHooks): TemplateResult {
@@ -64,9 +63,9 @@ function clash(open: OpenDocument, conflict: Conflict, hooks: PaneHooks): Templa
     ? "Somebody deleted this document since you opened it. Yours was not saved."
     : open.isNew ? "There is a document with this id already. Yours was not saved."
       : "Somebody saved another version since you opened this one. Nothing was overwritten.";
-  return html`<div class="clash" role="alertdialog" aria-label="Conflict">
+  return html`<div class="clash" role="group" aria-label="Conflict">
     <h2>${theirs === null ? "Deleted meanwhile" : open.isNew ? "This id is taken" : "Changed meanwhile"}</h2>
-    <p>${words}</p>
+    <p role="alert">${words}</p>
     ${theirs === null ? nothing : differences(theirs.text, open.editor.text)}
     <div class="buttons">
       ${theirs === null

@@ -88,7 +88,7 @@ COLLECTIONS: Mapping[str, Collection] = MappingProxyType(
             Collection("sess", "Kept sessions", _Kept, (SESSIONS,), ("recipe", "prefix")),
             Collection(
                 "session",
-                "What is cooked now",
+                "Cooking now",
                 _State,
                 (RECIPE_ID, RECIPE_STEP, SESSION_ID),
                 ("recipe_id",),
