@@ -106,7 +106,7 @@ def _shown(platform: RunningPlatform, settings: Settings) -> Shown:
     found = None if streams.rtmp_server == "pyav" else find_nginx()
     several = found is not None and found.module is not None
     return Shown(
-        page=f"{platform.urls.public}/live",
+        page=f"{platform.urls.public}/watch",
         api=ports.get("api"),
         hls=ports.get("hls"),
         rtmp=rtmp,
