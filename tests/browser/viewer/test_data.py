@@ -287,6 +287,7 @@ async def test_a_camera_is_watched_recorded_scrubbed_and_replayed(
         await page.browser.screenshot(shots / "data-recording.png")
         await played(page, view)
         await replayed(page, recording)
+        await taken_in(page, recording)
         await page.press("More for kitchen")
         await page.press("Delete")
         await page.press("Delete", "document.querySelector('dialog[open]')")
@@ -365,6 +366,30 @@ async def replayed(page: DataPage, recording: str) -> None:
         await asyncio.sleep(0.1)
     await page.press("Stop", "document.querySelector('.replays')")
     await page.until("!document.querySelector('.replay')")
+
+
+async def taken_in(page: DataPage, recording: str) -> None:
+    """A copy comes in as a file, and holds as much."""
+    await page.browser.evaluate(
+        f"""(async () => {{
+          const {{ token }} = JSON.parse(sessionStorage.getItem('downstage.token'));
+          const headers = {{ authorization: `Bearer ${{token}}` }};
+          const answer = await fetch('/v1/recordings/{recording}/file', {{ headers }});
+          const held = new DataTransfer();
+          held.items.add(new File([await answer.blob()], 'The copy.mcap'));
+          const input = document.querySelector('.recordings input[type=file]');
+          input.files = held.files;
+          input.dispatchEvent(new Event('change'));
+        }})()"""
+    )
+    await page.press("Take in", "document.querySelector('dialog[open]')")
+    await page.until("!!document.querySelector('[aria-label=\"More for The-copy\"]')")
+    copy = page.platform.call("GET", "/v1/recordings/The-copy").body
+    assert copy["imported"]
+    own = page.platform.call("GET", f"/v1/recordings/{recording}").body
+    assert [s["entries"] for s in copy["streams"]] == [s["entries"] for s in own["streams"]]
+    page.platform.call("DELETE", "/v1/recordings/The-copy")
+    await page.until(f"!{TEXT}.includes('The-copy')")
 
 
 async def test_coded_video_of_a_recording_is_decoded_from_any_place(

@@ -5,6 +5,7 @@ import { formOf, parseWave, samplesOf } from "../src/data/hearing";
 import { choices, figuresOf, kindOf, kindOfType, mediaType } from "../src/data/kinds";
 import { parseBare, parseNpy } from "../src/data/npy";
 import { pathOf, placeOf } from "../src/data/place";
+import { faultOf, nameFor } from "../src/data/recordings";
 import { advance, age, densities, duration, rulers, shareOf, timeAt } from "../src/data/scrub";
 import { snippet } from "../src/data/snippets";
 import { isKey, unitOf } from "../src/data/units";
@@ -231,6 +232,13 @@ it("reads the head of coded units", () => {
   const unit = unitOf(entry);
   expect([unit?.shownAt, [...(unit?.data ?? [])], isKey(unit)]).toEqual([-4_960_000, [9, 8, 7], true]);
   expect([unitOf(entry.subarray(0, 19)), unitOf(new Uint8Array(20)), isKey(null)]).toEqual([null, null, false]);
+});
+
+it("names recordings as the server does", () => {
+  expect(["kitchen.mcap", "My run (2).ZIP", "..\\..\\x.mcap", "2026.11.30-06.20.mcap"].map(nameFor))
+    .toEqual(["kitchen", "My-run-2-", "x", "2026.11.30-06.20"]);
+  expect(["", "a/b", "a..b", "-a", "x".repeat(129)].map((name) => faultOf(name) === "")).toEqual(Array(5).fill(false));
+  expect(faultOf("2026.11.30-06")).toBe("");
 });
 
 it("finds its place in the address", () => {

@@ -72,8 +72,9 @@ export class DataApi extends Http {
     await this.fetch("DELETE", recording(name), undefined, { deadline: LONG_MS });
   }
 
-  importRecording(file: Blob): Promise<RecordingView> {
-    return this.json("POST", "/v1/recordings-imports", file, { deadline: IMPORT_MS });
+  importRecording(name: string, file: Blob): Promise<RecordingView> {
+    const query = new URLSearchParams({ name });
+    return this.json("POST", `/v1/recordings-imports?${query.toString()}`, file, { deadline: IMPORT_MS });
   }
 
   ticks(name: string, streams: readonly string[], buckets: number): Promise<Ticks> {

@@ -91,7 +91,7 @@ export class Recordings {
       <label class="button low" title="A .mcap file, or a .zip as the data server makes them">Import
         <input type="file" accept=".mcap,.zip" @change=${(event: Event) => {
           const input = event.target as HTMLInputElement;
-          void this.#import(input.files?.[0]);
+          this.#import(input.files?.[0]);
           input.value = "";
         }}></label></header>
       <p class="alarm" role="alert">${this.#trouble}</p>
@@ -146,9 +146,14 @@ export class Recordings {
     });
   }
 
-  async #import(file: File | undefined): Promise<void> {
+  #import(file: File | undefined): void {
     if (file === undefined) return;
-    await this.#act(`Taking in ${file.name} (${sizeOf(file.size)}) …`, () => this.#api.importRecording(file));
+    ask({ title: `Take in ${file.name}`, label: "Name of the recording", value: nameFor(file.name),
+      text: `${sizeOf(file.size)}. It is read where it arrives; nothing in it is run.`, action: "Take in", fault: faultOf },
+    async (name) => {
+      await this.#api.importRecording(name, file);
+      await this.load();
+    });
   }
 
   #rename(item: RecordingView): void {
@@ -192,4 +197,10 @@ export function faultOf(name: string): string {
   if (name === "") return "A name is needed.";
   return NAME.test(name) && !name.includes("..")
     ? "" : "A name has letters, digits and . _ - : @ =, at most 128, and begins with a letter or digit.";
+}
+
+/** What a recording may be called that comes from the file *name*. */
+export function nameFor(name: string): string {
+  return name.replace(/\.(mcap|zip)$/i, "").replaceAll(/[^A-Za-z0-9_.:@=-]+/g, "-").replaceAll(/\.{2,}/g, ".")
+    .replace(/^[^A-Za-z0-9_]+/, "").slice(0, 128);
 }
