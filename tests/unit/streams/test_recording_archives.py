@@ -7,11 +7,14 @@ import os
 import stat
 import struct
 import time
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import lz4.frame
 import pytest
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcap.writer import Writer
@@ -22,6 +25,7 @@ from downstage.streams.recordings.archive import Archive
 from downstage.streams.recordings.exporting import export_zip, zip_of, zip_of_range
 from downstage.streams.recordings.importing import open_source
 from downstage.streams.recordings.layout import ABOUT, CUT_BYTES, raw_path, read_raw_path
+from downstage.streams.recordings.ledger import MAGIC
 from downstage.streams.recordings.reader import RecordingReader
 from downstage.streams.recordings.writer import RecordingFile, compression_for
 
@@ -154,6 +158,46 @@ def test_any_mcap_file_is_taken(tmp_path: Path) -> None:
     _, found, types = taken(made.getvalue(), tmp_path / "b.mcap")
     assert [e.id for e in found] == [EntryId(5, 0), EntryId(5, 1), EntryId(7, 0)]
     assert types == {"robot.pose": "application/json"}
+
+
+def mcap_with(chunk: bytes, *, size: int, packed_as: str) -> bytes:
+    """A file of one chunk that says it has *size* bytes."""
+    word = packed_as.encode()
+    body = struct.pack("<QQQI", 0, 0, size, 0) + struct.pack("<I", len(word)) + word
+    body += struct.pack("<Q", len(chunk)) + chunk
+    parts = ((1, bytes(8)), (6, body), (0xF, bytes(4)), (2, bytes(20)))
+    records = b"".join(bytes([op]) + struct.pack("<Q", len(part)) + part for op, part in parts)
+    return MAGIC + records + MAGIC
+
+
+UNPACKED = 1 << 28
+BOMB = zstandard.ZstdCompressor(write_content_size=True).compress(bytes(UNPACKED))
+HIDDEN = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(UNPACKED))
+
+
+@pytest.mark.parametrize(
+    ("chunk", "size", "packed_as"),
+    [
+        pytest.param(BOMB, 1000, "zstd", id="a frame that says more than its chunk"),
+        pytest.param(BOMB, UNPACKED, "zstd", id="a chunk without measure"),
+        pytest.param(HIDDEN, 1000, "zstd", id="a frame that says nothing"),
+        pytest.param(lz4.frame.compress(bytes(UNPACKED)), 1000, "lz4", id="lz4"),
+        pytest.param(bytes(1 << 20), 1 << 20, "", id="records that are none"),
+        pytest.param(b"\x05" + (2**63).to_bytes(8, "little"), 9, "", id="a record without end"),
+        pytest.param(b"", 0, "nope", id="packed by nobody knows what"),
+    ],
+)
+def test_C03_hostile_chunks_are_refused_before_they_unfold(
+    chunk: bytes, size: int, packed_as: str, tmp_path: Path
+) -> None:
+    whole = mcap_with(chunk, size=size, packed_as=packed_as)
+    tracemalloc.start()
+    try:
+        with pytest.raises((InvalidInput, TooLarge)):
+            taken(whole, tmp_path / "hostile.mcap")
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_our_own_mcap_comes_back_as_it_was(tmp_path: Path) -> None:

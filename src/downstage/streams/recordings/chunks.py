@@ -110,6 +110,10 @@ def plain_data(compression: str, stored: bytes, size: int, crc: int | None) -> b
     """
     try:
         if compression == "zstd":
+            said = zstandard.get_frame_parameters(stored).content_size
+            if said not in (size, zstandard.CONTENTSIZE_UNKNOWN):
+                raise Damaged("A chunk of the recording has another size than it says.")
+            # That bound counts where the frame says no size, and else the frame does.
             plain = zstandard.ZstdDecompressor().decompress(stored, max_output_size=size)
         elif compression == "lz4":
             plain = lz4.frame.LZ4FrameDecompressor().decompress(stored, size)
@@ -130,19 +134,31 @@ def messages_in(plain: bytes) -> Iterator[tuple[int, Message]]:
     Raises:
         Damaged: the records do not fill the chunk.
     """
+    for opcode, start, stop in records_in(plain):
+        if opcode == Opcode.MESSAGE and stop - start >= OF_MESSAGE:
+            at = start - RECORD.size
+            _, _, channel, sequence, log_time, publish_time = HEAD.unpack_from(plain, at)
+            payload = plain[at + HEAD.size : stop]
+            yield at, (channel, log_time, publish_time, sequence, payload)
+
+
+def records_in(plain: bytes) -> Iterator[tuple[int, int, int]]:
+    """Each record of a chunk: its opcode, where it begins behind its head, and where it ends.
+
+    Raises:
+        Damaged: the records do not fill the chunk.
+    """
     at, end = 0, len(plain)
     while at < end:
         if end - at < RECORD.size:
             raise Damaged("A chunk of the recording ends within a record.")
         opcode, length = RECORD.unpack_from(plain, at)
-        following = at + RECORD.size + length
-        if following > end:
+        start, at = at + RECORD.size, at + RECORD.size + length
+        if at > end:
             raise Damaged("A chunk of the recording ends within a record.")
-        if opcode == Opcode.MESSAGE and length >= OF_MESSAGE:
-            _, _, channel, sequence, log_time, publish_time = HEAD.unpack_from(plain, at)
-            payload = plain[at + HEAD.size : following]
-            yield at, (channel, log_time, publish_time, sequence, payload)
-        at = following
+        if not opcode:
+            raise Damaged("A chunk of the recording holds what is no record.")
+        yield opcode, start, at
 
 
 def rows_of(record: bytes) -> list[Row]:

@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
+from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
-from mcap.records import Channel, Header, Message, Schema
+from mcap.opcode import Opcode
+from mcap.records import Channel, Chunk, Header, Message, Schema
 from mcap.stream_reader import StreamReader
 
-from downstage.kernel.errors import InvalidInput
+from downstage.kernel.errors import Damaged, InvalidInput, TooLarge
 from downstage.streams import names
 from downstage.streams.model import EntryId, StreamSpec
 from downstage.streams.recordings.archive import Archive
+from downstage.streams.recordings.chunks import plain_data, records_in
 from downstage.streams.recordings.ids import NS, Form, unpack
 from downstage.streams.recordings.layout import ABOUT, member_id, read_raw_path
 from downstage.streams.recordings.ledger import MAGIC
@@ -38,6 +43,8 @@ MOST_ABOUT: Final = 4 << 20
 IN_MEMORY: Final = 4 << 20
 CHUNK: Final = 1 << 20
 SPECS: Final = ("content_type", "description", "schema")
+READ: Final = (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.MESSAGE)
+"""Records of a chunk that are looked at."""
 UNNAMED = re.compile(r"[^A-Za-z0-9_.:@=-]+")
 
 
@@ -188,12 +195,28 @@ def _entries_of_mcap(file: IO[bytes], into: RecordingFile) -> Iterator[Entry]:
     """Entries of any MCAP file: topics become names, log times become ids where it is not ours."""
     reader = _Foreign(into)
     try:
-        for record in StreamReader(file, record_size_limit=MOST_INNER).records:
-            found = reader.take(record)
-            if found is not None:
-                yield found
-    except (McapError, ValueError, KeyError, EOFError) as error:
+        for record in StreamReader(file, emit_chunks=True, record_size_limit=MOST_INNER).records:
+            for inner in _records_of(record) if isinstance(record, Chunk) else (record,):
+                found = reader.take(inner)
+                if found is not None:
+                    yield found
+    except (McapError, Damaged, struct.error, ValueError, KeyError, EOFError) as error:
         raise InvalidInput("The file is not whole, or no MCAP file.") from error
+
+
+def _records_of(chunk: Chunk) -> Iterator[object]:
+    """What lies in *chunk*, one after the other; unpacked here: it says itself how much it is."""
+    size = chunk.uncompressed_size
+    if size > MOST_INNER:
+        raise TooLarge(f"A chunk of the file has more than {MOST_INNER} bytes.", limit=MOST_INNER)
+    plain = plain_data(chunk.compression, chunk.data, size, chunk.uncompressed_crc)
+    for opcode, start, stop in records_in(plain):
+        if opcode in READ:
+            stream = ReadDataStream(BytesIO(plain[start:stop]))
+            if opcode == Opcode.MESSAGE:
+                yield Message.read(stream, stop - start)
+            else:
+                yield (Channel if opcode == Opcode.CHANNEL else Schema).read(stream)
 
 
 class _Foreign:
