@@ -262,6 +262,8 @@ class Producer:
         if known is not None and known.outlet is outlet:
             return
         self._routes[outlet.name] = _Route(self, outlet)
+        if self._is_closed:
+            return  # nobody would let go of it
         outlet.users += 1
         if known is not None:
             known.outlet.users -= 1

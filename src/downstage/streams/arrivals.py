@@ -8,12 +8,13 @@ from downstage.kernel.errors import PlatformError
 from downstage.streams import names
 from downstage.streams.fanout import Fanout
 from downstage.streams.index import Change, Index
-from downstage.streams.model import Right
+from downstage.streams.model import EntryId, Right
+from downstage.streams.part import Part
 from downstage.streams.parts import Parts
 from downstage.streams.reading import MOST_STREAMS
 from downstage.streams.subscription import Followed, Subscription
 from downstage.streams.tail import last_id
-from downstage.streams.watching import id_key
+from downstage.streams.watching import Watch, id_key
 
 if TYPE_CHECKING:
     from downstage.streams.catchup import CatchUp
@@ -73,9 +74,8 @@ class Arrivals:
             watch = self._fanout.find(part, part.keys.stream(change.tenant, change.stream))
             if watch is None:
                 continue
-            position = watch.position  # as it was before: readers go on meanwhile
             try:
-                last = await last_id(part.command, watch.key)
+                last, position = await self._ends(part, watch)
             except PlatformError:
                 return  # the reader looks for itself once the engine is there again
             is_followed = self._fanout.find(part, watch.key) is watch
@@ -83,3 +83,16 @@ class Arrivals:
                 self._fanout.restart(watch)
                 for user in watch.users:
                     user.reset(watch)
+
+    @staticmethod
+    async def _ends(part: Part, watch: Watch) -> tuple[EntryId, bytes]:
+        """The last id of a stream, and how far its reader is: it did not go on meanwhile.
+
+        Where it did, what it gave came after the deletion, or else was on its way before that; to
+        begin anew then could give it twice.
+        """
+        while True:
+            position = watch.position
+            last = await last_id(part.command, watch.key)
+            if watch.position == position:
+                return last, position

@@ -214,7 +214,11 @@ class CatchUp:
                 continue  # settled before a break, or made meanwhile
             part = self._parts.of(caller.tenant, name, catalog.spec(name))
             key = part.keys.stream(caller.tenant, name)
-            stream, newest = await settle(part, key, name, wanted[name], wish)
+            try:
+                stream, newest = await settle(part, key, name, wanted[name], wish)
+            except PlatformError:
+                subscription.give(subscription.cut(rows))  # those are settled
+                raise
             subscription.streams[name] = stream
             if newest is not None:
                 rows.append([newest])

@@ -210,6 +210,8 @@ class Subscription:
     def take(self, deliveries: list[Delivery], size: int) -> None:
         """Be given *deliveries* of *size* bytes, as a member of a group."""
         sink = self.sink
+        if not self.is_live:
+            return  # one that was given this before has ended it
         if sink.buffered() > self._limit:
             self._slow()
             return
