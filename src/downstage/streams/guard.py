@@ -45,6 +45,8 @@ class Note(msgspec.Struct, omit_defaults=True):
     """Last id of each of its streams before it, in their order in the push."""
     ids: list[str] = []
     """Its ids, once they are known."""
+    made: list[int] = []
+    """When each of its streams was made, ms: one that was deleted since is another stream."""
 
 
 @dataclass(slots=True)
@@ -137,7 +139,7 @@ class Guard:
         self._prepared = None
         self._is_watching = True
         note, lasts = await self._look(lane, push)
-        if note is None:
+        if note is None or _is_void(push, note, [lasts[id(outlet)][0] for outlet in push.outlets]):
             self._prepared = self._check(push, lasts)
         else:
             push.repeated = True
@@ -199,9 +201,11 @@ class Guard:
         for outlet in push.outlets:
             if outlet.bounds.refuse:
                 _check_room(push, outlet, *lasts[id(outlet)][1:])
+        made = [outlet.made_at for outlet in push.outlets]
         if AUTO in ids:
-            return Note(after=[str(lasts[id(outlet)][0]) for outlet in push.outlets]), ids
-        return Note(ids=[id_.decode() for id_ in ids]), ids
+            after = [str(lasts[id(outlet)][0]) for outlet in push.outlets]
+            return Note(after=after, made=made), ids
+        return Note(ids=[id_.decode() for id_ in ids], made=made), ids
 
     async def _commit(self, lane: Lane, push: Guarded, note: Note, ids: list[bytes]) -> None:
         buffers: list[Any] = [MULTI]
@@ -223,7 +227,8 @@ class Guard:
         for outlet, _, data in push.items:
             outlet.took(1, len(data))
         if AUTO in ids:
-            known = msgspec.json.encode(Note(ids=[id_.decode() for id_ in push.ids]))
+            found = Note(ids=[id_.decode() for id_ in push.ids], made=note.made)
+            known = msgspec.json.encode(found)
             await transact(lane, [encode("SET", push.key, known, "XX", "KEEPTTL")])
         if push.copied:
             await self._copy(lane)
@@ -236,10 +241,28 @@ class Guard:
     async def _recall(self, lane: Lane, push: Guarded, note: Note) -> list[bytes]:
         """The ids of a push that was done, of its note or of its streams."""
         if not note.ids:
-            note = Note(ids=await _find(lane, push, note))
+            note = Note(ids=await _find(lane, push, note), made=note.made)
             value = msgspec.json.encode(note)
             await transact(lane, [encode("SET", push.key, value, "XX", "KEEPTTL")])
         return [id_.encode() for id_ in note.ids]
+
+
+def _is_void(push: Guarded, note: Note, lasts: list[EntryId]) -> bool:
+    """Whether all streams of a push that was done were deleted since: nothing of it is left.
+
+    Where one is still there the push stays done, or its entries would be stored twice.
+    """
+    outlets = push.outlets
+    newest: dict[int, EntryId] = {}
+    if len(note.ids) == len(push.items):
+        for (outlet, _, _), id_ in zip(push.items, note.ids, strict=True):
+            newest[id(outlet)] = EntryId.parse(id_)
+    if len(note.made) != len(outlets):
+        return False
+    return all(
+        made < outlet.made_at or last < newest.get(id(outlet), last)
+        for outlet, made, last in zip(outlets, note.made, lasts, strict=True)
+    )
 
 
 def _looks(push: Guarded, outlet: Outlet) -> bool:

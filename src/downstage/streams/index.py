@@ -119,6 +119,17 @@ class Index:
                 return specs.load(bytes(text))
         return PLAIN
 
+    async def is_made(self, tenant: str, name: str) -> bool:
+        """Whether *name* is appended to, whoever has just done it.
+
+        Raises:
+            NotReady: the engine does not answer.
+        """
+        for home in self._parts.homes:
+            if await home.command.call("HEXISTS", home.keys.made(tenant), name):
+                return True
+        return False
+
     async def _read(self, tenant: str, versions: tuple[int, ...]) -> Catalog:
         made: dict[str, int] = {}
         described: dict[str, StreamSpec] = {}
@@ -154,8 +165,8 @@ class Index:
 
     # --- changing --------------------------------------------------------------------------------
 
-    async def make(self, tenant: str, name: str, spec: StreamSpec) -> None:
-        """Note that *name* is appended to.
+    async def make(self, tenant: str, name: str, spec: StreamSpec) -> int:
+        """Note that *name* is appended to; when that was first so, ms.
 
         Raises:
             QuotaReached: the tenant has as many streams as it may.
@@ -163,7 +174,10 @@ class Index:
         """
         catalog = await self.catalog(tenant)
         if name in catalog.made:
-            return
+            # It may have been deleted by another process that was not heard of yet.
+            catalog = await self.fresh(tenant)
+        if name in catalog.made:
+            return catalog.made[name]
         home = self._parts.home(spec)
         keys, now = home.keys, time.time_ns() // 1_000_000
         is_new, at, count, version, _ = await self._transact(
@@ -184,6 +198,7 @@ class Index:
             raise QuotaReached(f"There may be {self._most} streams, and there are.", stream=name)
         catalog.made[name] = int(at)
         self._changed(catalog, home, int(version), Change(tenant, name, "made"), quiet=not is_new)
+        return int(at)
 
     async def describe(self, tenant: str, name: str, spec: StreamSpec, before: StreamSpec) -> None:
         """Keep *spec*.

@@ -66,6 +66,7 @@ class Keeper:
         while True:
             await anyio.sleep(TRIM_S)
             try:
+                await self._outlets.adopt()
                 if await self._has_lease():
                     await self.trim_once()
             except PlatformError as error:

@@ -164,6 +164,9 @@ class Listing:
         key = part.keys.stream(caller.tenant, name)
         length, existed = await transact(part.command, [encode("XLEN", key), encode("DEL", key)])
         described = await self._index.remove(caller.tenant, name)
+        if not await self._index.is_made(caller.tenant, name):
+            # What was on its way while it was deleted has made the key anew.
+            await transact(part.command, [encode("DEL", key)])
         return Deleted(described, int(length), bool(existed))
 
     async def trim(

@@ -38,6 +38,7 @@ class Outlet:
         "keep",
         "key",
         "last_id",
+        "made_at",
         "name",
         "outbox",
         "part",
@@ -60,6 +61,8 @@ class Outlet:
         self.account = Account(bounds)
         self.is_made = False
         """Whether the index has it; until then nothing is appended."""
+        self.made_at = 0
+        """When it was made, ms, as far as is known here."""
         self.last_id: bytes | None = None
         """The newest id that an answer told us."""
         self.used_at = 0.0

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 IDLE_S = 300.0
+MOST_DOUBTFUL = 10_000
 RANK = {
     Durability.MEMORY: 0,
     Durability.EVERYSEC: 1,
@@ -50,6 +51,7 @@ class Outlets:
         self._settings = settings
         self._kept: dict[tuple[str, str], Outlet] = {}
         self._opening: dict[tuple[str, str], anyio.Lock] = {}
+        self._doubtful: set[tuple[str, str]] = set()
         index.on_change.add(self._changed)
 
     def known(self, tenant: str, name: str) -> Outlet | None:
@@ -69,17 +71,19 @@ class Outlets:
         if found is not None:
             return found
         lock = self._opening.setdefault((tenant, name), anyio.Lock())
-        async with lock:
-            found = self.known(tenant, name) or await self._open(tenant, name)
-        self._opening.pop((tenant, name), None)
-        return found
+        try:
+            async with lock:
+                return self.known(tenant, name) or await self._open(tenant, name)
+        finally:
+            if not lock.statistics().tasks_waiting:
+                self._opening.pop((tenant, name), None)
 
     async def _open(self, tenant: str, name: str) -> Outlet:
         # Not what is known here: where it is kept must not depend on which process heard of it.
         spec = await self._index.spec(tenant, name)
         part = self._parts.of(tenant, name, spec)
         key = part.keys.stream(tenant, name)
-        await self._index.make(tenant, name, spec)
+        made_at = await self._index.make(tenant, name, spec)
         found = self._kept.get((tenant, name))
         if found is None:
             found = Outlet(
@@ -91,6 +95,7 @@ class Outlets:
             )
         await self._weigh(part, found)
         found.used_at = time.monotonic()
+        found.made_at = made_at
         found.is_made = True
         self._kept[tenant, name] = found
         return found
@@ -109,7 +114,9 @@ class Outlets:
         if found is None:
             return
         if change.what == "gone":
-            # What is put next makes it anew.
+            # What is put next makes it anew; what was put before it was known here is looked for.
+            if len(self._doubtful) < MOST_DOUBTFUL:
+                self._doubtful.add((change.tenant, change.stream))
             found.is_made = False
             found.last_id = None
             del self._kept[change.tenant, change.stream]
@@ -125,6 +132,19 @@ class Outlets:
             if now - max(outlet.used_at, outlet.figures.used_at) > IDLE_S and not outlet.users:
                 outlet.is_made = False
                 del self._kept[key]
+
+    async def adopt(self) -> None:
+        """Make anew what was appended to after it was deleted elsewhere: nobody would find it.
+
+        Raises:
+            NotReady: the engine does not answer.
+        """
+        for tenant, name in tuple(self._doubtful):
+            spec = await self._index.spec(tenant, name)
+            part = self._parts.of(tenant, name, spec)
+            if await part.command.call("EXISTS", part.keys.stream(tenant, name)):
+                await self._index.make(tenant, name, spec)
+            self._doubtful.discard((tenant, name))
 
     # --- guarded appends -----------------------------------------------------------------------
 
