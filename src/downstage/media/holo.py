@@ -113,6 +113,8 @@ def _cut(data: bytes, at: int, size: int) -> bytes:
 def _array(data: bytes, at: int, kind: str, shape: tuple[int, int]) -> NDArray[Any]:
     import numpy as np
 
+    if shape[0] and not shape[1]:  # four billion rows of nothing, each a list in JSON
+        raise UnsupportedMedia("This HoloLens frame has no width.")
     dtype = np.dtype(kind)
     count = shape[0] * shape[1]
     _cut(data, at, count * dtype.itemsize)

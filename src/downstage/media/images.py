@@ -239,7 +239,7 @@ def _as_floats(found: Any) -> bytes:
 
     try:
         return np.asarray(found, dtype="<f4").tobytes()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UnsupportedMedia("This entry is no array of numbers.") from error
 
 

@@ -141,6 +141,19 @@ def test_T02_a_pixel_bomb_is_refused_before_it_is_unfolded(side: int) -> None:
         convert(png_of(side, side), "jpg")
 
 
+@pytest.mark.parametrize("kind", [1, 7])
+def test_T02_four_billion_rows_of_nothing_are_refused(kind: int) -> None:
+    """Each would be a list of its own in JSON, of an entry of 26 bytes."""
+    with pytest.raises(UnsupportedMedia):
+        convert(frame(kind, b"", sizes=(0, 2**32 - 1, 0, 0)), "json", "holo")
+    assert convert(frame(kind, b"", sizes=(3, 0, 0, 0)), "json", "holo") == b"[]"
+
+
+def test_numbers_that_no_float_holds_are_refused() -> None:
+    with pytest.raises(UnsupportedMedia):
+        convert(b"[1%s]" % (b"0" * 400), "ndarray", "json")
+
+
 def test_json_of_too_many_numbers_is_refused(monkeypatch: Any) -> None:
     monkeypatch.setattr(images, "MAX_NUMBERS", 11)
     with pytest.raises(TooLarge):
