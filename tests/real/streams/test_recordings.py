@@ -266,6 +266,10 @@ async def test_files_beside_a_recording(
     link = (await alice.post("/v1/recordings/files/links", json={"file": "f.json.json"})).json()
     assert (await nobody.get(link["url"])).status_code == 200
     assert (await nobody.get(link["url"] + "x")).status_code == 403
+    # Whoever guesses names learns nothing: the same answer whether there is such a recording.
+    guesses = ["/recordings/static/files/f.json.json", "/recordings/static/none/f.json.json"]
+    told = [await nobody.get(path, params={"e": "1", "t": "main", "s": "x"}) for path in guesses]
+    assert [(answer.status_code, answer.content) for answer in told] == [(403, told[0].content)] * 2
     other = link["url"].replace("f.json.json", "files.mcap")
     assert (await nobody.get(other)).status_code == 403
     assert (await nobody.get(link["url"].partition("?")[0])).status_code == 401

@@ -60,13 +60,18 @@ class Links:
         Raises:
             Forbidden: it is none of ours, was changed, or has expired; which is not told.
         """
-        refused = Forbidden("This link does not count. Ask for a new one.")
+        refused = self.refusal()
         if not (expires.isascii() and expires.isdecimal() and len(expires) <= MAX_DIGITS):
             raise refused
         signed = self._sign(recording.id, file, int(expires))
         is_ours = hmac.compare_digest(signed.encode(), signature.encode("utf-8", "replace"))
         if not is_ours or int(expires) <= self._clock.now().timestamp():
             raise refused
+
+    @staticmethod
+    def refusal() -> Forbidden:
+        """The one answer to a link that does not count, whyever."""
+        return Forbidden("This link does not count. Ask for a new one.")
 
     def _sign(self, id_: str, file: str, expires: int) -> str:
         message = json.dumps(["recording", id_, file, expires]).encode()

@@ -84,7 +84,7 @@ def _add_static(
     ) -> Response:
         """A file of a recording, or a range of it; with a token, or by a signed address."""
         if e is not None and t is not None and s is not None:
-            recording = await recordings.by_link(t, recording_id)
+            recording = await _linked(recordings, t, recording_id)
             links.check(recording, file, e, s)
             path = await files.find(recordings.link_reader(recording), recording, file)
         else:
@@ -96,6 +96,14 @@ def _add_static(
     refused = (404, 409, 415, 416)
     dialect.serve("GET", "/recordings/static/{recording_id}/{file:path}", static, *refused)
     dialect.serve("HEAD", "/recordings/static/{recording_id}/{file:path}", static, *refused)
+
+
+async def _linked(recordings: Recordings, tenant: str, name: str) -> Recording:
+    """The recording that a link is for; whether there is one is not told to whoever guesses."""
+    try:
+        return await recordings.by_link(tenant, name)
+    except NotFound as error:
+        raise Links.refusal() from error
 
 
 def _add_changes(dialect: Dialect, recordings: Recordings) -> None:
