@@ -92,7 +92,11 @@ async def _start(
     return (
         ("Prometheus", started.prometheus or "", "" if started.prometheus else NO_PROMETHEUS),
         ("Grafana", started.grafana or "", "" if started.grafana else NO_GRAFANA),
-        ("Administration", f"{platform.urls.public}/admin", "recipes and sessions, as JSON"),
+        (
+            "Administration",
+            f"{platform.urls.public}/admin",
+            "for administrators: downstage user add NAME --admin",
+        ),
     )
 
 
