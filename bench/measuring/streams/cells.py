@@ -295,7 +295,7 @@ def crowd(places: Places, server: Server, producers: int, idle: int) -> float:
             connect(server.port, f"/data/{stream}/push", server.token) for _ in range(producers)
         ]
         try:
-            count = producers * (200 if server is places.ours else 25)
+            count = producers * 200
             each = b"".join(made.parts[:25])
             began = time.perf_counter()
             for _ in range(count // producers // 25):

@@ -30,7 +30,7 @@ class App:
     def __init__(self, access: dict[str, Any], keep: int) -> None:
         self._redis: Any = redis.Redis(
             unix_socket_path=access["path"], username="downstage", password=access["password"],
-            max_connections=1000, socket_timeout=None,
+            max_connections=8000, socket_timeout=None,
         )  # fmt: skip
         self._keep = keep
 
