@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 import jsonschema_rs
 import msgspec
 
+__all__ = ["compiled", "judged", "serve"]
+
 KEPT = 64
 """Schemas that stay compiled: that takes far longer than one use."""
 MAX_SAID = 256
