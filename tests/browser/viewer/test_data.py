@@ -101,6 +101,13 @@ class DataPage:
         )
         return int(found or 0)
 
+    async def look(self, stream: str, kind: str) -> None:
+        """Show *stream* in another way."""
+        await self.browser.evaluate(
+            f"(() => {{ const choice = {tile(stream)}.querySelector('select');"
+            f"choice.value = {kind!r}; choice.dispatchEvent(new Event('change')); }})()"
+        )
+
     async def seek(self, position_ms: int) -> None:
         """Move the slider."""
         await self.browser.evaluate(
@@ -259,6 +266,10 @@ async def test_a_camera_is_watched_recorded_scrubbed_and_replayed(
             await page.until(f"Number({tile('cam')}.querySelector('.picture').dataset.drawn) > 5")
             shares = await watched(page, pushed)
             assert max(shares) >= LEAST_SHARE, shares
+            await page.look("cam", "film")
+            await page.until(f"{tile('cam')}.querySelector('video')?.currentTime > 0.3")
+            await page.look("cam", "picture")
+            await page.until(f"Number({tile('cam')}.querySelector('.picture')?.dataset.drawn) > 2")
             await page.browser.evaluate(
                 "document.querySelector('.stream[title=\"cam.imu\"]').click()"
             )

@@ -76,8 +76,8 @@ export class Recordings {
       title: "Record", label: "Name (may stay empty: date and time)", action: "Start recording",
       fault: (name) => (name === "" ? "" : faultOf(name)),
       more: html`<label>Streams<select name="which">
-        ${shown.length > 0 ? html`<option value="shown">${some}</option>` : nothing}
-        <option value="all">All streams, new ones too</option></select></label>`,
+        <option value="all">All streams, new ones too</option>
+        ${shown.length > 0 ? html`<option value="shown">${some}</option>` : nothing}</select></label>`,
     }, async (name, fields) => {
       const streams = fields.get("which") === "shown" ? [...shown] : ["*"];
       await this.#api.record(name, streams);
@@ -119,7 +119,15 @@ export class Recordings {
   }
 
   #menu(item: RecordingView): TemplateResult {
-    return html`<details class="menu"><summary aria-label=${`More for ${item.name}`}>⋯</summary><div
+    return html`<details class="menu" name="recording" @toggle=${(event: Event) => {
+      const menu = event.target as HTMLDetailsElement;
+      if (menu.open) menu.lastElementChild?.scrollIntoView({ block: "nearest" });
+    }} @keydown=${(event: KeyboardEvent) => {
+      if (event.key !== "Escape") return;
+      const menu = event.currentTarget as HTMLDetailsElement;
+      menu.open = false;
+      menu.querySelector("summary")?.focus();
+    }}><summary aria-label=${`More for ${item.name}`}>⋯</summary><div
       @click=${(event: Event) => {
         (event.currentTarget as HTMLElement).closest("details")?.removeAttribute("open");
       }}>

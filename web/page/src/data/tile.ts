@@ -203,7 +203,7 @@ export class Tile {
     const isCounted = this.#kind !== "picture" && !clock.isPaused;
     const words = [isCounted ? this.#rate.words("entries/s") : "", this.#view?.words ?? "", this.#ageWords()];
     if (this.#skipped > 0) words.push(`${String(this.#skipped)} left out`);
-    const nothing = clock.isLive ? "Waiting for the first entry …" : "Nothing was recorded here";
+    const nothing = clock.isLive ? "Waiting for the first entry …" : "Nothing was recorded before this";
     const isEmpty = this.#last === null && this.#kind !== "film";
     return joined(...words) || (isEmpty ? nothing : "");
   }
