@@ -18,15 +18,20 @@ import anyio
 from downstage.kernel.errors import Forbidden, PlatformError, Upstream
 from downstage.kernel.net import Guard
 
-__all__ = ["Forward", "forwarding"]
+__all__ = ["Answers", "Forward", "forwarding"]
 
 DIAL_S = 10.0
 PIECE = 64 << 10
 MOST_CONNECTIONS = 4
 """At once: a camera that asks for a password is connected to twice."""
-REDIRECT = re.compile(rb"RTSP/1\.\d 3\d\d")
-KEPT = 16
-"""Bytes of the piece before, so that a redirect is seen that two pieces share."""
+STATUS = re.compile(rb"RTSP/[^ \t\n]*[ \t]+[\v\f]*([+-]?\d+)")
+"""A status as FFmpeg reads it: any version, any blanks, any number of digits."""
+BEGUN = re.compile(rb"RTSP/[^ \t\n]*(?:[ \t]+[\v\f]*[+-]?\d*)?\Z")
+MARK = b"RTSP/"
+KEPT = 8192
+"""Bytes of what has begun that are kept for the next piece: FFmpeg keeps half as many of a line."""
+MOST_DIGITS = 20
+INT = 1 << 32
 
 
 @dataclass(slots=True)
@@ -115,10 +120,30 @@ async def _join(
 async def _pass_on(
     source: asyncio.StreamReader, target: asyncio.StreamWriter, *, is_answer: bool
 ) -> None:
-    before = b""
+    answers = Answers()
     while data := await source.read(PIECE):
-        if is_answer and REDIRECT.search(before + data):
-            raise Forbidden("The source sends us elsewhere, where we do not follow.")
-        before = data[-KEPT:]
+        if is_answer:
+            answers.check(data)
         target.write(data)
         await target.drain()
+
+
+class Answers:
+    """Looks for redirects in what a source sends, however they are written and cut."""
+
+    def __init__(self) -> None:
+        self._before = b""
+
+    def check(self, piece: bytes) -> None:
+        """Look at *piece*, before it is passed on.
+
+        Raises:
+            Forbidden: there is a redirect.
+        """
+        text = self._before + piece.replace(b"\r", b"")  # wherever they stand, FFmpeg drops them
+        for found in STATUS.finditer(text):
+            digits = found.group(1)
+            if len(digits) > MOST_DIGITS or 300 <= int(digits) % INT < 400:  # noqa: PLR2004
+                raise Forbidden("The source sends us elsewhere, where we do not follow.")
+        begun = BEGUN.search(text, max(0, len(text) - KEPT))
+        self._before = text[begun.start() :] if begun else text[1 - len(MARK) :]

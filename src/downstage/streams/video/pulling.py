@@ -26,6 +26,8 @@ log = get_logger(__name__)
 
 EVERYBODY, KIND = "*", "pulled-source"
 PORTS = {"rtsp": 554, "rtmp": 1935}
+WAYS = frozenset({"udp", "multicast", "http", "https"})
+"""In an RTSP address these choose how FFmpeg gets at pictures, past `forwarding`."""
 MOST = 64
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 STEADY_S = 30.0
@@ -46,6 +48,10 @@ def check_url(url: str) -> SplitResult:
         raise InvalidField("url", "That is no URL.") from None
     if parts.scheme not in PORTS or not parts.hostname or port == 0:
         raise InvalidField("url", "Give rtsp://host/path or rtmp://host/application/stream.")
+    if parts.scheme == "rtsp" and WAYS & set(parts.query.lower().split("&")):
+        raise InvalidField(
+            "url", "Sources are pulled over TCP alone: leave ?udp or ?multicast away."
+        )
     if any(ord(char) <= 32 or ord(char) == 127 for char in url):  # noqa: PLR2004 - ASCII
         raise InvalidField("url", "An URL holds no blanks and no control characters.")
     return parts
