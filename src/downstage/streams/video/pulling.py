@@ -50,7 +50,7 @@ def check_url(url: str) -> SplitResult:
         raise InvalidField("url", "Give rtsp://host/path or rtmp://host/application/stream.")
     if parts.scheme == "rtsp" and WAYS & set(parts.query.lower().split("&")):
         raise InvalidField(
-            "url", "Sources are pulled over TCP alone: leave ?udp or ?multicast away."
+            "url", "Sources are pulled over TCP alone: leave ?udp away."
         )
     if any(ord(char) <= 32 or ord(char) == 127 for char in url):  # noqa: PLR2004 - ASCII
         raise InvalidField("url", "An URL holds no blanks and no control characters.")
