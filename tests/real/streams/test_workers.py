@@ -9,8 +9,8 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import AsyncExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -94,6 +94,18 @@ def figures(server: StreamsServer) -> dict[str, float]:
     return {key: float(value) for key, value in (line.rsplit(" ", 1) for line in lines)}
 
 
+@contextmanager
+def away(pool: Pool) -> Generator[None]:
+    """No worker takes sockets meanwhile."""
+    for remote in pool.remotes:
+        remote._is_ready = False  # pyright: ignore[reportPrivateUsage]
+    try:
+        yield
+    finally:
+        for remote in pool.remotes:
+            remote._is_ready = True  # pyright: ignore[reportPrivateUsage]
+
+
 async def test_sockets_are_dealt_out_and_counted(wire: Wire, server: Any, pool: Pool) -> None:
     await until(lambda: served(pool) == [0, 0] and server.callers.count == 0)
     assert server.extension.waiting() is None
@@ -109,7 +121,16 @@ async def test_sockets_are_dealt_out_and_counted(wire: Wire, server: Any, pool: 
     await until(lambda: served(pool) == [0, 0] and server.callers.count == 0)
 
 
-async def test_the_first_frames_come_with_the_request(server: StreamsServer, wire: Wire) -> None:
+@pytest.mark.parametrize("by", ["a worker", "the first process"])
+async def test_the_first_frames_come_with_the_request(
+    server: StreamsServer, wire: Wire, pool: Pool, by: str
+) -> None:
+    with nullcontext() if by == "a worker" else away(pool):
+        stream = await push_at_once(server)
+    assert [len(data) for data in await wire.stored(stream)] == [5, 0, 3000, 20_000]
+
+
+async def push_at_once(server: StreamsServer) -> str:
     stream = name()
     where = urlsplit(server.url)
     head = "\r\n".join(
@@ -142,7 +163,7 @@ async def test_the_first_frames_come_with_the_request(server: StreamsServer, wir
             await reader.readexactly(length)
     writer.close()
     await writer.wait_closed()
-    assert [len(data) for data in await wire.stored(stream)] == [5, 0, 3000, 20_000]
+    return stream
 
 
 async def test_readers_by_pattern_see_streams_made_in_another_process(
@@ -263,11 +284,7 @@ async def test_without_workers_the_first_process_serves(
     wire: Wire, server: StreamsServer, pool: Pool
 ) -> None:
     await until(lambda: served(pool) == [0, 0])
-    ready = [remote._is_ready for remote in pool.remotes]  # pyright: ignore[reportPrivateUsage]
-    assert ready == [True, True]
-    try:
-        for remote in pool.remotes:
-            remote._is_ready = False  # pyright: ignore[reportPrivateUsage]
+    with away(pool):
         assert "first process" in (server.extension.waiting() or "")
         stream = name()
         async with wire.push(stream, ack=1) as push:
@@ -275,9 +292,6 @@ async def test_without_workers_the_first_process_serves(
             assert await push.text()
             assert served(pool) == [0, 0]
             assert server.callers.count == 1
-    finally:
-        for remote in pool.remotes:
-            remote._is_ready = True  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_no_secret_is_in_a_command_line_or_environment(
