@@ -51,8 +51,9 @@ class SharedTickets(Tickets):
         """A ticket that stands for *principal*, once, and when it ends.
 
         Raises:
-            TooMany: so many wait that no other can.
+            TooMany: so many wait that no other can, or so many are theirs.
         """
+        self._count(principal)
         self._sweep()
         ticket = new_ticket()
         expires_at = self._clock.now() + timedelta(seconds=SOCKET_TICKET_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +24,8 @@ from downstage.streams.callers import Callers, Guest
 from downstage.streams.credentials import own_origins, shown
 from downstage.streams.model import Right
 from downstage.streams.rights import caller_of
-from downstage.streams.tickets import Tickets
+from downstage.streams.shared_tickets import SharedTickets
+from downstage.streams.tickets import MOST_OF_ONE, Tickets
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -205,11 +207,27 @@ async def test_a_ticket_opens_once_for_its_purpose_within_a_minute(
 def test_tickets_that_wait_are_bounded(clock: ManualClock) -> None:
     tickets = Tickets(clock)
     first, _ = tickets.mint(person(), "read")
-    for _ in range(4096):
-        last, _ = tickets.mint(person(), "read")
+    for number in range(4096):
+        last, _ = tickets.mint(person(subject=f"ann-{number % 16}"), "read")
     assert tickets.redeem(first, "read") is None
     assert tickets.redeem("x" * 300, "read") is None
-    assert tickets.redeem(last, "read") == person()
+    assert tickets.redeem(last, "read") == person(subject="ann-15")
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_T06_nobody_takes_the_room_of_others_tickets(
+    clock: ManualClock, tmp_path: Path, shared: bool
+) -> None:
+    tickets = SharedTickets(clock, tmp_path) if shared else Tickets(clock)
+    theirs, _ = tickets.mint(person(subject="bob"), "read")
+    for _ in range(MOST_OF_ONE):
+        tickets.mint(person(), "read")
+    with pytest.raises(TooMany):
+        tickets.mint(person(), "read")
+    assert tickets.redeem(theirs, "read") == person(subject="bob")
+    tickets.mint(person(subject="bob"), "read")
+    clock.advance(60)
+    tickets.mint(person(), "read")
 
 
 async def test_A11_the_sample_token_and_tokens_in_addresses_work_in_a_demo_here_alone(

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Response
 
 from downstage.contracts.streams import StreamTicket, StreamTicketRequest
 from downstage.kernel.errors import Forbidden
+from downstage.services.openapi import refusals
 from downstage.services.routers import ServiceAPIRouter
 from downstage.streams.callers import Guest
 from downstage.streams.dialects.v1.access import Asker
@@ -41,5 +42,5 @@ def ticket_route(tickets: Tickets, ask: Asker) -> APIRouter:
         minted, expires_at = tickets.mint(who.principal, body.purpose)
         return StreamTicket(ticket=minted, expires_at=expires_at)
 
-    router.post("/v1/streams/tickets", status_code=201)(ticket)
+    router.post("/v1/streams/tickets", status_code=201, responses=refusals(429))(ticket)
     return router
