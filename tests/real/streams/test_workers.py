@@ -206,7 +206,7 @@ async def test_what_is_described_counts_for_the_next_push_anywhere(
                 assert [data for _, _, data in await pull.entries()] == [b"x"]
 
 
-async def test_A05_a_token_that_counts_no_more_closes_its_sockets(
+async def test_a_token_that_counts_no_more_closes_its_sockets(
     wire: Wire, server: StreamsServer, pool: Pool
 ) -> None:
     stream = name()
