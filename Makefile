@@ -34,7 +34,7 @@ WEB_SOURCES := $(shell find web -type f -not -path '*/node_modules/*' -not -path
   -not -path '*/e2e/*' -not -path '*/test/*' -not -name '*.md' 2>/dev/null)
 
 .PHONY: help setup setup-dev demo test unit real contract browser chaos lint bench bench-services \
-  bench-content docs services full pull system-demo system-test
+  bench-content bench-streams docs services full pull system-demo system-test
 
 help:
 	@printf '%s\n' \
@@ -47,8 +47,9 @@ help:
 	  'make full     the same behind https, with Prometheus and Grafana' \
 	  'make pull     bring this checkout up to date' \
 	  'make bench    what a viewer gets, measured (ARGS="…" is passed on)' \
-  'make bench-services  what calls between services cost, measured beside other clients' \
-  'make bench-content   what files cost, measured beside nginx and plain files' \
+	  'make bench-services  what calls between services cost, measured beside other clients' \
+	  'make bench-content   what files cost, measured beside nginx and plain files' \
+	  'make bench-streams   what streams cost, measured beside their engine and a plain server' \
 	  'Add VERBOSE=1 to see the output of every step.'
 
 # --- set-up ---------------------------------------------------------------------------------
@@ -119,6 +120,9 @@ bench: setup-dev
 
 bench-services: setup-dev .make/python-bench
 	@exec .venv/bin/python bench/services.py $(ARGS)
+
+bench-streams: setup-dev
+	@exec .venv/bin/python bench/streams.py $(ARGS)
 
 bench-content: setup-dev
 	@exec .venv/bin/python bench/content.py $(ARGS)
