@@ -20,10 +20,15 @@ from .store import DEADLINE_S, Store
 
 pytestmark = [pytest.mark.contract, pytest.mark.anyio]
 
-NAMES = tuple(f"s{number}" for number in range(5))
+SHARED = tuple(f"s{number}" for number in range(5))
+ALONE = tuple(f"alone{number}" for number in range(4))
+"""Each of one reader alone: nobody follows it between its visits."""
+NAMES = (*SHARED, *ALONE)
 READERS = 12
 HOPS = 8
 """Times that each reader comes."""
+QUICK_HOPS = 40
+"""Times that those who are alone come."""
 
 
 @dataclass(eq=False)
@@ -93,7 +98,8 @@ async def _visit(
         one_by_one=dice.random() < 0.2,
     )
     subscription = streams.subscribe(caller, wish, sink)
-    for _ in range(dice.choice([0, 1, 3, 10, 30])):
+    turns = [0, 1, 3, 10, 30] if len(cursors) > 1 else [0, 1, 2, 3]
+    for _ in range(dice.choice(turns)):
         await anyio.sleep(dice.random() * 0.008)
         if sink.waits:
             sink.is_ready = True
@@ -107,12 +113,14 @@ async def _visit(
     return Visit(wish, sink)
 
 
-async def _come_and_go(streams: Streams, caller: Caller, dice: random.Random) -> list[Visit]:
+async def _come_and_go(
+    streams: Streams, caller: Caller, dice: random.Random, names: tuple[str, ...]
+) -> list[Visit]:
     visits: list[Visit] = []
     cursors: dict[str, Cursor] = {}
-    for _ in range(HOPS):
+    for _ in range(HOPS if names is SHARED else QUICK_HOPS):
         if not cursors or dice.random() < 0.2:
-            mine = dice.sample(NAMES, dice.randrange(1, 4))
+            mine = dice.sample(names, min(len(names), dice.randrange(1, 4)))
             cursors = {name: dice.choice([ZERO, LAST, NEWEST]) for name in mine}
         visit = await _visit(streams, caller, dice, cursors)
         visits.append(visit)
@@ -167,8 +175,8 @@ async def test_C09_handing_over_loses_and_repeats_nothing(
     async def produce(own: random.Random) -> None:
         pushed.append(await _produce(streams, caller, own, over))
 
-    async def read(own: random.Random) -> None:
-        visits.extend(await _come_and_go(streams, caller, own))
+    async def read(own: random.Random, names: tuple[str, ...]) -> None:
+        visits.extend(await _come_and_go(streams, caller, own, names))
 
     with anyio.fail_after(4 * DEADLINE_S):
         async with anyio.create_task_group() as tasks:
@@ -178,7 +186,8 @@ async def test_C09_handing_over_loses_and_repeats_nothing(
                 tasks.start_soon(_cut, store, dice, over)
             async with anyio.create_task_group() as readers:
                 for seed in range(READERS):
-                    readers.start_soon(read, random.Random(100 + seed))
+                    names = (ALONE[seed],) if seed < len(ALONE) else SHARED
+                    readers.start_soon(read, random.Random(100 + seed), names)
             over.set()
         for shard in store.engine.shards:
             await shard.wait_up()
@@ -187,7 +196,7 @@ async def test_C09_handing_over_loses_and_repeats_nothing(
     assert len(set(everything)) == len(everything), "stored twice"
     assert len(everything) == sum(pushed)
     assert sum(_check(visit, stored) for visit in visits) > 0
-    assert len(visits) == READERS * HOPS
+    assert len(visits) == (READERS - len(ALONE)) * HOPS + len(ALONE) * QUICK_HOPS
     totals = streams.totals
     assert (totals.subscriptions, totals.live, totals.in_flight) == (0, 0, 0)
     assert not streams._fanout._watches  # pyright: ignore[reportPrivateUsage]
