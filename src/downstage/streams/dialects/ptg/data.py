@@ -15,7 +15,7 @@ from downstage.streams.dialects.ptg.cursors import MAX_TEXT, read_cursors
 from downstage.streams.dialects.ptg.dialect import Dialect, SignedIn
 from downstage.streams.dialects.ptg.door import Door
 from downstage.streams.dialects.ptg.parts import boundary_of, cut, deal
-from downstage.streams.dialects.ptg.sending import Pieces
+from downstage.streams.dialects.ptg.sending import LargeAnswers, Pieces
 from downstage.streams.service import Streams
 
 __all__ = ["OVERHEAD", "data_routes"]
@@ -53,7 +53,7 @@ BYTES = {
 
 def data_routes(door: Door, streams: Streams, *, max_message: int) -> Dialect:
     """The routes; their bodies may have *max_message* and `OVERHEAD` bytes."""
-    dialect = Dialect(door, "data")
+    dialect, large = Dialect(door, "data"), LargeAnswers()
 
     async def get_entries(  # noqa: PLR0917 - as they stand in the query
         stream_id: str,
@@ -64,6 +64,7 @@ def data_routes(door: Door, streams: Streams, *, max_message: int) -> Dialect:
         output: Text = None,
     ) -> Response:
         """Entries that are stored: the newest, or those after an id; never waits."""
+        large.refuse_more(caller)
         if output is not None or input is not None:
             _check_forms(output, input)
         cursors = read_cursors(names.split(stream_id), last_entry_id)
@@ -76,7 +77,7 @@ def data_routes(door: Door, streams: Streams, *, max_message: int) -> Dialect:
             "x-last-entry-id": last_ids(cursors, entries),
             "x-content-type-options": "nosniff",
         }
-        return Pieces([data for _, _, data in entries], headers)
+        return Pieces([data for _, _, data in entries], headers, caller, large)
 
     async def add_entries(
         stream_id: str, request: Request, caller: SignedIn, parse_meta: bool = False
@@ -87,7 +88,7 @@ def data_routes(door: Door, streams: Streams, *, max_message: int) -> Dialect:
         receipt = await streams.append(caller, deal(stream_id, parts, by_time=parse_meta))
         return Json([id_.decode("ascii") for id_ in receipt.ids])
 
-    dialect.serve("GET", "/data/{stream_id}", get_entries, 404, 413, 415, responses=BYTES)
+    dialect.serve("GET", "/data/{stream_id}", get_entries, 404, 413, 415, 429, responses=BYTES)
     dialect.serve(
         "POST", "/data/{stream_id}", add_entries, 400, 409, 413, 504, 507, openapi_extra=FORM
     )
