@@ -31,7 +31,7 @@ from downstage.streams import names
 from downstage.streams.append import Producer
 from downstage.streams.dialects.asked import Asked, Refused
 from downstage.streams.dialects.staying import Staying
-from downstage.streams.framing import Offsets, Rows, cut, read_rows
+from downstage.streams.framing import MAX_HEADER, Offsets, Rows, cut, read_rows
 from downstage.streams.model import AUTO, Caller, Receipt, Right
 from downstage.streams.service import Streams
 from downstage.streams.words import Item
@@ -255,6 +255,8 @@ class PushSocket(Staying):
         offsets = self._wishes.offsets
         if not text.startswith("{") or not isinstance(self._answers, OwnAnswers):
             return read_rows(text), offsets, None
+        if len(text) > MAX_HEADER:
+            raise BadFrame(f"A header has at most {MAX_HEADER} bytes.", bytes=len(text))
         try:
             header = msgspec.json.decode(text, type=_Header)
         except (msgspec.DecodeError, RecursionError) as error:

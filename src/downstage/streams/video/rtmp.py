@@ -162,8 +162,9 @@ class Rtmp:
 
     async def _on_play(self, request: web.Request) -> web.Response:
         form = await request.post()
-        name = str(form.get("name", ""))
-        known = any(secrets.compare_digest(p.name, name) for p in self._publishers.values())
+        name = str(form.get("name", "")).encode("utf-8", "replace")
+        published = (publisher.name.encode() for publisher in self._publishers.values())
+        known = any(secrets.compare_digest(one, name) for one in published)
         return web.Response(status=200 if known else REFUSED)
 
     async def _take(self, number: str, publisher: _Publisher) -> None:
