@@ -15,9 +15,9 @@ from downstage.kernel.errors import (
     Unavailable,
 )
 from downstage.streams import entry_ids, names
-from downstage.streams.engine import Lost
+from downstage.streams.engine import Lost, NotReady
 from downstage.streams.model import AUTO, Caller, Durability, Receipt, Right
-from downstage.streams.outbox import Answer, Outbox, Unit
+from downstage.streams.outbox import HOLD_S, Answer, Outbox, Unit
 from downstage.streams.outlet import Outlet
 from downstage.streams.outlets import (
     Outlets,
@@ -36,6 +36,7 @@ from downstage.streams.words import Data, Done, Item
 __all__ = ["Data", "Done", "Item", "Producer"]
 
 END = b"\r\n"
+PAUSE_S = 0.05
 Spawn = Callable[[Coroutine[Any, Any, None]], None]
 
 
@@ -208,7 +209,7 @@ class Producer:
             self.answered(0)
 
     async def _one(self, items: Sequence[Item], done: Done | None, key: str | None) -> None:
-        opened = await open_all(self._outlets, self._caller.tenant, items)
+        opened = await self._opened(items)
         settled = [(opened[stream], given, data) for stream, given, data in items]
         for outlet in opened.values():
             self._route(outlet)
@@ -223,6 +224,17 @@ class Producer:
         account(self._outlets, settled, receipt)
         if done is not None:
             done(receipt)
+
+    async def _opened(self, items: Sequence[Item]) -> dict[str, Outlet]:
+        """Their outlets; a break of the engine is a pause, as for what was opened before it."""
+        deadline = anyio.current_time() + HOLD_S
+        while True:
+            try:
+                return await open_all(self._outlets, self._caller.tenant, items)
+            except NotReady:
+                if anyio.current_time() > deadline:
+                    raise
+                await anyio.sleep(PAUSE_S)
 
     def _put_settled(self, item: Settled) -> None:
         outlet, _, data = item

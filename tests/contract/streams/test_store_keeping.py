@@ -11,8 +11,8 @@ from downstage.bus import MemoryBus
 from downstage.kernel.errors import QuotaReached
 from downstage.kernel.settings import Settings
 from downstage.streams import arrivals, catchup
-from downstage.streams.engine import Lane, NotReady
-from downstage.streams.model import AUTO, ZERO, Caller, EntryId
+from downstage.streams.engine import Lane, NotReady, Shard
+from downstage.streams.model import AUTO, ZERO, Caller, EntryId, Receipt
 from downstage.streams.reading import Delivery
 from downstage.streams.service import LAST, NEWEST, Streams, Subscription, Wish, open_streams
 
@@ -226,3 +226,35 @@ async def test_a_reader_that_another_ended_is_given_nothing(store: Store, caller
     await ender.wait_for(1)
     assert not ended.rows
     await first.close()
+
+
+# --- breaks --------------------------------------------------------------------------------------
+
+
+async def test_a_break_is_a_pause_to_who_pushes_to_a_new_stream(
+    store: Store, caller: Caller
+) -> None:
+    producer = store.streams.producer(caller)
+    producer.put("old", b"x")
+    await producer.drain(10)
+    told: list[object] = []
+    down: set[str] = set()
+
+    def put(shard: Shard) -> None:
+        down.add(shard.name)
+        if len(down) == len(store.engine.shards):
+            producer.put("new", b"1")
+            producer.put_batch(items("newer", b"2", b"3"), told.append)
+
+    for shard in store.engine.shards:
+        shard.on_down.add(put)
+        shard.train.abort()
+    await until(lambda: len(down) == len(store.engine.shards))
+    for shard in store.engine.shards:
+        shard.on_down.discard(put)
+    await producer.drain(20)
+    producer.close()
+    assert len(told) == 1
+    assert isinstance(told[0], Receipt), told
+    found = await store.streams.read(caller, {"new": ZERO, "newer": ZERO}, count=9)
+    assert [entry.data for entry in found] == [b"1", b"2", b"3"]
