@@ -21,7 +21,6 @@ from downstage.streams.ground import Ground, Late, Part, Wire
 from downstage.streams.metrics import Metrics
 from downstage.streams.opening import Opening
 from downstage.streams.service import Streams
-from downstage.streams.shared_tickets import SharedTickets
 from downstage.streams.tickets import Tickets
 from downstage.streams.workers.pool import Pool
 
@@ -101,10 +100,7 @@ class Extension(IExt):
             for scheme in ("http", "https")
         ]
         origins = own_origins(context.urls.public, [*settings.platform.origins, *here])
-        if settings.streams.workers > 1:
-            self.tickets = SharedTickets(context.clock, folder / "tickets")
-        else:
-            self.tickets = Tickets(context.clock)
+        self.tickets = Tickets(context.clock)
         self.callers = Callers(
             context.app.state.authenticator,
             self.tickets,

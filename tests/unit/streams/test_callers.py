@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +23,6 @@ from downstage.streams.callers import Callers, Guest
 from downstage.streams.credentials import own_origins, shown
 from downstage.streams.model import Right
 from downstage.streams.rights import caller_of
-from downstage.streams.shared_tickets import SharedTickets
 from downstage.streams.tickets import MOST_OF_ONE, Tickets
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -214,11 +212,8 @@ def test_tickets_that_wait_are_bounded(clock: ManualClock) -> None:
     assert tickets.redeem(last, "read") == person(subject="ann-15")
 
 
-@pytest.mark.parametrize("shared", [False, True])
-def test_T06_nobody_takes_the_room_of_others_tickets(
-    clock: ManualClock, tmp_path: Path, shared: bool
-) -> None:
-    tickets = SharedTickets(clock, tmp_path) if shared else Tickets(clock)
+def test_T06_nobody_takes_the_room_of_others_tickets(clock: ManualClock) -> None:
+    tickets = Tickets(clock)
     theirs, _ = tickets.mint(person(subject="bob"), "read")
     for _ in range(MOST_OF_ONE):
         tickets.mint(person(), "read")
