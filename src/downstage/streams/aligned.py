@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from downstage.kernel.errors import PlatformError
+from downstage.kernel.logging import get_logger
 from downstage.streams import names
 from downstage.streams.alignment import Alignment
 from downstage.streams.bell import Bell
@@ -29,6 +30,7 @@ PATIENCE_MS = 250
 """How long the next entry of the others is waited for where no tolerance is given."""
 MOST_PATIENCE_MS = 1000
 PAUSE_S = 0.05
+log = get_logger(__name__)
 At = Callable[[EntryId], Awaitable[dict[str, Entry | None]]]
 Spawn = Callable[[Coroutine[Any, Any, None]], None]
 Settled = Callable[[EntryId], Awaitable[bool]]
@@ -117,6 +119,11 @@ class Aligned:
             except PlatformError as error:
                 if self.subscription is not None:
                     self.subscription.fail(error)
+            except Exception:  # one sink's defect; a reader that is given nothing must not stay
+                log.exception("streams.sink_failed")
+                if self.subscription is not None:
+                    self.subscription.crashed()
+                self.end()
 
     async def _give(self) -> None:
         while not self._is_over:

@@ -13,7 +13,7 @@ from downstage.kernel.settings import Settings
 from downstage.streams import arrivals, catchup
 from downstage.streams.engine import Lane, NotReady, Shard
 from downstage.streams.model import AUTO, ZERO, Caller, EntryId, Receipt
-from downstage.streams.reading import Delivery
+from downstage.streams.reading import Align, Delivery
 from downstage.streams.service import LAST, NEWEST, Streams, Subscription, Wish, open_streams
 
 from .store import Collector, Store, items, push, until
@@ -258,3 +258,20 @@ async def test_a_break_is_a_pause_to_who_pushes_to_a_new_stream(
     assert isinstance(told[0], Receipt), told
     found = await store.streams.read(caller, {"new": ZERO, "newer": ZERO}, count=9)
     assert [entry.data for entry in found] == [b"1", b"2", b"3"]
+
+
+class _Broken(Collector):
+    def deliver(self, delivery: Delivery) -> None:
+        raise ValueError(len(delivery.rows))
+
+
+@pytest.mark.parametrize("align", [None, Align("s", "previous")])
+async def test_a_reader_whose_sink_is_broken_is_ended(
+    store: Store, caller: Caller, align: Align | None
+) -> None:
+    wish = Wish({"s": LAST, "t": LAST}, align=align)
+    subscription = store.streams.subscribe(caller, wish, _Broken())
+    await until(lambda: subscription.is_live)
+    await push(store.streams, caller, "s", b"x")
+    await until(lambda: subscription.is_closed)
+    assert store.streams.totals.subscriptions == 0
