@@ -49,9 +49,7 @@ def check_url(url: str) -> SplitResult:
     if parts.scheme not in PORTS or not parts.hostname or port == 0:
         raise InvalidField("url", "Give rtsp://host/path or rtmp://host/application/stream.")
     if parts.scheme == "rtsp" and WAYS & set(parts.query.lower().split("&")):
-        raise InvalidField(
-            "url", "Sources are pulled over TCP alone: leave ?udp away."
-        )
+        raise InvalidField("url", "Sources are pulled over TCP alone: leave ?udp away.")
     if any(ord(char) <= 32 or ord(char) == 127 for char in url):  # noqa: PLR2004 - ASCII
         raise InvalidField("url", "An URL holds no blanks and no control characters.")
     return parts

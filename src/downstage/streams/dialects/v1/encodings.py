@@ -111,7 +111,7 @@ def as_parts(chunks: AsyncIterator[Sequence[Entry]], content_type: str | None) -
         yield f"--{boundary}--\r\n".encode()
 
     return StreamingResponse(
-        parts(), media_type=f'multipart/mixed; boundary={boundary}', headers=dict(GUARD)
+        parts(), media_type=f"multipart/mixed; boundary={boundary}", headers=dict(GUARD)
     )
 
 
