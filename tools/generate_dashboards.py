@@ -80,6 +80,11 @@ STREAMS = (
     ),
     lines("Readers of each", ("topk(10, downstage_stream_subscribers)", "{{tenant}} {{stream}}")),
     lines(
+        "Entries that wait for readers",
+        ("topk(10, downstage_stream_lag_entries)", "{{tenant}} {{stream}}"),
+        what="Stored, and not given yet to readers that are behind.",
+    ),
+    lines(
         "Readers that are too slow",
         ("rate(downstage_streams_slow_total[5m])", "left live mode"),
         ("rate(downstage_streams_skipped_total[5m])", "entries skipped (latest)"),

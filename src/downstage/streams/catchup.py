@@ -255,6 +255,7 @@ class CatchUp:
                 stream.ordinal += len(rows)
                 if mine:
                     fresh.append(mine)
+                    _count(stream, mine)
         if not is_all and len(streams) == 1:
             # The engine reads on while this is encoded and sent.
             command = _command(streams[0], self._chunk(streams))
@@ -375,6 +376,13 @@ async def settle(
     id_, fields = newest[0]
     stream.cursor, stream.anchored = id_, True
     return stream, (name, id_, payload(fields))
+
+
+def _count(stream: Followed, rows: list[Row]) -> None:
+    """Count what one subscriber is given from the store."""
+    if stream.watch is not None:
+        stream.watch.figures.entries_out += len(rows)
+        stream.watch.figures.bytes_out += sum([len(row[2]) for row in rows])
 
 
 def _command(stream: Followed, count: int) -> bytes:

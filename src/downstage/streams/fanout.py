@@ -18,6 +18,7 @@ from downstage.kernel.errors import PlatformError
 from downstage.kernel.logging import get_logger
 from downstage.streams.engine import Lane, NotReady, encode
 from downstage.streams.gaps import find_gap
+from downstage.streams.overtaking import is_suspect, look_behind
 from downstage.streams.part import Part
 from downstage.streams.reading import Row
 from downstage.streams.reads import FIELD, payload
@@ -69,11 +70,17 @@ class Fanout:
         reader.add(watch)
         return watch
 
+    def note_lags(self) -> None:
+        """Bring the figures of how far subscribers are behind up to date."""
+        for _, watch in self._watches.values():
+            watch.figures.lag = sum(user.lag_of(watch) for user in watch.users)
+
     def release(self, watch: Watch) -> None:
         """Follow it no longer, if nobody needs it."""
         if watch.users or self.find(watch.part, watch.key) is not watch:
             return
         reader, _ = self._watches.pop(watch.key)
+        watch.figures.lag = 0
         reader.drop(watch)
 
     def restart(self, watch: Watch) -> None:
@@ -244,13 +251,18 @@ class Reader:
             if isinstance(reply, PlatformError):
                 ended.set_exception(reply)
                 return
-            if reply:
-                self._dispatch(reply, asked)
+            suspects = self._dispatch(reply, asked) if reply else []
+            for watch, before in suspects:
+                look_behind(lane, watch, before, self._fanout.figures)
             self._ask(lane, ended)
         except Exception as error:  # noqa: BLE001 - the task that waits raises it
             ended.set_exception(error)
 
-    def _dispatch(self, reply: list[Any], asked: dict[bytes, tuple[Watch, bytes]]) -> None:
+    def _dispatch(
+        self, reply: list[Any], asked: dict[bytes, tuple[Watch, bytes]]
+    ) -> list[tuple[Watch, bytes]]:
+        """Hand on what was read; returns streams that may have lost some, and their last ids."""
+        suspects: list[tuple[Watch, bytes]] = []
         shared: dict[Group, list[list[Row]]] = {}
         read: list[tuple[Watch, list[Row]]] = []
         entries_in = bytes_in = calls = 0
@@ -273,18 +285,25 @@ class Reader:
             bytes_in += size
             watch.figures.entries_seen += len(rows)
             watch.figures.bytes_seen += size
+            heard = len(watch.singles)
             for group in watch.groups:
                 shared.setdefault(group, []).append(rows)
-                calls += len(group.members)
+                heard += len(group.members)
+            calls += heard
+            watch.figures.entries_out += heard * len(rows)
+            watch.figures.bytes_out += heard * size
         for group, fresh in shared.items():
             group.deliver(fresh)
         self._feed_singles(read)
         for watch, rows in read:
+            if watch.recent and is_suspect(len(rows), self._count):
+                suspects.append((watch, watch.position))
             watch.position = rows[-1][1]
             watch.ordinal += len(rows)
             watch.recent.extend([row[1] for row in rows])
         if entries_in:
             self._measure(entries_in, bytes_in, len(read), calls)
+        return suspects
 
     def _feed_singles(self, read: list[tuple[Watch, list[Row]]]) -> None:
         fed: dict[Subscription, list[tuple[Watch, list[Row]]]] = {}

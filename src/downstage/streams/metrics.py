@@ -81,6 +81,7 @@ EACH: Final = (
     ),
     Family("downstage_stream_refused_total", "counter", "Entries not stored.", "refused"),
     Family("downstage_stream_subscribers", "gauge", "Subscriptions.", "subscribers"),
+    Family("downstage_stream_lag_entries", "gauge", "Waiting for its subscribers.", "lag"),
     Family("downstage_stream_entries_per_second", "gauge", "Lately stored.", "rate"),
     Family("downstage_stream_bytes_per_second", "gauge", "Lately stored.", "byte_rate"),
 )

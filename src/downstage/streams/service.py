@@ -340,6 +340,7 @@ class Streams:
 
     def figures(self) -> builtins.list[StreamFigures]:
         """Of the streams that were used here lately; bounded."""
+        self._fanout.note_lags()
         return self._figures.all()
 
     async def look(self, tenant: str) -> None:

@@ -30,12 +30,15 @@ class StreamFigures:
     """Entries that workers stored, for the rates alone."""
     bytes_elsewhere: int = 0
     entries_out: int = 0
+    """Entries that subscribers were offered; each counts as often as it has subscribers."""
     bytes_out: int = 0
     skipped: int = 0
     """Entries that subscribers were not given, by their own wish."""
     refused: int = 0
     """Entries that were pushed and not stored."""
     subscribers: int = 0
+    lag: int = 0
+    """Entries that are stored and wait for its subscribers, all of them together, about."""
     rate: float = 0.0
     """Entries a second, over the last seconds."""
     byte_rate: float = 0.0

@@ -124,6 +124,13 @@ class Subscription:
             if stream.watch is not None
         )
 
+    def lag_of(self, watch: Watch) -> int:
+        """Entries of one stream that were read by the live reader and not by this one, about."""
+        stream = self.streams.get(watch.name)
+        if self.group is not None or stream is None or stream.watch is not watch:
+            return 0
+        return max(0, watch.ordinal - stream.ordinal)
+
     def wake(self) -> None:
         """The sink is ready again."""
         self.free.set()

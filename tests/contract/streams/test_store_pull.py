@@ -12,6 +12,7 @@ from downstage.kernel.errors import InvalidField, Lagged, NotFound
 from downstage.streams.model import AUTO, ZERO, Caller, EntryId, Right
 from downstage.streams.reading import MOST_STREAMS, Align, How
 from downstage.streams.service import LAST, NEWEST, Subscription, Wish
+from downstage.streams.stats import StreamFigures
 
 from .store import DEADLINE_S, Collector, Store, caller_of, items, push, until
 
@@ -236,6 +237,41 @@ async def test_C09_a_reader_that_falls_out_of_retention_is_told(
         await subscription.close()
 
 
+async def test_C09_a_live_reader_that_a_burst_overtakes_is_told(
+    store: Store, caller: Caller
+) -> None:
+    await store.streams.describe(caller, "s", {"retention": {"count": 100}})
+    whole, skipping = Collector(), Collector()
+    ends = store.streams.subscribe(caller, Wish({"s": LAST}), whole)
+    skips = store.streams.subscribe(caller, Wish({"s": LAST}, latest=True), skipping)
+    await live(ends)
+    await live(skips)
+    await push(store.streams, caller, "s", b"first")
+    await whole.wait_for(1)
+    await skipping.wait_for(1)
+    await push(store.streams, caller, "s", *numbers(0, 4000))
+    await whole.wait(lambda: whole.error is not None)
+    assert isinstance(whole.error, Lagged)
+    await skipping.wait(lambda: skipping.payloads[-1] == b"3999")
+    await until(lambda: skips.skipped > 0)
+    assert not skips.is_closed
+    await skips.close()
+
+
+async def test_a_live_reader_that_keeps_up_with_full_reads_is_left_alone(
+    store: Store, caller: Caller
+) -> None:
+    sink = Collector()
+    subscription = store.streams.subscribe(caller, Wish({"s": LAST}, count=64), sink)
+    await live(subscription)
+    for turn in range(10):
+        await push(store.streams, caller, "s", *numbers(500 * turn, 500))
+        await sink.wait_for(500 * (turn + 1))
+    assert sink.payloads == numbers(0, 5000)
+    assert sink.error is None
+    await subscription.close()
+
+
 async def test_a_reader_that_acknowledges_holds_nobody_up(store: Store, caller: Caller) -> None:
     careful, other = Collector(one_at_a_time=True), Collector()
     subscription = store.streams.subscribe(caller, Wish({"s": LAST}), careful)
@@ -426,3 +462,28 @@ async def test_an_aligned_reader_is_given_what_the_others_held(
     else:
         assert second[0][0] == "a"
         assert second[-1] == ("lead", b"y")
+
+
+async def test_what_readers_get_and_wait_for_is_counted_for_each_stream(
+    store: Store, caller: Caller
+) -> None:
+    quick, stuck = Collector(), Collector(is_stuck=True)
+    subscriptions = [store.streams.subscribe(caller, Wish({"s": LAST}), k) for k in (quick, stuck)]
+    for subscription in subscriptions:
+        await live(subscription)
+    for _ in range(60):
+        await push(store.streams, caller, "s", bytes(1 << 20))
+    await quick.wait_for(60)
+
+    def mine() -> StreamFigures:
+        found = (f for f in store.streams.figures() if (f.tenant, f.stream) == (caller.tenant, "s"))
+        return next(found)
+
+    await until(lambda: mine().lag > 0)
+    assert mine().lag + len(stuck.rows) == 60
+    assert mine().entries_out >= 60 + len(stuck.rows)
+    stuck.drain()
+    await stuck.wait_for(60)
+    await until(lambda: mine().lag == 0)
+    for subscription in subscriptions:
+        await subscription.close()

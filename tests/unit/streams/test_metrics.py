@@ -64,4 +64,4 @@ def test_lines_are_what_prometheus_reads() -> None:
         ({"tenant": "main", "stream": "a"}, 1),
         ({"tenant": "main", "stream": "b"}, 2),
     ]
-    assert len(COUNTERS) + 3 == len(EACH)
+    assert len(COUNTERS) + 4 == len(EACH)

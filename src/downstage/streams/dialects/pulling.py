@@ -59,7 +59,7 @@ class PullSocket(Staying):
         own: bool,
     ) -> None:
         self._subscribe = subscribe
-        self._caller = caller
+        self._reader = caller
         self._wishes = wishes
         self._conversion = conversion
         self._own = own
@@ -70,7 +70,7 @@ class PullSocket(Staying):
         """Begin."""
         super().on_open(socket)
         self._sink = _Sink(socket, self._wishes, self._conversion, own=self._own)
-        self._subscription = self._subscribe(self._caller, self._wishes.wish, self._sink)
+        self._subscription = self._subscribe(self._reader, self._wishes.wish, self._sink)
         self._sink.begin(self._subscription.wake)
 
     def on_text(self, text: str) -> None:

@@ -16,7 +16,7 @@ GAUGES: Final = ("producers", "subscriptions", "live", "in_flight")
 NAMES: Final = tuple(field.name for field in fields(Totals))
 COUNTERS: Final = tuple(name for name in NAMES if name not in GAUGES)
 ENTRIES_IN, BYTES_IN = COUNTS.index("entries_in"), COUNTS.index("bytes_in")
-SUBSCRIBERS = COUNTS.index("subscribers")
+FIRST_GAUGE = COUNTS.index("subscribers")
 Key = tuple[str, str]
 Stored = Callable[[str, str, int, int], None]
 
@@ -46,7 +46,7 @@ class Board:
     def _take(self, known: dict[Key, tuple[int, ...]], row: Row) -> None:
         tenant, stream, counts = row
         before = known.get((tenant, stream), (0,) * len(COUNTS))
-        if any(now < was for now, was in zip(counts[:-1], before[:-1], strict=True)):
+        if any(now < was for now, was in zip(counts[:FIRST_GAUGE], before, strict=False)):
             # It had forgotten a stream that was idle for long, and began anew.
             self._keep((tenant, stream), before)
             before = (0,) * len(COUNTS)
@@ -66,7 +66,7 @@ class Board:
     def _keep(self, key: Key, counts: tuple[int, ...]) -> None:
         before = self._past_counts.pop(key, None)
         kept = list(counts if before is None else map(sum, zip(before, counts, strict=True)))
-        kept[SUBSCRIBERS] = 0
+        kept[FIRST_GAUGE:] = [0] * (len(COUNTS) - FIRST_GAUGE)
         self._past_counts[key] = tuple(kept)
         if len(self._past_counts) > MOST:
             del self._past_counts[next(iter(self._past_counts))]

@@ -33,9 +33,10 @@ __all__ = [
 ]
 
 COUNTS: Final = (
-    "entries_in", "bytes_in", "entries_out", "bytes_out", "skipped", "refused", "subscribers",
+    "entries_in", "bytes_in", "entries_out", "bytes_out", "skipped", "refused",
+    "subscribers", "lag",
 )  # fmt: skip
-"""Figures of a stream that are told, in this order; the last is no counter."""
+"""Figures of a stream that are told, in this order; the last two are no counters."""
 TOTALS: Final = tuple(field.name for field in fields(Totals))
 ROWS_AT_ONCE = 256
 Row = tuple[str, str, tuple[int, ...]]
