@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,8 +26,10 @@ from downstage.kernel.logging import get_logger
 from downstage.services.forwarded import VETTED, is_forged
 from downstage.services.refusal import answer
 from downstage.services.sockets import AsgiSockets, SocketHandler
-from downstage.services.sockets.upgrade import Opening, Place
 from downstage.services.sockets.wire import IDLE_S
+
+if TYPE_CHECKING:
+    from downstage.services.sockets.upgrade import Place
 
 __all__ = ["TEMPLATE", "Counter", "Front", "Fronts"]
 
@@ -156,6 +158,8 @@ class Fronts:
             place: where the server finds it when it stops.
             early: what came behind the request.
         """
+        from downstage.services.sockets.upgrade import Opening
+
         assert front.raw is not None  # noqa: S101 - the caller looked
         if VETTED not in scope:
             scope["headers"] = [item for item in scope["headers"] if not is_forged(item[0])]

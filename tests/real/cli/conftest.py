@@ -132,7 +132,10 @@ class Commands:
             sys.argv = before
         said = self.capture.readouterr()
         # The server runs in this process, and writes its log to the same place.
-        own = [row for row in said.out.splitlines(keepends=True) if not row.startswith("[info ")]
+        rows = said.out.splitlines(keepends=True)
+        if rows and rows[0] == "\n":
+            del rows[0]  # the end of a row that the server had half written before
+        own = [row for row in rows if not row.startswith("[info ")]
         return Ran(status, "".join(own), said.err)
 
     def _with_data(self, words: tuple[str, ...]) -> list[str]:

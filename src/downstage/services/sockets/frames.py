@@ -11,12 +11,8 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import repeat
-
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # built without a compiler: right, and slow
-    from websockets.utils import apply_mask
 
 __all__ = [
     "BINARY",
@@ -93,8 +89,8 @@ class FrameReader:
     """
 
     __slots__ = (
-        "_gathered", "_had_large", "_have", "_head", "_kind", "_large", "_left", "_mask", "_size",
-        "is_behind", "limit", "on_binary", "on_control", "on_text", "paused",
+        "_apply_mask", "_gathered", "_had_large", "_have", "_head", "_kind", "_large", "_left",
+        "_mask", "_size", "is_behind", "limit", "on_binary", "on_control", "on_text", "paused",
     )  # fmt: skip
 
     def __init__(
@@ -108,6 +104,7 @@ class FrameReader:
         self.on_binary = on_binary
         self.on_text = on_text
         self.on_control = on_control
+        self._apply_mask = _masking()
         self.paused = self.is_behind = False
         self._left = b""
         """The beginning of a frame that is not whole; while paused, whole ones too."""
@@ -167,6 +164,7 @@ class FrameReader:
 
     def _cut(self, end: int) -> None:
         data, on_binary, limit = _rooms.small, self.on_binary, self.limit
+        apply_mask = self._apply_mask
         view = memoryview(data)
         at = 0
         try:
@@ -263,7 +261,7 @@ class FrameReader:
     def _end_large(self) -> None:
         large, self._large = self._large, None
         assert large is not None  # noqa: S101 - the caller looked
-        payload = apply_mask(memoryview(large)[: self._size], self._mask)
+        payload = self._apply_mask(memoryview(large)[: self._size], self._mask)
         if len(large) <= KEPT and len(large) > len(_rooms.large or b""):
             _rooms.large = large
         self._take(self._head, payload)
@@ -300,3 +298,16 @@ class Packet:
             wire += parts
         self.size = sum(map(len, wire))
         self.wire: list[Data] = [b"".join(wire)] if self.size <= JOINED else wire
+
+
+@cache
+def _masking() -> Callable[..., bytes]:
+    """What masks and unmasks.
+
+    It is loaded with the first socket: who imports the framework to call a service needs none.
+    """
+    try:
+        from websockets.speedups import apply_mask
+    except ImportError:  # built without a compiler: right, and slow
+        from websockets.utils import apply_mask
+    return apply_mask
