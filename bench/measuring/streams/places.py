@@ -110,7 +110,8 @@ def open_places(
         "streams.keep_bytes": 1 << 30,
     }
     process = stack.enter_context(StreamsProcess(folder / "data", overrides=overrides))
-    access = json.loads(next((folder / "data").rglob("access.json")).read_text())
+    # Not any: with several workers the engine of durable streams is started, too.
+    access = json.loads((folder / "data" / "streams" / "engine" / "access.json").read_text())
     client = redis.Redis(
         unix_socket_path=access["path"],
         username="downstage",
