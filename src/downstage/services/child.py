@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 import anyio.abc
 
 from downstage.kernel.logging import get_logger
 
-__all__ = ["Child", "end_process", "launched"]
+__all__ = ["Child", "end_process", "keep_alive", "launched"]
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 STEADY_S = 30.0
@@ -54,6 +54,24 @@ async def end_process(process: anyio.abc.Process, *, stop_s: float = STOP_S) -> 
     await process.aclose()
 
 
+async def keep_alive(name: str, one_life: Callable[[], Awaitable[None]]) -> None:
+    """Start a program again whenever *one_life* of it has ended, later each time it was short.
+
+    *name* is for the log. Runs until cancelled.
+    """
+    pause = FIRST_PAUSE_S
+    while True:
+        began = anyio.current_time()
+        try:
+            await one_life()
+        except OSError as error:
+            log.warning("child.not_started", name=name, why=str(error))
+        if anyio.current_time() - began > STEADY_S:
+            pause = FIRST_PAUSE_S
+        await anyio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_S)
+
+
 class Child:
     """Keeps one program running.
 
@@ -89,17 +107,7 @@ class Child:
 
     async def run(self) -> None:
         """Keep it running until cancelled."""
-        pause = FIRST_PAUSE_S
-        while True:
-            began = anyio.current_time()
-            try:
-                await self._one_life()
-            except OSError as error:
-                log.warning("child.not_started", name=self.name, why=str(error))
-            if anyio.current_time() - began > STEADY_S:
-                pause = FIRST_PAUSE_S
-            await anyio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_S)
+        await keep_alive(self.name, self._one_life)
 
     async def _one_life(self) -> None:
         process = await anyio.open_process(

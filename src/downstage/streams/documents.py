@@ -7,12 +7,11 @@ processes may share the file: a change reads and writes inside one transaction.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -22,10 +21,10 @@ from downstage.kernel.errors import (
     InvalidField,
     OutOfSpace,
     QuotaReached,
-    SetupError,
     TooLarge,
     Unavailable,
 )
+from downstage.streams.database import open_database
 
 __all__ = [
     "MAX_DOCUMENT",
@@ -175,7 +174,9 @@ class Documents:
         """Do *job* in a thread and in one transaction, for those who look in other ways."""
 
         def work() -> T:
-            connection = self._connection = self._connection or _open(self._path)
+            connection = self._connection = self._connection or open_database(
+                self._path, STATEMENTS, SCHEMA, busy_s=BUSY_S
+            )
             return _within(connection, job, writes=writes)
 
         async with self._turn:
@@ -208,34 +209,6 @@ def _translated(error: sqlite3.OperationalError) -> Exception:
     if code == sqlite3.SQLITE_BUSY:
         return Unavailable("The documents are in use just now.", retry_after_s=1)
     return error
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """Open the file, make what is missing. Blocks."""
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    connection = sqlite3.connect(
-        path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-    )
-    try:
-        _prepare(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("BEGIN IMMEDIATE")
-    version = cast("int", connection.execute("PRAGMA user_version").fetchone()[0])
-    if version > SCHEMA:
-        raise SetupError(f"{path} is of a newer version ({version}) than this program knows.")
-    if version == 0:
-        for statement in STATEMENTS:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version={SCHEMA}")
-    connection.execute("COMMIT")
 
 
 def _get(db: sqlite3.Connection, tenant: str, kind: str, id_: str) -> Document | None:

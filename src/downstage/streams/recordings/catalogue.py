@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -18,9 +18,9 @@ from downstage.kernel.errors import (
     NotFound,
     OutOfSpace,
     QuotaReached,
-    SetupError,
     Unavailable,
 )
+from downstage.streams.database import open_database
 from downstage.streams.model import EntryId
 from downstage.streams.recordings.ledger import Facts
 from downstage.streams.recordings.model import Recording
@@ -70,7 +70,9 @@ class Catalogue:
             SetupError: it is of a newer version.
         """
         for writes in (True, False):
-            self._connections[writes] = await anyio.to_thread.run_sync(_open, self._path)
+            self._connections[writes] = await anyio.to_thread.run_sync(
+                partial(open_database, self._path, STATEMENTS, SCHEMA, busy_s=BUSY_S)
+            )
 
     async def add(self, recording: Recording) -> None:
         """Put a new one in.
@@ -188,33 +190,6 @@ def _within(
             raise Unavailable("The catalogue is in use just now.", retry_after_s=1) from error
         raise
     return found
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(
-        path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-    )
-    try:
-        _prepare(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("BEGIN IMMEDIATE")
-    version = cast("int", connection.execute("PRAGMA user_version").fetchone()[0])
-    if version > SCHEMA:
-        raise SetupError(f"{path} is of a newer version ({version}) than this program knows.")
-    if version == 0:
-        for statement in STATEMENTS:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version={SCHEMA}")
-    connection.execute("COMMIT")
 
 
 def _put(

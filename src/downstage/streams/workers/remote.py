@@ -14,7 +14,7 @@ import anyio.abc
 import msgspec
 
 from downstage.kernel.logging import get_logger
-from downstage.services.child import end_process, launched
+from downstage.services.child import end_process, keep_alive, launched
 from downstage.services.sockets import Handover, Listener
 from downstage.streams.model import Caller
 from downstage.streams.workers.channel import Channel, pair
@@ -33,8 +33,6 @@ from downstage.streams.workers.messages import (
 
 __all__ = ["AwaySocket", "Remote"]
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
-STEADY_S = 30.0
 """A worker that lived as long is no repeated failure."""
 STALE_S = 5.0
 """One that said nothing for so long gets no more sockets."""
@@ -157,17 +155,7 @@ class Remote:
 
     async def run(self) -> None:
         """Keep it running until cancelled."""
-        pause = FIRST_PAUSE_S
-        while True:
-            began = anyio.current_time()
-            try:
-                await self._one_life()
-            except OSError as error:
-                log.warning("streams.worker_not_started", worker=self.number, why=str(error))
-            if anyio.current_time() - began > STEADY_S:
-                pause = FIRST_PAUSE_S
-            await anyio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_S)
+        await keep_alive(f"streams worker {self.number}", self._one_life)
 
     async def _one_life(self) -> None:
         ours, theirs = pair()
