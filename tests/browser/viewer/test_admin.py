@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -12,6 +10,7 @@ from typing import Any
 
 import pytest
 from measuring.browser import Browser
+from tests.browser.viewer.signed_in import TEXT, SignedInPage
 
 from downstage.testing.platform import PlatformProcess
 
@@ -19,7 +18,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.anyio, pytest.mark.timeout(120)]
 
 SIZE = (1280, 800)
 PHONE = (390, 844)
-TEXT = "(document.body?.innerText ?? '')"
 AREA = "document.querySelector('.editor textarea')"
 CTRL = 2
 CAKE = {
@@ -30,36 +28,12 @@ CAKE = {
 }
 
 
-class AdminPage:
+class AdminPage(SignedInPage):
     """The page as somebody who is signed in sees it."""
-
-    def __init__(self, browser: Browser, platform: PlatformProcess) -> None:
-        self.browser = browser
-        self.platform = platform
 
     async def go(self, path: str, token: str) -> None:
         """Open *path* with *token*."""
-        kept = json.dumps({"token": token, "expires_at": "2100-01-01T00:00:00Z"})
-        await self.browser.navigate(f"{self.platform.url}/favicon.svg")
-        await self.until("location.pathname === '/favicon.svg'")
-        await self.browser.evaluate(f"sessionStorage.setItem('downstage.token', {kept!r})")
-        await self.browser.navigate(f"{self.platform.url}{path}")
-
-    async def until(self, expression: str, seconds: float = 20) -> Any:
-        """The first true value of *expression*; fails with what the page shows instead."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        while asyncio.get_running_loop().time() < deadline:
-            try:
-                value = await self.browser.evaluate(f"(async () => {expression})()")
-            except RuntimeError as error:
-                if "navigated" not in str(error):
-                    raise
-                value = None  # the page went in this very moment: the next is asked
-            if value:
-                return value
-            await asyncio.sleep(0.05)
-        shown = await self.browser.evaluate(TEXT)
-        pytest.fail(f"never came true: {expression}; the page: {shown} {self.browser.console}")
+        await self.open(path, token)
 
     async def press(self, words: str, where: str = "body") -> None:
         """Press the button with exactly these *words*."""

@@ -19,11 +19,11 @@ from PIL import Image
 from downstage.contracts.video import H264, Unit
 from downstage.testing.platform import PlatformProcess
 
+from .signed_in import TEXT
 from .watching import (
     FPS,
     PICTURE,
     SIZE,
-    TEXT,
     Camera,
     DataPage,
     camera,

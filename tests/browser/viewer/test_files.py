@@ -8,36 +8,25 @@ import json
 import urllib.request
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 from measuring.browser import Browser
+from tests.browser.viewer.signed_in import TEXT, SignedInPage
 
 from downstage.testing.platform import PlatformProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.anyio, pytest.mark.timeout(120)]
 
 SIZE = (1280, 800)
-TEXT = "(document.body?.innerText ?? '')"
 
 
-class FilesPage:
+class FilesPage(SignedInPage):
     """The page as somebody who is signed in sees it."""
-
-    def __init__(self, browser: Browser, platform: PlatformProcess) -> None:
-        self.browser = browser
-        self.platform = platform
 
     async def go(self, folder: str) -> None:
         """Open *folder*, signed in as the platform's user."""
-        kept = json.dumps(
-            {"token": self.platform.facts["token"], "expires_at": "2100-01-01T00:00:00Z"}
-        )
-        await self.browser.navigate(f"{self.platform.url}/favicon.svg")
-        await self.until("location.pathname === '/favicon.svg'")
-        await self.browser.evaluate(f"sessionStorage.setItem('downstage.token', {kept!r})")
-        await self.browser.navigate(f"{self.platform.url}/files{quote(folder)}")
+        await self.open(f"/files{quote(folder)}")
 
     async def leave(self) -> None:
         """Load the page anew, although it warns that something is on its way."""
@@ -51,22 +40,6 @@ class FilesPage:
         else:
             pytest.fail("the page did not warn")
         await leaving
-
-    async def until(self, expression: str, seconds: float = 20) -> Any:
-        """The first true value of *expression*; fails with what the page shows instead."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        while asyncio.get_running_loop().time() < deadline:
-            try:
-                value = await self.browser.evaluate(f"(async () => {expression})()")
-            except RuntimeError as error:
-                if "navigated" not in str(error):
-                    raise
-                value = None  # the page went in this very moment: the next is asked
-            if value:
-                return value
-            await asyncio.sleep(0.05)
-        shown = await self.browser.evaluate(TEXT)
-        pytest.fail(f"never came true: {expression}; the page: {shown} {self.browser.console}")
 
     async def press(self, words: str) -> None:
         """Press the button with exactly these *words*."""

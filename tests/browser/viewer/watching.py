@@ -9,55 +9,27 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
-import pytest
 from measuring.browser import Browser
 from PIL import Image, ImageDraw
+from tests.browser.viewer.signed_in import SignedInPage
 from websockets.asyncio.client import connect
 
 from downstage.testing.platform import PlatformProcess
 
 SIZE = (1280, 800)
-TEXT = "(document.body?.innerText ?? '')"
 FPS = 30
 PICTURE = (320, 240)
 FRAMES = 64
 
 
-class DataPage:
+class DataPage(SignedInPage):
     """The page as somebody who is signed in sees it."""
-
-    def __init__(self, browser: Browser, platform: PlatformProcess) -> None:
-        self.browser = browser
-        self.platform = platform
 
     async def go(self, path: str) -> None:
         """Open *path*, signed in as the platform's user."""
-        kept = json.dumps(
-            {"token": self.platform.facts["token"], "expires_at": "2100-01-01T00:00:00Z"}
-        )
-        await self.browser.navigate(f"{self.platform.url}/favicon.svg")
-        await self.until("location.pathname === '/favicon.svg'")
-        await self.browser.evaluate(f"sessionStorage.setItem('downstage.token', {kept!r})")
-        await self.browser.navigate(f"{self.platform.url}{path}")
+        await self.open(path)
         await self.until("!!document.querySelector('.data main')")
-
-    async def until(self, expression: str, seconds: float = 20) -> Any:
-        """The first true value of *expression*; fails with what the page shows instead."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        while asyncio.get_running_loop().time() < deadline:
-            try:
-                value = await self.browser.evaluate(f"(async () => {expression})()")
-            except RuntimeError as error:
-                if "navigated" not in str(error):
-                    raise
-                value = None  # the page went in this very moment: the next is asked
-            if value:
-                return value
-            await asyncio.sleep(0.05)
-        shown = await self.browser.evaluate(TEXT)
-        pytest.fail(f"never came true: {expression}; the page: {shown} {self.browser.console}")
 
     async def press(self, words: str, within: str = "document") -> None:
         """Press the button with exactly these *words*, or this label."""
