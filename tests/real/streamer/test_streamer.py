@@ -201,10 +201,7 @@ async def test_a_still_screen_costs_nothing_and_nobody_watching_costs_less(
             await viewer.picture(key=True)
             await anyio.sleep(3)
             await _quiet(viewer)
-            began = cpu_seconds(streamer.process.pid)
-            with pytest.raises(TimeoutError), anyio.fail_after(3):
-                await viewer.picture()
-            assert cpu_seconds(streamer.process.pid) - began < 0.15
+            await _costs_what_looking_costs(streamer, viewer, display)
             waits = list[float]()
             for _ in range(5):  # the best of some: the machine is shared
                 moved = time.monotonic()
@@ -218,6 +215,34 @@ async def test_a_still_screen_costs_nothing_and_nobody_watching_costs_less(
                 await _quiet(viewer)
             assert min(waits) < 0.25
         await gateway.hear("status", viewers=0)
+
+
+OURS_S = 0.05
+"""Of three seconds' processor time: 1.7 % of a core for all that is not the capture library."""
+
+
+async def _costs_what_looking_costs(streamer: Streamer, viewer: Watcher, display: XDisplay) -> None:
+    """No picture comes, and the streamer takes hardly more than the library that looks for one.
+
+    The library compares the whole screen 60 times a second, which takes 0.06 s of three seconds on
+    one machine and 0.15 s on another; what we add to it is what this test can promise anywhere.
+    """
+    added = list[float]()
+    for _ in range(3):  # the best of some: the machine is shared
+        began = cpu_seconds(streamer.process.pid)
+        with pytest.raises(TimeoutError), anyio.fail_after(3):
+            await viewer.picture()
+        took = cpu_seconds(streamer.process.pid) - began
+        alone = await anyio.run_process(
+            [sys.executable, Path(__file__).with_name("library_alone.py")],
+            env={**os.environ, "DISPLAY": display.name},
+            stderr=None,
+        )
+        floor = alone.stdout.decode().split("FLOOR ")[1]
+        added.append(took - float(floor))
+        if added[-1] < OURS_S:
+            break
+    assert min(added) < OURS_S, added
 
 
 async def _quiet(viewer: Watcher) -> None:
