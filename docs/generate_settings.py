@@ -102,6 +102,8 @@ def _toml(value: Any) -> str:
             return f'"{value}"'
         case list():
             return "[" + ", ".join(_toml(item) for item in cast("list[Any]", value)) + "]"
+        case (int() as low, int() as high):
+            return f'"{low}-{high}"'
         case _:
             return str(value)
 
@@ -129,17 +131,33 @@ def _sample(section: str, field: FieldInfo) -> Any:
         "yes or no": True,
         "path": Path("/path/to/file"),
         "range of ports": "50000-50100",
-        "number": 8601 if "ort" in str(field.description)[:4] else 1_000_000,
+        "number": _number(section, field),
     }
     if kind in samples:
         return samples[kind]
     if section == "services":
         return "http://127.0.0.1:8700"
+    if section == "platform" and kind == "text, never shown":
+        return "postgresql://downstage:password@database.example/downstage"
+    if section == "agent":
+        return "stun:stun.example:3478"
+    if section == "gateway":
+        return "https://gateway-1.example"
     if section == "bus":
         return "nats://127.0.0.1:4222" if "nats://" in str(field.description) else "downstage"
     return (
         "https://downstage.example" if "browsers reach" in str(field.description) else "192.0.2.1"
     )
+
+
+def _number(section: str, field: FieldInfo) -> float:
+    if section == "agent":
+        return 52.5
+    if _without_none(field.annotation) is float:
+        return 16.0
+    if "AMS" in str(field.description):
+        return 8444
+    return 8601 if "ort" in str(field.description)[:4] else 1_000_000
 
 
 def _kind(annotation: Any) -> str:
@@ -156,7 +174,7 @@ def _kind(annotation: Any) -> str:
     if get_origin(inner) is dict:
         return "table"
     names = {bool: "yes or no", int: "number", str: "text", Path: "path", timedelta: "time"}
-    return {**names, SecretStr: "text, never shown"}[inner]
+    return {**names, float: "number", SecretStr: "text, never shown"}[inner]
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from downstage.contracts.manager import Display
+from downstage.contracts.manager import Display, PortRoute
 from downstage.contracts.wire import Answer, Request
 
 __all__ = [
@@ -86,7 +86,21 @@ class SessionCreate(Request):
     arguments: list[str] = Field(default_factory=list, max_length=256)
     environment: dict[str, str] = Field(default_factory=dict, max_length=256)
     display: Display = Display()
-    region: str | None = None
+    version: int | None = Field(default=None, ge=-1)
+    """None or -1: the newest that is published."""
+    profile: str | None = Field(default=None, max_length=64)
+    region: str | None = Field(default=None, max_length=128)
+    """None: the best one, see `SessionView.region_reason`."""
+    rtt_ms: dict[str, float] = Field(default_factory=dict, max_length=64)
+    """What the caller measured to the regions' probes."""
+    near: str | None = Field(default=None, max_length=128)
+    """A region that the caller would like best, all else being equal."""
+    priority: int = Field(default=0, ge=-100, le=100)
+    """Above 0 needs ``sessions:admin``; the higher one is served first."""
+    wait: bool = True
+    """Wait in the queue when nothing is free; False: 503 at once."""
+    user_data: str | None = Field(default=None, max_length=10 * 1024)
+    """Handed to the application as a file."""
     access_token: SecretStr | None = Field(default=None, max_length=16384)
 
 
@@ -98,7 +112,18 @@ class SessionView(Answer):
     owner: str
     application: str
     stage: str | None
+    version: int | None = None
+    profile: str | None = None
     region: str
+    region_reason: str | None = None
+    """Why this region: the scores that were compared."""
+    home: str | None = None
+    """Address of the gateway that drives it: sockets and pages are there."""
+    position: int | None = None
+    """While queued: 1 is next."""
+    eta_s: float | None = None
+    """While queued: seconds until it starts, as far as is known."""
+    ports: list[PortRoute] = Field(default_factory=list[PortRoute])
     state: SessionState
     outcome: Outcome | None = None
     reason: str | None = None

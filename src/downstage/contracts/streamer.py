@@ -109,10 +109,15 @@ class StreamerConfig(Request):
     """All a streamer needs to know; written by the spawner, read once."""
 
     instance_id: str
-    session_id: str
-    instance_token: SecretStr
-    link_url: str
+    session_id: str | None = None
+    """None: nobody's yet; the streamer waits, and reads this file again on SIGHUP."""
+    instance_token: SecretStr | None = None
+    link_url: str | None = None
     """``unix:///path/to/platform.sock`` or ``http(s)://host[:port]``."""
+    link_urls: list[str] = Field(default_factory=list)
+    """Further gateways, dialled in turn when the one before does not answer."""
+    channels: str | None = None
+    """Folder of the unix sockets by which data channels reach the application."""
     link_ca: str | None = None
     media_socket: str
     display_kind: str

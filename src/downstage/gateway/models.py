@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from downstage.contracts.gateway import Role, SessionView
-from downstage.contracts.manager import Display
+from downstage.contracts.manager import Display, PortRoute
 from downstage.gateway.states import Lease, Life, Now
 
 __all__ = ["Key", "Seat", "Session", "view"]
@@ -39,6 +39,24 @@ class Session:
     warnings: tuple[str, ...] = ()
     sealed_token: str | None = None
     """The caller's access token, sealed; gone once the application has it."""
+    version: int | None = None
+    profile: str | None = None
+    region_reason: str | None = None
+    priority: int = 0
+    wait: bool = False
+    """Whether it waits for a place where there is none."""
+    queued_at: datetime | None = None
+    """Since when it has been in the queue; None: it never was, or is placed."""
+    asked_at: datetime | None = None
+    """When somebody last asked after it while it waited."""
+    ports: tuple[dict[str, Any], ...] = ()
+    """Published ports, each a `PortRoute`."""
+    dialect: str = "v1"
+    """By which API it was asked for."""
+    extra: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What that API must remember of it; never a secret."""
+    order: dict[str, Any] | None = None
+    """What the instance needs beside the columns, while it waits in the queue; never a secret."""
 
     def with_life(self, life: Life) -> Session:
         """The same session in another *life*."""
@@ -76,7 +94,12 @@ def view(session: Session, now: Now) -> SessionView:
         owner=session.username,
         application=session.application,
         stage=session.stage,
+        version=session.version,
+        profile=session.profile,
         region=session.region,
+        region_reason=session.region_reason,
+        home=session.home,
+        ports=[PortRoute.model_validate(port) for port in session.ports],
         state=life.state,
         outcome=life.outcome,
         reason=life.reason,

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
 )
 
 __all__ = ["idempotency", "metadata", "seats", "sessions"]
@@ -77,6 +79,17 @@ sessions = Table(
     *_lease("lease"),
     *_lease("maximum"),
     Column("encoder", String(512)),
+    Column("version", Integer),
+    Column("profile", String(64)),
+    Column("region_reason", Text),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("wait", Boolean, nullable=False, server_default=false()),
+    Column("queued_at", Utc),
+    Column("asked_at", Utc),
+    Column("ports", JSON, nullable=False, server_default="[]"),
+    Column("dialect", String(16), nullable=False, server_default="v1"),
+    Column("extra", JSON, nullable=False, server_default="{}"),
+    Column("order", JSON),
     Column("spec", JSON, nullable=False),
     Column("warnings", JSON, nullable=False),
     Column("sealed_token", Text),

@@ -63,6 +63,7 @@ __all__ = [
     "InvalidToken",
     "Lagged",
     "Locked",
+    "Misdirected",
     "NoCapacity",
     "NotFound",
     "NotSupported",
@@ -217,6 +218,14 @@ class DurabilityUnavailable(Conflict):
     """The engine cannot promise what was asked for."""
 
     code = "durability-unavailable"
+
+
+class Misdirected(PlatformError):
+    """Another gateway is at home here; ``home`` in the problem says which."""
+
+    code = "misdirected"
+    status = 421
+    title = "Ask another gateway"
 
 
 class Gone(PlatformError):

@@ -44,6 +44,7 @@ __all__ = [
     "Platform",
     "Services",
     "Settings",
+    "Turn",
     "load",
 ]
 
@@ -121,6 +122,9 @@ class Platform(_Section):
     """Networks (CIDR) of proxies whose X-Forwarded headers count."""
     origins: list[str] = []
     """Further origins whose pages may open our sockets, ``https://host[:port]``."""
+    database: SecretStr | None = None
+    """PostgreSQL for sessions, instances and users, ``postgresql://user:password@host/name``; each
+    service has a schema of its own. Empty: SQLite files in the data folder."""
     demo: bool = False
     """A demo user, a demo stage, loopback only."""
 
@@ -203,7 +207,29 @@ class Gateway(_Section):
     end_deadline: Span = timedelta(seconds=20)
     """How long an instance may take to end before it is called lost."""
     region: str = "local"
-    """Name of the one region this gateway serves."""
+    """Name of the region whose agent is named by `services.agent` or runs in this process."""
+    discover: bool = False
+    """Serve every region whose agent announces itself on the bus, too."""
+    url: str | None = None
+    """Address by which browsers and streamers reach this very gateway, where several gateways
+    share a database and each has its own; empty: the platform's public address."""
+    peers: list[str] = []
+    """Addresses of the other gateways on the same database; streamers dial them when the home of
+    their session is gone, viewers ask them."""
+    home_lease: Span = timedelta(seconds=5)
+    """How long a gateway that gives no sign of life still counts as home of its sessions."""
+    queue_length: int = Field(default=1000, ge=0)
+    """Sessions that may wait for a place; one more is answered 503."""
+    queue_lease: Span = timedelta(minutes=30)
+    """How long a session waits for a place at most."""
+    queue_hold: Span = timedelta(seconds=120)
+    """How long a place in the queue is kept for somebody who does not ask after it."""
+    sessions_per_user: int = Field(default=0, ge=0)
+    """Sessions that a person may have at once; 0: no limit."""
+    locations: Path | None = None
+    """File in MaxMind's format (``.mmdb``) that tells where a client's address is."""
+    ended_status: Literal[404, 410] = 410
+    """What the Kit dialect answers for a session that has ended."""
     signalling_rate: int = Field(default=50, ge=1)
     """Signalling messages a second for each socket, with bursts of four times that."""
 
@@ -213,6 +239,16 @@ class Agent(_Section):
 
     region: str = "local"
     """Name of this agent's region."""
+    announce: bool = False
+    """Tell gateways on the bus about this region, and take launches from there."""
+    announce_interval: Span = timedelta(seconds=2)
+    """How often it is told how many slots are free; silent for three times that, it is gone."""
+    latitude: float | None = Field(default=None, ge=-90, le=90)
+    """Where the region is, degrees north."""
+    longitude: float | None = Field(default=None, ge=-180, le=180)
+    """Where the region is, degrees east."""
+    probe: str | None = None
+    """Address that clients measure their distance by: ``stun:host:port`` or ``https://…``."""
 
 
 class Manager(_Section):
@@ -230,6 +266,42 @@ class Manager(_Section):
     """How long a keeper waits for a manager before it ends its instance."""
     stop_grace: Span = timedelta(seconds=2)
     """Between SIGTERM and SIGKILL for an application."""
+    strategy: Literal["spread", "binpack"] = "spread"
+    """Where the next instance goes: to the emptiest node, or to the fullest that has room."""
+    labels: dict[str, str] = {}
+    """Labels of this machine, as a node."""
+    cpus: float | None = Field(default=None, gt=0)
+    """Processor cores of this machine that instances may have; empty: all."""
+    memory_mb: int | None = Field(default=None, gt=0)
+    """Memory of this machine that instances may have, MiB; empty: all."""
+    gpu_slots: int = Field(default=0, ge=0)
+    """Instances that may use this machine's graphics card at once."""
+    cpu_overcommit: float = Field(default=4.0, ge=1)
+    """How many times over a node's cores are promised."""
+    memory_overcommit: float = Field(default=2.0, ge=1)
+    """How many times over a node's memory is promised."""
+    spawner: Literal["process", "container"] = "process"
+    """What runs instances of this machine: bubblewrap, or containers by `engine`."""
+    engine: str = "unix:///run/podman/podman.sock"
+    """Docker Engine API of this machine, Podman's or Docker's, for applications with an image."""
+    images: list[str] = []
+    """Images that may run, ``registry/name``, with ``*`` at the end; others are refused."""
+    registries: Path | None = None
+    """File (TOML, ``"registry" = { user = "…", password = "…" }``) of registry log-ins."""
+    pull_deadline: Span = timedelta(minutes=10)
+    """How long an image may take to be pulled."""
+    user_ports: PortRange = (32000, 32767)
+    """Ports of this machine that instances' own ports are published on."""
+    keep_failed: Span = timedelta(days=1)
+    """How long what a failed instance left is kept to be looked at."""
+    keep_failed_bytes: int = Field(default=1 << 30, ge=0)
+    """Bytes that failed instances may keep together; the oldest goes first."""
+    max_upload: int = Field(default=4 << 30, ge=1 << 20)
+    """Bytes of an application that is published."""
+    ams_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of the AMS dialect alone, TLS (8444 in ``make services``); empty: none."""
+    ams_host: str = "127.0.0.1"
+    """Address of that port."""
 
 
 class Content(_Section):
@@ -336,6 +408,20 @@ class Media(_Section):
     """Whether instances get a sound server of their own."""
 
 
+class Turn(_Section):
+    """A TURN server (coturn), for viewers and instances that cannot reach each other."""
+
+    urls: list[str] = []
+    """Its addresses: ``turn:host:port``, ``turns:host:port?transport=tcp``."""
+    secret_file: Path | None = None
+    """File with the secret that it shares with us (its ``static-auth-secret``)."""
+    lifetime: Span = timedelta(hours=1)
+    """How long credentials count; never longer than their session may still last, and never less
+    than ten minutes unless it may."""
+    relay_only: bool = False
+    """Tell viewers to use nothing but the relay."""
+
+
 class Extensions(_Section):
     """Extensions of your own, beside the platform's services."""
 
@@ -375,6 +461,7 @@ class Settings(_Section):
     content: Content = Content()
     streams: Streams = Streams()
     media: Media = Media()
+    turn: Turn = Turn()
     extensions: Extensions = Extensions()
     log: Log = Log()
     exts: Exts = Field(default=Exts(), exclude=True)

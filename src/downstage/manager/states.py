@@ -20,7 +20,15 @@ from downstage.spawners.plan import Report, Stage
 
 __all__ = ["Instance", "ask_to_end", "has_ended_by", "learn", "lose"]
 
-STAGES: tuple[Stage, ...] = ("placed", "display", "audio", "streamer", "application", "running")
+STAGES: tuple[Stage, ...] = (
+    "placed",
+    "pulling",
+    "display",
+    "audio",
+    "streamer",
+    "application",
+    "running",
+)
 STATES: tuple[InstanceState, ...] = ("starting", "running", "ending", "ended")
 MAX_DETAIL = 2000
 

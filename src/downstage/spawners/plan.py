@@ -32,7 +32,7 @@ Isolation = Literal["drop", "userns", "none"]
 in a user namespace; ``none``: plain processes."""
 
 Phase = Literal["starting", "running", "ending", "ended"]
-Stage = Literal["placed", "display", "audio", "streamer", "application", "running"]
+Stage = Literal["placed", "pulling", "display", "audio", "streamer", "application", "running"]
 
 Record = TypeVar("Record", bound="Plan | Report")
 
