@@ -20,6 +20,17 @@ __all__ = ["example", "page", "write"]
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "downstage.example.toml"
 PAGE = ROOT / "docs" / "reference" / "settings.md"
+TEXTS = (
+    ("services", "", "http://127.0.0.1:8700"),
+    ("bus", "nats://", "nats://127.0.0.1:4222"),
+    ("bus", "", "downstage"),
+    ("platform", "PostgreSQL", "postgresql://downstage:password@database.example/downstage"),
+    ("agent", "", "stun:stun.example:3478"),
+    ("gateway", "", "https://gateway-1.example"),
+    ("platform content streams", "browsers reach", "https://downstage.example"),
+    ("platform content streams media", "", "192.0.2.1"),
+)
+"""Where, what the description says, and one value that the setting may have there."""
 UNITS = (("D", 86400), ("H", 3600), ("M", 60), ("S", 1))
 
 EXAMPLE_HEAD = """\
@@ -135,19 +146,8 @@ def _sample(section: str, field: FieldInfo) -> Any:
     }
     if kind in samples:
         return samples[kind]
-    if section == "services":
-        return "http://127.0.0.1:8700"
-    if section == "platform" and kind == "text, never shown":
-        return "postgresql://downstage:password@database.example/downstage"
-    if section == "agent":
-        return "stun:stun.example:3478"
-    if section == "gateway":
-        return "https://gateway-1.example"
-    if section == "bus":
-        return "nats://127.0.0.1:4222" if "nats://" in str(field.description) else "downstage"
-    return (
-        "https://downstage.example" if "browsers reach" in str(field.description) else "192.0.2.1"
-    )
+    text = str(field.description)
+    return next(value for where, words, value in TEXTS if section in where and words in text)
 
 
 def _number(section: str, field: FieldInfo) -> float:

@@ -19,6 +19,7 @@
     │   ├── WrongType                wrong-type            409   a folder where a file is needed
     │   ├── SourceIsTarget           source-is-target      409   onto itself, or into itself
     │   └── DurabilityUnavailable    durability-unavailable 409  the engine cannot promise that
+    ├── Misdirected                  misdirected           421   another gateway is at home
     ├── Gone                         gone                  410   was there; read again from start
     │   └── Lagged                   lagged                410   the reader was too slow
     ├── VersionMismatch              version-mismatch      412   changed meanwhile, nothing written
