@@ -11,9 +11,11 @@ import anyio.to_thread
 
 from downstage.auth.seal import Sealer
 from downstage.gateway.admission import Admission, allowed_origins
+from downstage.gateway.dialects.network import network_router
 from downstage.gateway.dialects.omniverse import OmniverseRoutes
 from downstage.gateway.dialects.streams import StreamRoutes
 from downstage.gateway.dialects.v1 import SessionRoutes, link_router, socket_router
+from downstage.gateway.ice import IceServers, Relay, read_relay, time_left
 from downstage.gateway.link import Links
 from downstage.gateway.media import MediaRelay
 from downstage.gateway.pages import Pages
@@ -74,12 +76,20 @@ class Extension(IExt):
         context = self.context
         sealer = await anyio.to_thread.run_sync(Sealer.from_file, context.data / "gateway.key")
         runs = await anyio.to_thread.run_sync(run_folder, context.data)
+        relay = await anyio.to_thread.run_sync(read_relay, context.settings.turn)
         self._database = await open_database(
             context.data / "gateway.db", name="gateway", migrations="downstage.gateway.migrations"
         )
-        self._wire(context, Store(self._database), sealer, runs)
+        self._wire(context, Store(self._database), sealer, runs, relay)
 
-    def _wire(self, context: ServiceContext, store: Store, sealer: Sealer, runs: Path) -> None:
+    def _wire(
+        self,
+        context: ServiceContext,
+        store: Store,
+        sealer: Sealer,
+        runs: Path,
+        relay: Relay | None,
+    ) -> None:
         settings, clock = context.settings.gateway, context.clock
         ice_servers = context.settings.media.ice_servers
         region = Region(settings.region, lambda person: context.client("agent", act=person))
@@ -99,7 +109,8 @@ class Extension(IExt):
                 office, OwnStages(context.urls.public), context.urls.content_folder or None
             ),
         )
-        rooms = Rooms(lambda item: sessions.view(item).model_dump(mode="json"), ice_servers)
+        ice = IceServers(ice_servers, relay, clock, lambda item: time_left(store.peek(item), clock))
+        rooms = Rooms(lambda item: sessions.view(item).model_dump(mode="json"), ice.of)
         sessions.listeners.append(rooms.on_change)
         reconciler = Reconciler(sessions, context.bus)
         origins = allowed_origins(context.urls.public, context.settings.platform.origins)
@@ -115,11 +126,12 @@ class Extension(IExt):
         context.public(StreamRoutes(store, rooms, streams_url).router())
         context.public(
             socket_router(
-                Signalling(admission, sessions, rooms, clock, rate),
+                Signalling(admission, sessions, rooms, clock, rate, policy=ice.policy),
                 MediaRelay(admission, sessions, rooms, reconciler, runs),
             )
         )
         context.public(omniverse.router())
+        context.public(network_router(ice))
         context.public(Pages().router())
         context.internal(link_router(Links(sessions, rooms, reconciler, clock, rate)))
         context.start(self._work, (reconciler.run, sessions.leases.run), name="work")

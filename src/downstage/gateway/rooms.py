@@ -33,6 +33,10 @@ REPLACED = 4000
 """Close code of a socket whose seat (or instance) opened another one."""
 
 
+SeatServers = Callable[[str, str], list[dict[str, str]]]
+"""Session id and seat id → STUN and TURN servers, with credentials of that seat."""
+
+
 class Line(Protocol):
     """The sending half of a socket."""
 
@@ -81,14 +85,14 @@ class Room:
 
     Args:
         session_id: whose.
-        ice_servers: for viewers and streamer.
+        servers: what a seat is told to find a path by.
     """
 
-    def __init__(self, session_id: str, ice_servers: Sequence[dict[str, str]]) -> None:
+    def __init__(self, session_id: str, servers: SeatServers) -> None:
         self.session_id = session_id
         self.picture: tuple[int | None, int | None] = (None, None)
         """The size of the picture, as the streamer last told."""
-        self._ice_servers = list(ice_servers)
+        self._servers = servers
         self._link: Line | None = None
         self._viewers: dict[str, Viewer] = {}
         self._peers: dict[str, Peer] = {}
@@ -161,7 +165,7 @@ class Room:
                 "transport": "webrtc",
                 "width": viewer.size[0],
                 "height": viewer.size[1],
-                "ice_servers": self._ice_servers,
+                "ice_servers": self._servers(self.session_id, viewer.seat.id),
             }
         )
 
@@ -311,23 +315,23 @@ class Rooms:
 
     Args:
         show: a session as viewers are told.
-        ice_servers: for viewers and streamers.
+        servers: what a seat is told to find a path by.
     """
 
     def __init__(
         self,
         show: Callable[[Session], Mapping[str, Any]],
-        ice_servers: Sequence[dict[str, str]] = (),
+        servers: SeatServers = lambda _session, _seat: [],
     ) -> None:
         self._show = show
         self._rooms: dict[str, Room] = {}
-        self.ice_servers = list(ice_servers)
+        self.servers = servers
 
     def enter(self, session_id: str) -> Room:
         """The room of a session, made on first use; give it back by `tidy`."""
         room = self._rooms.get(session_id)
         if room is None:
-            room = self._rooms[session_id] = Room(session_id, self.ice_servers)
+            room = self._rooms[session_id] = Room(session_id, self.servers)
         return room
 
     def tidy(self, room: Room) -> None:

@@ -7,6 +7,7 @@ from starlette.websockets import WebSocket
 
 from downstage.contracts.gateway import SessionView
 from downstage.gateway.admission import PROTOCOL, Admission, Entry
+from downstage.gateway.ice import Policy
 from downstage.gateway.messages import Bye, read_viewer
 from downstage.gateway.rooms import Room, Rooms, Viewer, Violation
 from downstage.gateway.sessions import Sessions
@@ -33,16 +34,25 @@ class Signalling:
         sessions, rooms: of this gateway.
         clock: of the platform.
         rate: messages a second that a socket may send.
+        policy: which paths viewers may try: all, or the relay alone.
     """
 
     def __init__(
-        self, admission: Admission, sessions: Sessions, rooms: Rooms, clock: Clock, rate: int
+        self,
+        admission: Admission,
+        sessions: Sessions,
+        rooms: Rooms,
+        clock: Clock,
+        rate: int,
+        *,
+        policy: Policy = "all",
     ) -> None:
         self._admission = admission
         self._sessions = sessions
         self._rooms = rooms
         self._clock = clock
         self._rate = rate
+        self._policy = policy
 
     async def serve(self, websocket: WebSocket, session_id: str) -> None:
         """One socket, from its handshake to its end."""
@@ -92,7 +102,8 @@ class Signalling:
                 "session": _dump(self._sessions.view(session)),
                 "seat": entry.seat.id,
                 "role": entry.seat.role,
-                "ice_servers": self._rooms.ice_servers,
+                "ice_servers": self._rooms.servers(session.id, entry.seat.id),
+                "ice_policy": self._policy,
             }
         )
         if session.life.state != "ended":

@@ -88,6 +88,10 @@ class Store:
             await connection.execute(delete(sessions).where(sessions.c.id == session_id))
         self._drop(session_id)
 
+    def peek(self, session_id: str) -> Session | None:
+        """One session that has not ended, if this gateway drives it."""
+        return self._live.get(session_id)
+
     async def get(self, session_id: str) -> Session | None:
         """One session."""
         if session_id in self._live:

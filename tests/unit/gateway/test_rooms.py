@@ -49,7 +49,7 @@ def seat(name: str) -> Seat:
 
 @pytest.fixture
 def room() -> Room:
-    return Room("session", [{"urls": "stun:192.0.2.1"}])
+    return Room("session", lambda _session, _seat: [{"urls": "stun:192.0.2.1"}])
 
 
 def test_a_peer_counts_while_it_is_connected(room: Room) -> None:
