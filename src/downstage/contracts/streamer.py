@@ -135,3 +135,8 @@ class StreamerConfig(Request):
     udp_ports: tuple[int, int] | None = None
     public_ip: str | None = None
     ice_servers: list[dict[str, str]] = Field(default_factory=list[dict[str, str]])
+
+    @property
+    def bearer(self) -> str:
+        """The instance token as it is shown; empty while the instance is nobody's."""
+        return self.instance_token.get_secret_value() if self.instance_token else ""

@@ -60,6 +60,8 @@ RESERVED = frozenset(
         "DOWNSTAGE_TOKEN_FILE",
         "DOWNSTAGE_CONTENT_HOST",
         "DOWNSTAGE_CONTENT_SOCKET",
+        "DOWNSTAGE_CHANNELS",
+        "DOWNSTAGE_USER_DATA_FILE",
         VARIABLE,
     }
 )

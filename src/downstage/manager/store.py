@@ -26,7 +26,7 @@ class NewInstance:
     """What never changes of an instance."""
 
     id: str
-    session_id: str
+    session_id: str | None
     tenant: str
     owner: str
     application: str

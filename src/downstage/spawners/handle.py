@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
+from typing import Any
 
 import anyio
 from anyio.abc import SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from downstage.kernel.errors import Unavailable
 from downstage.kernel.logging import get_logger
 from downstage.spawners.plan import Report
+from downstage.spawners.spawner import Adoption
 
 __all__ = ["KeeperHandle", "connect"]
 
@@ -46,6 +49,26 @@ class KeeperHandle:
         except anyio.ClosedResourceError:
             return
 
+    async def adopt(self, adoption: Adoption) -> None:
+        """Hand over what the session brings; the streamer dials as soon as it has read it."""
+        token = adoption.access_token
+        request = {
+            "do": "adopt",
+            "streamer": {
+                "instance_id": adoption.instance_id,
+                "session_id": adoption.session_id,
+                "instance_token": adoption.instance_token.get_secret_value(),
+                "link_url": adoption.link_url,
+                "link_urls": list(adoption.link_urls),
+                "display": adoption.display.model_dump(mode="json"),
+                "ice_servers": list(adoption.ice_servers),
+            },
+            "token": token.get_secret_value() if token is not None else None,
+            "user_data": adoption.user_data,
+        }
+        if not await self._send(request):
+            raise Unavailable("The keeper of this instance is gone.")
+
     async def stop(self, reason: str) -> None:
         """Ask for an orderly end."""
         await self._send({"do": "stop", "reason": reason})
@@ -62,12 +85,14 @@ class KeeperHandle:
         """Ask to be told."""
         await self._send({"do": "attach"})
 
-    async def _send(self, request: Mapping[str, str]) -> None:
+    async def _send(self, request: Mapping[str, Any]) -> bool:
         try:
             with anyio.fail_after(ANSWER_S):
                 await self._stream.send(json.dumps(request).encode() + b"\n")
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, TimeoutError):
             log.info("keeper.unreachable", folder=self._folder.name)
+            return False
+        return True
 
 
 async def connect(folder: Path) -> KeeperHandle:

@@ -54,6 +54,8 @@ class Plan:
     """Further folders the application may read."""
     python: list[str] = field(default_factory=list[str])
     """Folders of the Python environment, read-only."""
+    waits: bool = False
+    """It has no session yet: its streamer waits, and what a session brings comes later."""
     content_folder: str | None = None
     """Holds `CONTENT_SOCKET`, the way to files; the folder, since a restart makes a new socket."""
     content_host: str | None = None
@@ -85,6 +87,8 @@ class Report:
     detail: str | None = None
     exit_code: int | None = None
     isolated: bool = True
+    waits: bool = False
+    """It runs for nobody yet."""
     display: str | None = None
     audio_reason: str | None = None
     streamer_restarts: int = 0

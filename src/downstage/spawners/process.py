@@ -24,7 +24,7 @@ from downstage.kernel.errors import SetupError
 from downstage.kernel.logging import get_logger
 from downstage.spawners import leftovers, probe
 from downstage.spawners.handle import KeeperHandle, connect
-from downstage.spawners.keeper import linux
+from downstage.spawners.keeper import adoption, linux
 from downstage.spawners.plan import Plan, Report, read_json, write_private
 from downstage.spawners.spawner import InstanceSpec, SpawnFailed
 
@@ -154,7 +154,17 @@ class ProcessSpawner:
         await self._reap(instance_id)
         await anyio.to_thread.run_sync(self._prune)
 
+    async def known(self) -> list[str]:
+        """Instances whose folder has a keeper's socket."""
+        return await anyio.to_thread.run_sync(self._kept)
+
+    async def check(self) -> None:
+        """This machine is there as long as we are."""
+
     # How a keeper comes to be
+
+    def _kept(self) -> list[str]:
+        return sorted(path.parent.name for path in self._runs.glob("i-*/keeper.sock"))
 
     def _folder(self, instance_id: str) -> Path:
         return self._runs / instance_id
@@ -179,6 +189,7 @@ class ProcessSpawner:
             application_folder=str(spec.folder) if spec.folder else None,
             read_only=[str(path) for path in spec.read_only],
             python=probe.python_folders(),
+            waits=spec.session_id is None,
             content_host=spec.content_host,
             content_folder=str(spec.content_folder) if spec.content_folder else None,
             isolation=isolation.mode,
@@ -199,16 +210,17 @@ class ProcessSpawner:
         folder.mkdir(mode=0o700)
         app = folder / "app"
         app.mkdir(mode=0o700)
-        if spec.access_token is not None:
-            handle = os.open(app / "token", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(spec.access_token.get_secret_value())
+        token = spec.access_token.get_secret_value() if spec.access_token else None
+        for name, text in ((adoption.TOKEN, token), (adoption.USER_DATA, spec.user_data)):
+            if text is not None:
+                adoption.hand(app, name, text, plan)
         settings = self._settings
         config = StreamerConfig(
             instance_id=spec.instance_id,
             session_id=spec.session_id,
             instance_token=spec.instance_token,
             link_url=spec.link_url,
+            link_urls=list(spec.link_urls),
             media_socket=str(folder / "media.sock"),
             display_kind=spec.display_kind,
             display=spec.display,
@@ -219,7 +231,7 @@ class ProcessSpawner:
             ice_servers=list(spec.ice_servers),
         )
         body = config.model_dump(mode="json")
-        body["instance_token"] = spec.instance_token.get_secret_value()
+        body["instance_token"] = config.bearer or None
         write_private(folder / "streamer.json", body)
         write_private(folder / "plan.json", plan)
 

@@ -3,6 +3,9 @@
 A spawner starts an instance and answers a handle; the handle tells what becomes of it, one
 `Report` at every change, the last one with phase ``ended`` when nothing of it runs any more.
 Instances outlive the process that started them: after a restart `attach` finds them again.
+
+Every call may raise `NodeUnreachable` where instances run on another machine that is off or cut
+off just now: nothing is known then, and nothing of an instance is called lost.
 """
 
 from __future__ import annotations
@@ -14,11 +17,19 @@ from typing import Literal, Protocol
 
 from pydantic import SecretStr
 
-from downstage.contracts.manager import Display
-from downstage.kernel.errors import PlatformError
+from downstage.contracts.manager import Display, Needs
+from downstage.kernel.errors import PlatformError, Unavailable
 from downstage.spawners.plan import Report
 
-__all__ = ["Handle", "InstanceSpec", "Report", "SpawnFailed", "Spawner"]
+__all__ = [
+    "Adoption",
+    "Handle",
+    "InstanceSpec",
+    "NodeUnreachable",
+    "Report",
+    "SpawnFailed",
+    "Spawner",
+]
 
 
 class SpawnFailed(PlatformError):
@@ -28,16 +39,25 @@ class SpawnFailed(PlatformError):
     status = 502
 
 
+class NodeUnreachable(Unavailable):
+    """Whoever runs instances of this node does not answer."""
+
+    code = "node-unreachable"
+
+
 @dataclass(frozen=True, slots=True)
 class InstanceSpec:
     """What is to run: everything checked and filled in."""
 
     instance_id: str
-    session_id: str
+    session_id: str | None
+    """None: nobody's yet; `Handle.adopt` gives it one."""
     command: tuple[str, ...]
     display_kind: Literal["x11", "wayland"]
-    instance_token: SecretStr
-    link_url: str
+    instance_token: SecretStr | None
+    link_url: str | None
+    link_urls: tuple[str, ...] = ()
+    """Further gateways, dialled in turn when the first is gone."""
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     folder: Path | None = None
     """Where the application's declaration lies; readable to it."""
@@ -45,6 +65,12 @@ class InstanceSpec:
     """Further folders that it may read, the stage's among them."""
     display: Display = field(default_factory=Display)
     access_token: SecretStr | None = None
+    user_data: str | None = None
+    """Handed to the application as a file (``DOWNSTAGE_USER_DATA_FILE``)."""
+    needs: Needs = field(default_factory=Needs)
+    """What the instance is promised, and where its spawner can, bounded to."""
+    gpu_card: int | None = None
+    """Which graphics card of the node it got a slot of."""
     content_folder: Path | None = None
     """Where the socket is by which the application reaches files without any network."""
     content_host: str | None = None
@@ -54,6 +80,22 @@ class InstanceSpec:
     gpu: bool = False
     memory_mb: int | None = None
     start_deadline_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """What an instance that waited for a session gets of it."""
+
+    instance_id: str
+    """What the session calls it: its token names it so."""
+    session_id: str
+    instance_token: SecretStr
+    link_url: str
+    link_urls: tuple[str, ...] = ()
+    display: Display = field(default_factory=Display)
+    ice_servers: tuple[dict[str, str], ...] = ()
+    access_token: SecretStr | None = None
+    user_data: str | None = None
 
 
 class Handle(Protocol):
@@ -69,6 +111,14 @@ class Handle(Protocol):
 
         It also ends, without such a report, when whoever keeps the instance is gone; then
         `Spawner.clean` is due.
+        """
+        ...
+
+    async def adopt(self, adoption: Adoption) -> None:
+        """Give an instance without a session to one: its streamer takes the new size and dials.
+
+        Raises:
+            Unavailable: whoever keeps it is gone; nothing has changed.
         """
         ...
 
@@ -106,4 +156,16 @@ class Spawner(Protocol):
 
     async def forget(self, instance_id: str) -> None:
         """An ended instance is on record: what it left on disk may go."""
+        ...
+
+    async def known(self) -> list[str]:
+        """Ids of instances of which something may still run here, whoever started them."""
+        ...
+
+    async def check(self) -> None:
+        """Return if instances can be started here just now.
+
+        Raises:
+            NodeUnreachable: they cannot; the detail says why.
+        """
         ...

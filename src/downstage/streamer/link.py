@@ -43,7 +43,7 @@ class Link:
     """Keeps one WebSocket to the gateway.
 
     Args:
-        config: where to dial, and the token to show.
+        config: where to dial, and the token to show; of an instance that has a session.
         handler: what to say first and whom to tell.
         pause: waits between attempts; a test may shorten it.
     """
@@ -85,7 +85,7 @@ class Link:
     async def _talk(self) -> None:
         connector, url, context = self._address()
         async with aiohttp.ClientSession(connector=connector) as session:
-            token = self._config.instance_token.get_secret_value()
+            token = self._config.bearer
             with anyio.fail_after(DIAL_DEADLINE_S):
                 socket = await session.ws_connect(
                     f"{url}/v1/instances/{self._config.instance_id}/link",
@@ -128,7 +128,7 @@ class Link:
                 await socket.send_str(json.dumps(message, separators=(",", ":")))
 
     def _address(self) -> tuple[aiohttp.BaseConnector | None, str, ssl.SSLContext | None]:
-        url = self._config.link_url
+        url = self._config.link_url or ""
         if url.startswith("unix://"):
             return aiohttp.UnixConnector(path=url.removeprefix("unix://")), "http://gateway", None
         context = None

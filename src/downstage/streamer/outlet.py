@@ -65,7 +65,8 @@ class Outlet:
     """Pushes ``session.<id>.video`` and ``session.<id>.audio``.
 
     Args:
-        config: whose they are, the token to show, where to dial unless told otherwise.
+        config: whose they are, the token to show, where to dial unless told otherwise; of an
+            instance that has a session.
         request_key: asks the encoder for a key frame.
         changed: called when the need for an encoder changed.
     """
@@ -78,7 +79,7 @@ class Outlet:
         changed: Callable[[], None],
     ) -> None:
         self._config, self._request_key, self._changed = config, request_key, changed
-        source = video.session_stream(config.session_id)
+        source = video.session_stream(config.session_id or "")
         self._video = _Track(video.video_stream(source))
         self._audio = _Track(video.audio_stream(source))
         self._waiting: deque[tuple[str, bytes]] = deque()
@@ -86,7 +87,7 @@ class Outlet:
         self._more = anyio.Event()
         self._asked = anyio.Event()
         self._until = 0.0
-        self._url = config.link_url
+        self._url = config.link_url or ""
         self._lost = True
         self._key_at = self._frame_at = self._opened_at = 0.0
         self.pushing = False
@@ -106,7 +107,7 @@ class Outlet:
         seconds, url = message.get("seconds"), message.get("url")
         if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_S:
             return
-        self._url = url if isinstance(url, str) and url else self._config.link_url
+        self._url = url if isinstance(url, str) and url else self._config.link_url or ""
         self._until = time.monotonic() + seconds
         self._asked.set()
         self._changed()
@@ -153,7 +154,7 @@ class Outlet:
 
     async def _dial(self) -> None:
         connector, base, context = self._address()
-        headers = {"Authorization": f"Bearer {self._config.instance_token.get_secret_value()}"}
+        headers = {"Authorization": f"Bearer {self._config.bearer}"}
         async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
             with anyio.fail_after(DIAL_S):
                 await self._describe(session, base, context)

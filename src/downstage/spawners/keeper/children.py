@@ -34,6 +34,12 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
 
+    def signal_itself(self, number: int) -> None:
+        """Send *number* to it and to nothing that it started."""
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
     def signal_inside(self, number: int) -> None:
         """Send *number* to what runs below it, past bubblewrap's own two processes.
 

@@ -13,7 +13,7 @@ from downstage.spawners.keeper.loop import Loop
 
 __all__ = ["Control"]
 
-MAX_REQUEST = 4096
+MAX_REQUEST = 256 * 1024
 MAX_UNSENT = 1024 * 1024
 MAX_PEERS = 8
 
@@ -87,7 +87,7 @@ class Control:
         if peer.unsent:
             self._send(peer, b"")
         try:
-            data = peer.connection.recv(MAX_REQUEST)
+            data = peer.connection.recv(4096)
         except BlockingIOError:
             return
         except OSError:

@@ -20,7 +20,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from downstage.spawners.keeper import folder, linux, sandbox
+from downstage.spawners.keeper import adoption, folder, linux, sandbox
 from downstage.spawners.keeper.children import Child, Children
 from downstage.spawners.keeper.control import Control
 from downstage.spawners.keeper.loop import Deadlines, Loop
@@ -53,7 +53,8 @@ class Life:
         self._children = Children(self._loop, self._exited)
         self._report = Report(plan.instance_id, isolated=plan.isolation != "none")
         self._report.pids["keeper"] = [os.getpid(), linux.start_time(os.getpid()) or 0]
-        self._shares_memory = False
+        self._report.waits = plan.waits
+        self._shares_memory = self._has_streamer = False
         self._deadlines = Deadlines(self._loop)
         self._restarts = 0
         self._sweeps = 0
@@ -143,6 +144,7 @@ class Life:
         if self._sound.socket is not None:
             environment["PULSE_SERVER"] = f"unix:{self._sound.socket}"
         (self._folder / "media.sock").unlink(missing_ok=True)
+        self._has_streamer = False
         try:
             self._spawn(
                 "streamer",
@@ -161,6 +163,9 @@ class Life:
         self._streamer_log.write(line)
         if line == "DISPLAY-READY":
             self._deadlines.cancel("streamer")
+            self._has_streamer = True
+            if self._plan.waits and not self._report.waits:
+                self._nudge()  # what it read at its start may be older than its session
             if self._report.phase == "starting" and not self._children.get("application"):
                 self._start_application()
         elif line == "FIRST-PICTURE" and self._report.phase == "starting":
@@ -264,11 +269,35 @@ class Life:
                 self._end(reason[:64], None)
             case {"do": "stop"}:
                 self._end("stopped", None)
+            case {"do": "adopt", "streamer": {"session_id": str()}}:
+                self._adopt(request)
             case {"do": "kill"}:
                 self._end("stopped", None)
                 self._kill("application", "streamer")
             case _:
                 self._log.write("a request was not understood")
+
+    def _adopt(self, request: dict[str, Any]) -> None:
+        if not self._report.waits:
+            self._log.write("a second session asked for this instance")
+            return
+        try:
+            secrets = adoption.adopt(self._folder, self._plan, request)
+        except (OSError, ValueError) as error:
+            self._end("not-adopted", f"It could not be given to its session: {error}.")
+            return
+        for log in (self._app_log, self._streamer_log):
+            log.mask(secrets)
+        self._report.waits = False
+        self._publish()
+        if self._has_streamer:
+            self._nudge()
+
+    def _nudge(self) -> None:
+        """Have the streamer read its configuration again."""
+        streamer = self._children.get("streamer")
+        if streamer is not None:
+            streamer.signal_itself(signal.SIGHUP)
 
     def _attachment(self, is_attached: bool) -> None:
         self._deadlines.cancel("attach")

@@ -29,10 +29,15 @@ class Output:
 
     def __init__(self, path: Path, secrets: list[str]) -> None:
         self._path = path
-        self._secrets = [secret for secret in secrets if len(secret) >= LEAST_SECRET]
+        self._secrets = list[str]()
+        self.mask(secrets)
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._size = 0
         self._handle = _open(path)
+
+    def mask(self, secrets: list[str]) -> None:
+        """Show these from now on no more, either."""
+        self._secrets += [secret for secret in secrets if len(secret) >= LEAST_SECRET]
 
     def write(self, line: str) -> None:
         """Keep *line*."""

@@ -79,8 +79,9 @@ def environment_of(plan: Plan, seams: Seams) -> dict[str, str]:
         "XDG_RUNTIME_DIR": str(app),
         "DOWNSTAGE_INSTANCE": plan.instance_id,
     }
-    if (seams.app / "token").exists():
-        found["DOWNSTAGE_TOKEN_FILE"] = str(app / "token")
+    for name, variable in (("token", "TOKEN"), ("user-data", "USER_DATA")):
+        if plan.waits or (seams.app / name).exists():
+            found[f"DOWNSTAGE_{variable}_FILE"] = str(app / name)
     if plan.content_folder is not None:
         content = "/run/content" if inside else plan.content_folder
         found["DOWNSTAGE_CONTENT_SOCKET"] = f"{content}/{CONTENT_SOCKET}"
