@@ -41,6 +41,7 @@ from downstage.gateway.states import (
     step,
 )
 from downstage.gateway.store import Store
+from downstage.gateway.terms import Terms
 from downstage.gateway.tickets import TicketOffice
 from downstage.kernel.clock import Clock
 from downstage.kernel.errors import Conflict, InvalidField, NotFound, PlatformError
@@ -77,6 +78,13 @@ class Order:
     spec: dict[str, Any] = field(default_factory=dict[str, Any])
     warnings: tuple[str, ...] = ()
     key: Key | None = None
+    version: int | None = None
+    """Of the application; None: the newest that is published."""
+    user_data: str | None = None
+    """Handed to the application as a file."""
+    dialect: str = "v1"
+    extra: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What that dialect must remember, and its `downstage.gateway.terms`; never a secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,8 @@ class Facts:
     height: int | None = None
     encoder: str | None = None
     warning: str | None = None
+    extra: dict[str, Any] | None = None
+    """What its dialect must remember from now on, beside what it remembers."""
 
     def put(self, session: Session) -> Session:
         """*session* with what is known."""
@@ -106,6 +116,7 @@ class Facts:
             display=display,
             encoder=self.encoder or session.encoder,
             warnings=warnings,
+            extra={**session.extra, **(self.extra or {})},
         )
 
 
@@ -306,6 +317,8 @@ class Sessions:
             stage=order.stage,
             arguments=list(order.arguments),
             environment=order.environment,
+            version=order.version,
+            user_data=order.user_data,
             display=order.display,
             access_token=order.access_token or files.token,
             content_folder=files.folder,
@@ -345,17 +358,20 @@ class Sessions:
             updated_at=now.wall,
             spec=order.spec,
             warnings=order.warnings,
+            version=order.version,
+            dialect=order.dialect,
+            extra=order.extra,
             sealed_token=self._sealer.seal(secret, f"session:{session_id}") if secret else None,
         )
 
     def _step(
         self, session: Session, happenings: Sequence[Happening], facts: Facts
     ) -> tuple[Session, tuple[Effect, ...]]:
-        now = self.now()
+        now, policy = self.now(), Terms.of(session.extra).policy(self._policy)
         life, effects = session.life, list[Effect]()
         for happening in happenings:
             event = happening() if callable(happening) else happening
-            done = step(life, event, now, self._policy)
+            done = step(life, event, now, policy)
             life = done.life
             effects += done.effects
         changed = facts.put(session).with_life(life)
