@@ -78,7 +78,10 @@ class Extension(IExt):
         runs = await anyio.to_thread.run_sync(run_folder, context.data)
         relay = await anyio.to_thread.run_sync(read_relay, context.settings.turn)
         self._database = await open_database(
-            context.data / "gateway.db", name="gateway", migrations="downstage.gateway.migrations"
+            context.data / "gateway.db",
+            name="gateway",
+            migrations="downstage.gateway.migrations",
+            url=context.settings.platform.database,
         )
         self._wire(context, Store(self._database), sealer, runs, relay)
 

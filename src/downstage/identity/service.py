@@ -246,7 +246,10 @@ async def open_identity(
 
     sealer = await anyio.to_thread.run_sync(prepare)
     database = await open_database(
-        data / DATABASE, name="identity", migrations="downstage.identity.migrations"
+        data / DATABASE,
+        name="identity",
+        migrations="downstage.identity.migrations",
+        url=settings.platform.database,
     )
     service = IdentityService(
         database,

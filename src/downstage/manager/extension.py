@@ -55,7 +55,10 @@ class Extension(IExt):
         runs = await anyio.to_thread.run_sync(run_folder, context.data)
         spawner = ProcessSpawner(runs, process_settings(settings))
         self._database = await open_database(
-            context.data / "manager.db", name="manager", migrations="downstage.manager.migrations"
+            context.data / "manager.db",
+            name="manager",
+            migrations="downstage.manager.migrations",
+            url=settings.platform.database,
         )
         self._instances = Instances(
             Store(self._database, context.clock),

@@ -1,8 +1,11 @@
-"""A service's database: SQLAlchemy Core on top, Alembic from the first migration on below."""
+"""A service's database: SQLAlchemy Core on top, Alembic from the first migration on below.
+
+A SQLite file, or a schema of a PostgreSQL database (`downstage.services.facilities.postgres`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
@@ -14,12 +17,15 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
+from pydantic import SecretStr
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from downstage.kernel.errors import SetupError, Unavailable
+from downstage.kernel.errors import PlatformError, SetupError, Unavailable
 from downstage.kernel.logging import get_logger
 from downstage.services.facilities.sqlite import copy_database, create_sqlite_engine
+from downstage.services.facilities.sqlite import translate as translate_sqlite
 
 __all__ = ["Database", "open_database"]
 
@@ -27,6 +33,8 @@ TURN_S = 15.0
 """How long a writer waits for those before it."""
 CLOSE_S = 3.0
 """How long the closing waits for transactions that are open."""
+Translate = Callable[[Exception], PlatformError | None]
+"""What an error of the driver means to who asked; None: it stays what it is."""
 log = get_logger(__name__)
 
 
@@ -35,10 +43,25 @@ class Database:
 
     A transaction that has begun is not cancelled: the driver cannot stop in the middle, and
     would leave a connection behind. Wait for nothing but the database inside one.
+
+    Args:
+        engine: of the database.
+        single_writer: writers of this process take turns.
+        translate: makes errors that a later try may cure ours: a lock, a lost connection.
+        errors: further types that the driver raises.
     """
 
-    def __init__(self, engine: AsyncEngine, *, single_writer: bool = True) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        single_writer: bool = True,
+        translate: Translate = lambda _: None,
+        errors: tuple[type[Exception], ...] = (),
+    ) -> None:
         self._engine = engine
+        self._translate = translate
+        self._errors = (SQLAlchemyError, OSError, TimeoutError, *errors)
         self._turn = anyio.Lock() if single_writer else None
         """Writers of this process take turns here: SQLite's own waiting polls, and is not fair."""
         self._closed = False
@@ -96,31 +119,56 @@ class Database:
             with anyio.CancelScope(shield=True):
                 async with self._engine.connect() as connection:
                     yield connection
+        except self._errors as error:
+            if (ours := self._translate(error)) is None:
+                raise
+            log.warning("database.failed", kind=type(error).__name__, told=ours.detail)
+            raise ours from error
         finally:
             self._in_use -= 1
             if self._closed and not self._in_use:
                 self._idle.set()
 
 
-async def open_database(path: Path, *, name: str, migrations: str) -> Database:
-    """Open *path*, upgraded to what this program knows.
+async def open_database(
+    path: Path, *, name: str, migrations: str, url: SecretStr | None = None
+) -> Database:
+    """Open *path*, or *url* where one is given, upgraded to what this program knows.
 
     Args:
         path: the SQLite file; made if absent.
-        name: the service's name, for messages.
+        name: the service's name, for messages; with *url* its schema is called by it.
         migrations: the package that holds the Alembic revision modules.
+        url: of a PostgreSQL database, ``postgresql://user:password@host/name``.
 
     Raises:
-        SetupError: a newer program wrote it; nothing was touched.
+        SetupError: a newer program wrote it, and nothing was touched; or it cannot be reached.
     """
     scripts = _scripts(migrations)
+    if url is not None:
+        return await _open_postgres(url, scripts, name)
     engine = create_sqlite_engine(path)
     try:
-        await _upgrade(engine, scripts, path, name)
+        await _upgrade(engine, scripts, name, path)
     except BaseException:
         await engine.dispose()
         raise
-    return Database(engine)
+    return Database(engine, translate=translate_sqlite)
+
+
+async def _open_postgres(url: SecretStr, scripts: ScriptDirectory, name: str) -> Database:
+    from downstage.services.facilities import postgres
+
+    engine = postgres.create_postgres_engine(url, name)
+    try:
+        await _upgrade(engine, scripts, name, None)
+    except (SQLAlchemyError, OSError, TimeoutError, *postgres.ERRORS) as error:
+        await engine.dispose()
+        raise postgres.explain(error, name, url) from None
+    except BaseException:
+        await engine.dispose()
+        raise
+    return Database(engine, translate=postgres.translate, errors=postgres.ERRORS)
 
 
 def _scripts(package: str) -> ScriptDirectory:
@@ -129,21 +177,28 @@ def _scripts(package: str) -> ScriptDirectory:
     return ScriptDirectory(str(folder), version_locations=[str(folder)])
 
 
-async def _upgrade(engine: AsyncEngine, scripts: ScriptDirectory, path: Path, name: str) -> None:
+async def _upgrade(
+    engine: AsyncEngine, scripts: ScriptDirectory, name: str, path: Path | None
+) -> None:
+    """To the newest revision; the SQLite file *path* is copied first."""
     head = scripts.get_current_head()
     async with engine.connect() as connection:
         current = await connection.run_sync(_revision)
         await connection.rollback()
     if current == head:
         return
-    _refuse_newer(scripts, current, path, name)
-    if current is not None:
+    _refuse_newer(scripts, current, f"{name} database {path or ''}".rstrip())
+    if current is not None and path is not None:
         target = path.with_name(f"{path.name}.{current}.bak")
         await anyio.to_thread.run_sync(copy_database, path, target)
         log.info("database.copied", service=name, revision=current, copy=str(target))
     async with engine.connect() as connection:
         await connection.execution_options(writes=True)
         async with connection.begin():
+            if path is None:
+                from downstage.services.facilities.postgres import make_schema
+
+                await make_schema(connection, name)
             # Another process may have upgraded it since: the lock is ours only now.
             await connection.run_sync(_run, scripts)
     log.info("database.upgraded", service=name, before=current, after=head)
@@ -153,14 +208,14 @@ def _revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _refuse_newer(scripts: ScriptDirectory, current: str | None, path: Path, name: str) -> None:
+def _refuse_newer(scripts: ScriptDirectory, current: str | None, what: str) -> None:
     if current is None:
         return
     try:
         scripts.get_revision(current)
     except CommandError as error:
         raise SetupError(
-            f"The {name} database {path} was written by a newer Downstage (revision {current}). "
+            f"The {what} was written by a newer Downstage (revision {current}). "
             "Install that version, or restore a backup made with this one.",
             revision=current,
         ) from error

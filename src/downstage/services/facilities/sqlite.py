@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-__all__ = ["copy_database", "create_sqlite_engine"]
+from downstage.kernel.errors import OutOfSpace, PlatformError, Unavailable
+
+__all__ = ["copy_database", "create_sqlite_engine", "translate"]
 
 BUSY_S = 10
 """How long a writer waits for another process's transaction before it fails."""
@@ -43,6 +47,20 @@ def create_sqlite_engine(path: Path, *, pool_size: int = 4) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
 
     return engine
+
+
+def translate(error: Exception) -> PlatformError | None:
+    """What a failed transaction means to who asked; None: a mistake of ours."""
+    if isinstance(error, PoolTimeout):
+        return Unavailable("The database is busy.", retry_after_s=2)
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF
+    if not isinstance(error, OperationalError):
+        return None
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return Unavailable("The database is busy.", retry_after_s=2)
+    if code == sqlite3.SQLITE_FULL:
+        return OutOfSpace("The disk is full; nothing was written.")
+    return None
 
 
 def copy_database(path: Path, target: Path) -> None:
