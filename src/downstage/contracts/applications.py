@@ -62,7 +62,6 @@ __all__ = [
 
 ApplicationStatus = Literal["initializing", "ready", "error"]
 """``initializing``: being unpacked. ``error``: `error` says why it is of no use."""
-Tag = str
 
 
 class PoolView(Answer):
@@ -110,9 +109,9 @@ class VersionView(Answer):
     digest: str | None = None
     """SHA-256 of the archive, hexadecimal; None for declared ones."""
     image: str | None = None
-    addons: list[str] = []
-    profiles: list[ProfileView] = []
-    extra: dict[str, str] = {}
+    addons: list[str] = Field(default_factory=list[str])
+    profiles: list[ProfileView] = Field(default_factory=list[ProfileView])
+    extra: dict[str, str] = Field(default_factory=dict[str, str])
     """What manifests of other systems say that has no meaning here."""
     created_at: datetime | None = None
     """None for declared ones."""
@@ -194,7 +193,7 @@ class AddonView(Answer):
     owner: str
     versions: list[AddonVersion]
     """Newest first; instances take the newest that is ready."""
-    used_by: list[str] = []
+    used_by: list[str] = Field(default_factory=list[str])
     """Applications whose newest version names it."""
 
 
@@ -219,7 +218,7 @@ class ImageView(Answer):
     reference: str
     allowed: bool
     """Whether the settings (``manager.images``) still let it run."""
-    used_by: list[str] = []
+    used_by: list[str] = Field(default_factory=list[str])
     """Applications whose newest version runs it."""
     created_at: datetime | None = None
     """None for those that only applications name."""

@@ -5,74 +5,22 @@ A file with a mistake is reported, naming file and key, and the others load all 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from downstage.contracts.manager import ApplicationView
 from downstage.kernel.errors import NotFound
+from downstage.manager.catalogue.manifest import (
+    FILE,
+    MAX_FILE,
+    ApplicationFile,
+    Resources,
+    read_toml,
+)
 
 __all__ = ["Application", "ApplicationFile", "Catalogue", "Fault", "Resources", "load"]
-
-FILE = "application.toml"
-NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
-MAX_FILE = 256 * 1024
-
-
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Resources(_Closed):
-    """What an application may take, and how long it may take to draw."""
-
-    memory_mb: int | None = Field(default=None, ge=64)
-    """Bound of each process's data memory."""
-    start_deadline_s: float = Field(default=30.0, gt=0, le=600)
-    """From its start to its first picture."""
-    gpu: bool = False
-    """Whether it may open the graphics card."""
-
-
-class ApplicationFile(_Closed):
-    """The content of an ``application.toml``."""
-
-    name: str = Field(pattern=NAME)
-    title: str = Field(min_length=1, max_length=128)
-    description: str = Field(default="", max_length=1024)
-    command: list[str] = Field(min_length=1)
-    """Argument vector, never a shell; ``{python}`` is the interpreter that runs Downstage."""
-    arguments: list[str] = []
-    """Appended; ``{width} {height} {fps} {folder} {stage} {stage_dir}`` are filled in."""
-    display: Literal["x11", "wayland"] = "x11"
-    images: list[str] = []
-    """Image names of container platforms that mean this application here."""
-    opens_stage: bool = False
-    """Takes a stage as its document."""
-    stage_argument: list[str] = ["{stage}"]
-    """Appended when a stage is given."""
-    default_stage: str | None = None
-    """Opened when none is given."""
-    requires: list[str] = []
-    """Python modules without which it cannot run."""
-    missing_hint: str | None = None
-    """How to get them."""
-    network: bool = False
-    """Whether it may reach the network."""
-    read_only: list[Path] = []
-    """Further folders it may read."""
-    allowed_options: list[str] | None = None
-    """Options that callers may pass in `arguments`; absent: any."""
-    allowed_environment: list[str] = ["*"]
-    """Variables that callers may set, with ``*`` at the end of a name; never the system's own."""
-    environment: dict[str, str] = {}
-    """Variables it always gets."""
-    resources: Resources = Resources()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,24 +116,13 @@ def _read(path: Path) -> Application | Fault:
     try:
         if path.stat().st_size > MAX_FILE:
             return Fault(path, f"longer than {MAX_FILE} bytes")
-        declared = ApplicationFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        declared = read_toml(path.read_bytes())
     except OSError as error:
         return Fault(path, f"cannot be read: {error.strerror}")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        return Fault(path, f"is not TOML: {error}")
-    except ValidationError as error:
-        return Fault(path, _explain(error))
+    except ValueError as error:
+        return Fault(path, str(error))
     missing = tuple(module for module in declared.requires if not _is_importable(module))
     return Application(declared, path.parent.resolve(), missing)
-
-
-def _explain(error: ValidationError) -> str:
-    lines = list[str]()
-    for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"])
-        what = "is not known" if item["type"] == "extra_forbidden" else item["msg"].lower()
-        lines.append(f"{key}: {what}")
-    return "; ".join(lines)
 
 
 def _is_importable(module: str) -> bool:
