@@ -16,6 +16,8 @@ from typing import Any, Literal, TypeVar, cast
 
 __all__ = [
     "CONTENT_SOCKET",
+    "Hook",
+    "HookStage",
     "Isolation",
     "Phase",
     "Plan",
@@ -27,14 +29,30 @@ __all__ = [
 
 CONTENT_SOCKET = "files.sock"
 
-Isolation = Literal["drop", "userns", "none"]
+Isolation = Literal["drop", "userns", "container", "none"]
 """``drop``: bubblewrap as root, the application under another user id; ``userns``: bubblewrap
-in a user namespace; ``none``: plain processes."""
+in a user namespace; ``container``: a container of an engine, under another user id;
+``none``: plain processes."""
 
 Phase = Literal["starting", "running", "ending", "ended"]
 Stage = Literal["placed", "pulling", "display", "audio", "streamer", "application", "running"]
 
+HookStage = Literal["pre-start", "post-start", "post-stop"]
+
 Record = TypeVar("Record", bound="Plan | Report")
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A program that runs in the sandbox, without display, before or after the application."""
+
+    stage: HookStage
+    owner: str
+    """The addon whose it is; empty: the application's own."""
+    command: list[str]
+    folder: str
+    """Of the addon or the application: its working folder, read-only."""
+    timeout_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +92,10 @@ class Plan:
     start_deadline_s: float = 30.0
     attach_deadline_s: float = 10.0
     stop_grace_s: float = 2.0
+    hooks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """`Hook` records, in the order in which they run."""
+    facts: dict[str, str] = field(default_factory=dict[str, str])
+    """Further variables of hooks."""
 
 
 @dataclass(slots=True)
@@ -94,6 +116,8 @@ class Report:
     streamer_restarts: int = 0
     pids: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
     """Name → process id and its start time, which together never come again."""
+    ports: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Ports as they were published: the fields of `downstage.contracts.manager.PortRoute`."""
 
 
 def write_private(path: Path, record: Plan | Report | dict[str, Any]) -> None:

@@ -17,9 +17,10 @@ from typing import Literal, Protocol
 
 from pydantic import SecretStr
 
-from downstage.contracts.manager import Display, Needs
+from downstage.contracts.manager import Display, Needs, PortWish
 from downstage.kernel.errors import PlatformError, Unavailable
-from downstage.spawners.plan import Report
+from downstage.spawners.exec import Inside
+from downstage.spawners.plan import Hook, Report
 
 __all__ = [
     "Adoption",
@@ -53,6 +54,8 @@ class InstanceSpec:
     session_id: str | None
     """None: nobody's yet; `Handle.adopt` gives it one."""
     command: tuple[str, ...]
+    """Argument vector. With `image` it may be empty: the image's own; and where its first item
+    begins with a dash, all of it is appended to the image's entry point."""
     display_kind: Literal["x11", "wayland"]
     instance_token: SecretStr | None
     link_url: str | None
@@ -80,6 +83,16 @@ class InstanceSpec:
     gpu: bool = False
     memory_mb: int | None = None
     start_deadline_s: float = 30.0
+    image: str | None = None
+    """Container image to run the command in, allowed already; empty command: the image's own."""
+    ports: tuple[PortWish, ...] = ()
+    """Ports of the application that are to be published; `Report.ports` says where they are."""
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The caller's own, for what is started."""
+    hooks: tuple[Hook, ...] = ()
+    """Programs to run around the application, in order."""
+    facts: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Further variables that hooks get, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +111,7 @@ class Adoption:
     user_data: str | None = None
 
 
-class Handle(Protocol):
+class Handle(Inside, Protocol):
     """One instance that was started or found again."""
 
     @property
