@@ -47,8 +47,12 @@ class RTCDtlsTransport:
     ) -> None: ...
     def take_twcc_window(self) -> dict[str, Any] | None: ...
 
+class RTCSctpTransport:
+    transport: RTCDtlsTransport
+
 class RTCRtpSender:
     transport: RTCDtlsTransport
+    _stream_id: str
     fec_repair_packets: int
     on_frame_sent: Callable[[int, int], None] | None
     def on(self, event: str, f: Callable[..., None]) -> None: ...
@@ -62,23 +66,34 @@ class RTCRtpTransceiver:
     def setCodecPreferences(self, codecs: Sequence[RTCRtpCodecCapability]) -> None: ...
 
 class RTCDataChannel:
+    label: str
     readyState: str
     bufferedAmount: int
+    bufferedAmountLowThreshold: int
     def on(self, event: str, f: Callable[..., None]) -> None: ...
     def send(self, data: str | bytes) -> None: ...
+    def close(self) -> None: ...
 
 class RTCPeerConnection:
     connectionState: str
     localDescription: RTCSessionDescription
+    sctp: RTCSctpTransport
     def __init__(self, configuration: RTCConfiguration | None = None) -> None: ...
     def on(self, event: str, f: Callable[..., None]) -> None: ...
     def addTransceiver(
         self, trackOrKind: MediaStreamTrack | str, direction: str = "sendrecv"
     ) -> RTCRtpTransceiver: ...
     def createDataChannel(
-        self, label: str, *, maxRetransmits: int | None = None, ordered: bool = True
+        self,
+        label: str,
+        *,
+        maxRetransmits: int | None = None,
+        ordered: bool = True,
+        negotiated: bool = False,
+        id: int | None = None,
     ) -> RTCDataChannel: ...
     async def createOffer(self) -> RTCSessionDescription: ...
+    async def createAnswer(self) -> RTCSessionDescription: ...
     async def setLocalDescription(
         self, sessionDescription: RTCSessionDescription | None = None
     ) -> None: ...

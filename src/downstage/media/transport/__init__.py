@@ -6,6 +6,7 @@ libraries that take a third of a second to load, and a display is ready before t
 
 from __future__ import annotations
 
+from downstage.media.transport.channel import MAX_MESSAGE, Channel
 from downstage.media.transport.protocol import Transport, TransportEvents, TransportStats
 
-__all__ = ["Transport", "TransportEvents", "TransportStats"]
+__all__ = ["MAX_MESSAGE", "Channel", "Transport", "TransportEvents", "TransportStats"]

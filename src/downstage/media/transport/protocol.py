@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from downstage.media.frame import AudioPacket, Codec, EncodedFrame
+from downstage.media.transport.channel import Channel
 
 __all__ = ["Transport", "TransportEvents", "TransportStats"]
 
@@ -27,6 +28,8 @@ class TransportEvents:
     """Media may flow."""
     on_closed: Callable[[str], None]
     """The path broke; why."""
+    on_channel: Callable[[Channel], None] | None = None
+    """The viewer made a data channel; without anybody to tell, it is closed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,30 +9,28 @@ retransmission and the playout-delay extension (0, 0). Three of its habits are b
 * it repairs (FlexFEC) even without loss; ours begins above one per cent.
 
 It has no ICE restart: a restart is a new connection under the same peer id.
+
+Offers are ours, with two data channels of ours (``input``, ``pointer``); for other dialects a
+viewer may offer instead, and make every data channel itself.
 """
 
 from __future__ import annotations
 
-import asyncio
-import fractions
 import time
-from dataclasses import dataclass
+import uuid
 from typing import Any
 
 import anyio
 from selkies.ice import ice
 from selkies.webrtc import (
-    MediaStreamTrack,
-    RTCBundlePolicy,
-    RTCConfiguration,
-    RTCIceServer,
+    RTCDataChannel,
+    RTCDtlsTransport,
     RTCPeerConnection,
     RTCRtpSender,
     RTCSessionDescription,
     sdp,
 )
-from selkies.webrtc.codecs.base import EncodedPacket
-from selkies.webrtc.exceptions import InvalidStateError
+from selkies.webrtc.exceptions import InvalidStateError, OperationError
 from selkies.webrtc.rtcicetransport import candidate_to_aioice
 
 from downstage.kernel.errors import BadMessage
@@ -40,17 +38,22 @@ from downstage.kernel.logging import get_logger
 from downstage.media.codec import first_codec
 from downstage.media.frame import AudioPacket, Codec, EncodedFrame
 from downstage.media.transport.bitrate import BitrateControl, PathReport, SmoothedLoss
+from downstage.media.transport.channel import Channel
 from downstage.media.transport.gate import FrameGate
+from downstage.media.transport.peer_options import (
+    PeerOptions,
+    configuration_of,
+    direction,
+    first_server,
+    video_preferences,
+)
 from downstage.media.transport.protocol import TransportEvents, TransportStats
+from downstage.media.transport.tracks import MIME, AudioTrack, VideoTrack
 
 __all__ = ["PeerOptions", "WebRtcTransport"]
 
 log = get_logger(__name__)
 
-_VIDEO_CLOCK = fractions.Fraction(1, 90_000)
-_AUDIO_CLOCK = fractions.Fraction(1, 48_000)
-_MIME: dict[Codec, str] = {"h264": "video/H264", "vp8": "video/VP8"}
-_AUDIO_DEPTH = 8
 CONTROL_BYTES = 1024 * 1024
 EARLY_CONTROL = 32
 RELAY_DEADLINE_S = 1.0
@@ -59,55 +62,19 @@ CLOSE_DEADLINE_S = 1.0
 CONNECT_DEADLINE_S = 30.0
 TICK_S = 1.0
 FIRST_CANDIDATE_S = 0.3
-
-
-@dataclass(frozen=True, slots=True)
-class PeerOptions:
-    """What a connection needs to know beside its peer."""
-
-    ceiling_kbps: int
-    ice_servers: tuple[dict[str, str], ...] = ()
-    udp_ports: tuple[int, int] | None = None
-    public_ip: str | None = None
-    audio: bool = True
-
-
-class _VideoTrack(MediaStreamTrack):
-    kind = "video"
-
-    def __init__(self, gate: FrameGate) -> None:
-        super().__init__()
-        self._gate = gate
-
-    async def recv(self) -> EncodedPacket:
-        frame = await self._gate.get()
-        reference = None if frame.key else frame.reference_id
-        return EncodedPacket(
-            frame.data,
-            frame.capture_ns * 90 // 1_000_000,
-            _VIDEO_CLOCK,
-            frame.key,
-            (frame.capture_ns, frame.encode_start_ns, frame.encode_end_ns),
-            (frame.frame_id, reference) if frame.tracked else None,
-            _MIME[frame.codec],
-        )
-
-
-class _AudioTrack(MediaStreamTrack):
-    kind = "audio"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._queue: asyncio.Queue[AudioPacket] = asyncio.Queue(_AUDIO_DEPTH)
-
-    def put(self, packet: AudioPacket) -> None:
-        if self._queue.full():
-            self._queue.get_nowait()
-        self._queue.put_nowait(packet)
-
-    async def recv(self) -> EncodedPacket:
-        packet = await self._queue.get()
-        return EncodedPacket(packet.data, packet.pts, _AUDIO_CLOCK)
+PLACEHOLDER = 65_534
+"""Id of a channel that is never used; browsers number theirs from 0 to 1023."""
+_MISFITS = (
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    InvalidStateError,
+    OperationError,
+)
+"""What the engine raises for a description that is none, or does not fit."""
 
 
 class WebRtcTransport:
@@ -124,23 +91,11 @@ class WebRtcTransport:
         self._options, self._events = options, events
         self.codec: Codec = "h264"
         self._gate = FrameGate(events.on_key_wanted)
-        self._connection = RTCPeerConnection(_configuration(options))
-        self._video = self._connection.addTransceiver(_VideoTrack(self._gate), "sendonly")
-        self._video.setCodecPreferences(_video_preferences())
-        self._sender = self._video.sender
-        self._sender.fec_repair_packets = 0
-        self._sender.on("pli", events.on_key_wanted)
-        self._sender.on("lost_frame", events.on_lost)
-        self._sender.on_frame_sent = self._counted
-        self._audio: _AudioTrack | None = None
-        if options.audio:
-            self._audio = _AudioTrack()
-            self._connection.addTransceiver(self._audio, "sendonly")
-        self._input = self._connection.createDataChannel("input", ordered=True)
-        pointer = self._connection.createDataChannel("pointer", ordered=False, maxRetransmits=0)
-        for channel in (self._input, pointer):
-            channel.on("message", events.on_message)
-        self._input.on("open", self._flush_control)
+        self._connection = RTCPeerConnection(configuration_of(options))
+        self._sender = self._add_video()
+        self._audio = self._add_audio()
+        self._input = self._add_channels()
+        self._connection.on("datachannel", self._channel_made)
         self._connection.on("connectionstatechange", self._state_changed)
         self._waiting_control: list[str] = []
         self._answered = anyio.Event()
@@ -151,6 +106,47 @@ class WebRtcTransport:
         self._rate = BitrateControl(options.ceiling_kbps)
         self._loss = SmoothedLoss()
         self._frames = self._bytes = 0
+
+    def _add_video(self) -> RTCRtpSender | None:
+        options = self._options
+        way = direction(sends=options.video, receives=options.camera)
+        if way is None:
+            return None
+        what = VideoTrack(self._gate) if options.video else "video"
+        section = self._connection.addTransceiver(what, way)
+        section.setCodecPreferences(video_preferences(options.codecs))
+        if not options.video:
+            return None
+        sender = section.sender
+        sender.fec_repair_packets = 0
+        sender.on("pli", self._events.on_key_wanted)
+        sender.on("lost_frame", self._events.on_lost)
+        sender.on_frame_sent = self._counted
+        return sender
+
+    def _add_audio(self) -> AudioTrack | None:
+        options = self._options
+        way = direction(sends=options.audio, receives=options.microphone)
+        if way is None:
+            return None
+        track = AudioTrack() if options.audio else None
+        section = self._connection.addTransceiver(track or "audio", way)
+        if not options.own_channels:
+            # A stream with both would be played with the delay of the slower one.
+            section.sender._stream_id = str(uuid.uuid4())  # noqa: SLF001
+        return track
+
+    def _add_channels(self) -> RTCDataChannel | None:
+        if not self._options.own_channels:
+            # Without any channel an offer has no section for them.
+            self._connection.createDataChannel("", negotiated=True, id=PLACEHOLDER)
+            return None
+        ordered = self._connection.createDataChannel("input", ordered=True)
+        pointer = self._connection.createDataChannel("pointer", ordered=False, maxRetransmits=0)
+        for channel in (ordered, pointer):
+            channel.on("message", self._events.on_message)
+        ordered.on("open", self._flush_control)
+        return ordered
 
     @property
     def is_open(self) -> bool:
@@ -172,19 +168,34 @@ class WebRtcTransport:
         """
         if self._answered.is_set():
             raise BadMessage("this offer was answered already")
-        codec = first_codec(answer)
-        if codec is None:
-            raise BadMessage("the answer takes neither H.264 nor VP8")
+        self._use_codec(answer)
         self._answered.set()
-        self.codec = codec
-        self._sender.switch_codec(_MIME[codec])
         if "a=candidate:" not in answer:
             with anyio.move_on_after(FIRST_CANDIDATE_S):
                 await self._candidate_seen.wait()
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-        except (ValueError, KeyError, IndexError, AssertionError, InvalidStateError) as error:
+        except _MISFITS as error:
             raise BadMessage("the answer does not fit the offer") from error
+
+    async def accept(self, offer: str) -> str:
+        """Take an offer of the viewer's; the answer's SDP, with host candidates.
+
+        Raises:
+            BadMessage: it is not an offer, or has nothing that can be sent.
+        """
+        if self._answered.is_set():
+            raise BadMessage("an offer was answered already")
+        self._answered.set()
+        self._ice._awaits_inbound_checks = _always  # noqa: SLF001
+        try:
+            await self._connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+            answer = await self._connection.createAnswer()
+            self._use_codec(answer.sdp)
+            await self._connection.setLocalDescription(answer)
+        except _MISFITS as error:
+            raise BadMessage("the offer cannot be answered") from error
+        return str(self._connection.localDescription.sdp)
 
     async def candidate(self, line: str | None, mid: str | None, index: int | None) -> None:
         """Take one of the viewer's candidates; None or an empty line ends them.
@@ -206,7 +217,7 @@ class WebRtcTransport:
 
     async def late_candidates(self) -> list[str]:
         """Candidates that STUN servers told after the offer had left; may take seconds."""
-        server = _first_server(self._options.ice_servers, "stun:")
+        server = first_server(self._options.ice_servers, "stun:")
         if server is None:
             return []
         lines: list[str] = []
@@ -231,6 +242,8 @@ class WebRtcTransport:
 
     def send_control(self, message: str) -> None:
         """Send on the ordered channel, or keep a few until it opens."""
+        if self._input is None:
+            return
         if self._input.readyState == "open":
             if self._input.bufferedAmount < CONTROL_BYTES:
                 self._input.send(message)
@@ -265,14 +278,33 @@ class WebRtcTransport:
 
     @property
     def _ice(self) -> Any:
-        return self._video.sender.transport.transport.iceGatherer._connection  # noqa: SLF001
+        return self._path.transport.iceGatherer._connection  # noqa: SLF001
+
+    @property
+    def _path(self) -> RTCDtlsTransport:
+        return self._connection.sctp.transport
+
+    def _use_codec(self, description: str) -> None:
+        if self._sender is None:
+            return
+        codec = first_codec(description)
+        if codec is None:
+            raise BadMessage("the answer takes neither H.264 nor VP8")
+        self.codec = codec
+        self._sender.switch_codec(MIME[codec])
+
+    def _channel_made(self, channel: RTCDataChannel) -> None:
+        if self._events.on_channel is None:
+            channel.close()
+        else:
+            self._events.on_channel(Channel(channel))
 
     def _state_changed(self) -> None:
         state = self._connection.connectionState
         if state == "connected" and not self._opened:
             self._opened = True
-            transport = self._sender.transport
-            transport.enable_pacer(self._options.ceiling_kbps * 1000, self._events.on_key_wanted)
+            rate = self._options.ceiling_kbps * 1000
+            self._path.enable_pacer(rate, self._events.on_key_wanted)
             self._events.on_open()
         elif state in {"failed", "closed"}:
             self._end("path-lost" if state == "failed" else "closed")
@@ -286,15 +318,15 @@ class WebRtcTransport:
     def _flush_control(self) -> None:
         waiting, self._waiting_control = self._waiting_control, []
         for message in waiting:
-            self._input.send(message)
+            self.send_control(message)
 
     def _counted(self, _captured_ns: int, size: int) -> None:
         self._frames += 1
         self._bytes += size
 
     def _steer(self) -> None:
-        window = self._sender.transport.take_twcc_window() if self._opened else None
-        if window is None:
+        window = self._path.take_twcc_window() if self._opened else None
+        if window is None or self._sender is None:
             return
         queue = window["queue_ms"]
         if window["queue_rising_ms"] is not None:
@@ -314,39 +346,3 @@ class WebRtcTransport:
 
 def _always() -> bool:
     return True
-
-
-def _configuration(options: PeerOptions) -> RTCConfiguration:
-    relays = [
-        RTCIceServer(s["urls"], s.get("username"), s.get("credential"))
-        for s in options.ice_servers
-        if s.get("urls", "").startswith(("turn:", "turns:"))
-    ]
-    return RTCConfiguration(
-        iceServers=relays,
-        bundlePolicy=RTCBundlePolicy.MAX_BUNDLE,
-        iceHostPublicIps=[options.public_ip] if options.public_ip else None,
-        icePortRange=options.udp_ports,
-    )
-
-
-def _video_preferences() -> list[Any]:
-    wanted = ("video/h264", "video/vp8", "video/rtx", "video/flexfec-03")
-    offered = RTCRtpSender.getCapabilities("video").codecs
-    return [
-        codec
-        for mime in wanted
-        for codec in offered
-        if codec.mimeType.lower() == mime
-        # 4:4:4 is never encoded here.
-        and not str((codec.parameters or {}).get("profile-level-id", "")).startswith("f4")
-    ]
-
-
-def _first_server(servers: tuple[dict[str, str], ...], scheme: str) -> tuple[str, int] | None:
-    for server in servers:
-        url = server.get("urls", "")
-        if url.startswith(scheme):
-            host, _, port = url.removeprefix(scheme).partition(":")
-            return host, int(port) if port.isdigit() else 3478
-    return None
