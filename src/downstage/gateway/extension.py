@@ -83,7 +83,8 @@ class Extension(IExt):
             migrations="downstage.gateway.migrations",
             url=context.settings.platform.database,
         )
-        self._wire(context, Store(self._database), sealer, runs, relay)
+        store = Store(self._database, _home_of(context))
+        self._wire(context, store, sealer, runs, relay)
 
     def _wire(
         self,
@@ -105,8 +106,9 @@ class Extension(IExt):
             clock=clock,
             bus=context.bus,
             sealer=sealer,
-            home=context.urls.public,
-            link_url=context.urls.link,
+            home=_home_of(context),
+            link_url=settings.url or context.urls.link,
+            link_urls=settings.peers,
             ice_servers=ice_servers,
             files=SessionFiles(
                 office, OwnStages(context.urls.public), context.urls.content_folder or None
@@ -176,3 +178,8 @@ class Extension(IExt):
             for cause, number in sorted(self._admission.refused.items())
         ]
         return lines
+
+
+def _home_of(context: ServiceContext) -> str:
+    """The address under which this gateway is known among others."""
+    return (context.settings.gateway.url or context.urls.public).rstrip("/")

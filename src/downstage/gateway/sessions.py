@@ -44,7 +44,7 @@ from downstage.gateway.store import Store
 from downstage.gateway.terms import Terms
 from downstage.gateway.tickets import TicketOffice
 from downstage.kernel.clock import Clock
-from downstage.kernel.errors import Conflict, InvalidField, NotFound, PlatformError
+from downstage.kernel.errors import Conflict, InvalidField, NotFound, PlatformError, Unavailable
 from downstage.kernel.ids import new_id, new_uuid
 from downstage.kernel.logging import get_logger
 
@@ -52,6 +52,8 @@ __all__ = ["Facts", "Listener", "Order", "Sessions"]
 
 TRIES = 5
 """Times that a change is tried again because another gateway was faster."""
+ELSEWHERE_S = 1.0
+"""How often a session is looked at that another gateway drives, beside hints."""
 log = get_logger(__name__)
 
 Listener = Callable[[Session, tuple[Effect, ...]], None]
@@ -135,6 +137,7 @@ class Sessions:
         sealer: closes access tokens while they wait.
         home: address of this gateway.
         link_url: where streamers dial.
+        link_urls: where they dial when that one is gone.
         ice_servers: handed to streamers.
         files: what applications may touch of the platform's own content.
     """
@@ -151,6 +154,7 @@ class Sessions:
         sealer: Sealer,
         home: str,
         link_url: str,
+        link_urls: Sequence[str] = (),
         ice_servers: Sequence[dict[str, str]] = (),
         files: SessionFiles | None = None,
     ) -> None:
@@ -165,8 +169,9 @@ class Sessions:
         self._clock = clock
         self._bus = bus
         self._sealer = sealer
-        self._home = home
+        self.home = home
         self._link_url = link_url
+        self._link_urls = list(link_urls)
         self._ice_servers = list(ice_servers)
         self.files = files or SessionFiles(office, OwnStages(home), None)
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
@@ -205,15 +210,32 @@ class Sessions:
         return session
 
     async def apply(
-        self, session_id: str, *happenings: Happening, facts: Facts = NOTHING_NEW
+        self,
+        session_id: str,
+        *happenings: Happening,
+        facts: Facts = NOTHING_NEW,
+        take: str | None = None,
     ) -> Session | None:
-        """Let events happen to a session; None where there is no such session."""
+        """Let events happen to a session; None where there is no such session.
+
+        One that is at home elsewhere is returned as it is, unless only its end is asked for.
+
+        Args:
+            session_id: which.
+            happenings: one after another.
+            facts: what became known of it.
+            take: where it is at home is dead: from now on it is at home here.
+        """
         async with self._lock(session_id):
             for _ in range(TRIES):
                 session = await self.store.get(session_id)
                 if session is None:
                     return None
+                if session.home not in (self.home, take) and not _may_anybody(happenings):
+                    return session
                 changed, effects = self._step(session, happenings, facts)
+                if take is not None:
+                    changed = replace(changed, home=self.home)
                 if changed == session:
                     if effects:
                         self._tell(session, effects)
@@ -252,7 +274,8 @@ class Sessions:
                     yield session
                 if session.life.state == "ended":
                     return
-                await changed.wait()
+                with anyio.move_on_after(None if session.home == self.home else ELSEWHERE_S):
+                    await changed.wait()
             finally:
                 events.discard(changed)
                 if not events and self._watchers.get(session_id) is events:
@@ -273,7 +296,8 @@ class Sessions:
         with anyio.CancelScope(shield=True):
             self.placing.add(session.id)
             try:
-                await self.store.insert(session, order.key)
+                if not await self.store.insert(session, order.key):
+                    return await self._made_by(order.key)
                 self._tell(session, ())
                 log.info("session.created", session_id=session.id, application=order.application)
                 session = await self._place(session, order)
@@ -283,6 +307,14 @@ class Sessions:
                 if latest is not None and latest.life.state == "ending":
                     self._tell(latest, (Effect.STOP_INSTANCE,))
         return session
+
+    async def _made_by(self, key: Key | None) -> Session:
+        """What another gateway made by the same key at the same moment."""
+        earlier = await self.store.find_key(key, self._clock.now()) if key is not None else None
+        found = await self.store.get(earlier) if earlier else None
+        if found is None:
+            raise Unavailable("The same request was made at the same moment.", retry_after_s=1)
+        return found
 
     async def _place(self, session: Session, order: Order) -> Session:
         try:
@@ -325,6 +357,7 @@ class Sessions:
             content_host=files.host,
             instance_token=SecretStr(await self._office.instance_token(session)),
             link_url=self._link_url,
+            link_urls=self._link_urls,
             ice_servers=self._ice_servers,
         )
 
@@ -335,7 +368,7 @@ class Sessions:
             if latest is not None and latest.life.state == "queued":
                 await self.store.forget(session.id)
                 self.leases.keep(session.id, ())
-                self._wake(session.id)
+                self.wake(session.id)
                 return
         await self.apply(session.id, InstanceEnded("not-placed"))
 
@@ -351,7 +384,7 @@ class Sessions:
             application=order.application,
             stage=order.stage,
             region=self.region.name,
-            home=self._home,
+            home=self.home,
             display=order.display,
             life=begin(now, self._policy, new_id("i")),
             created_at=now.wall,
@@ -400,15 +433,31 @@ class Sessions:
 
     def _tell(self, session: Session, effects: tuple[Effect, ...]) -> None:
         """Leases, hints, listeners; nothing here waits."""
+        hint = {"session_id": session.id, "revision": session.revision, "home": session.home}
+        self._bus.publish(SESSION_CHANGED, hint)
+        if session.home == self.home:
+            self.follow(session, effects)
+        else:
+            self.wake(session.id)
+
+    def follow(self, session: Session, effects: tuple[Effect, ...]) -> None:
+        """*session* is at home here and has changed: leases, listeners, who watches it."""
         self.leases.keep(session.id, session.life.leases())
         if session.life.state == "ended":
             self._inputs.pop(session.id, None)
-        self._bus.publish(SESSION_CHANGED, {"session_id": session.id, "revision": session.revision})
         for listener in self.listeners:
             listener(session, effects)
-        self._wake(session.id)
+        self.wake(session.id)
 
-    def _wake(self, session_id: str) -> None:
+    def let_go(self, session_id: str) -> None:
+        """Another gateway drives this one now: no lease of it rings here any more."""
+        self.store.drop(session_id)
+        self.leases.keep(session_id, ())
+        self._inputs.pop(session_id, None)
+        self.wake(session_id)
+
+    def wake(self, session_id: str) -> None:
+        """Let who watches the session look at it again."""
         for event in self._watchers.get(session_id, ()):
             event.set()
 
@@ -418,3 +467,8 @@ class Sessions:
             lock = anyio.Lock()
             self._locks[name] = lock
         return lock
+
+
+def _may_anybody(happenings: Sequence[Happening]) -> bool:
+    """The end of a session may be asked for at every gateway; its home does the rest."""
+    return bool(happenings) and all(isinstance(item, EndAsked) for item in happenings)

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
-from sqlalchemy import Row, Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Select, and_, delete, func, insert, or_, select, update
 
-from downstage.contracts.manager import Display
 from downstage.gateway.models import Key, Seat, Session
-from downstage.gateway.states import Lease, LeaseKind, Life
-from downstage.gateway.tables import idempotency, seats, sessions
+from downstage.gateway.rows import key_row, read_session, session_row
+from downstage.gateway.tables import gateways, idempotency, seats, sessions
 from downstage.kernel.errors import Conflict, InvalidField
 from downstage.services.facilities.database import Database
 
@@ -21,6 +20,8 @@ KEY_LIFE = timedelta(hours=24)
 """How long an idempotency key is remembered."""
 MAX_SEATS = 64
 """Seats of one session; a reload takes none."""
+MANY = 1000
+"""Orphans that are looked at together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +38,35 @@ class Filter:
 class Store:
     """The only place that knows the tables.
 
-    Sessions that have not ended are kept in memory too, with their seats: this gateway is the
-    one that writes them, each write is a compare-and-set, and every step asks for them.
+    Sessions that have not ended and are at home here are kept in memory too, with their seats:
+    this gateway is the one that writes them, each write is a compare-and-set, and every step asks
+    for them. All others are read from the database each time.
+
+    Args:
+        database: of the gateways.
+        home: address of this one.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, home: str) -> None:
         self._database = database
+        self._home = home
         self._live: dict[str, Session] = {}
         self._seats: dict[str, dict[str, Seat]] = {}
 
-    async def insert(self, session: Session, key: Key | None) -> None:
-        """A new session, with the key that it was asked for by."""
+    async def insert(self, session: Session, key: Key | None) -> bool:
+        """A new session, with the key that it was asked for by; False: that made one already."""
         async with self._database.write() as connection:
             if key is not None:
                 oldest = session.created_at - KEY_LIFE
                 await connection.execute(
                     delete(idempotency).where(idempotency.c.created_at < oldest)
                 )
-                await connection.execute(insert(idempotency).values(_key_row(key, session)))
-            await connection.execute(insert(sessions).values(_row(session)))
+                if (await connection.execute(_same_key(key))).first() is not None:
+                    return False
+                await connection.execute(insert(idempotency).values(key_row(key, session)))
+            await connection.execute(insert(sessions).values(session_row(session)))
         self._keep(session)
+        return True
 
     async def find_key(self, key: Key, now: datetime) -> str | None:
         """The session that *key* made already, if it did.
@@ -64,12 +74,7 @@ class Store:
         Raises:
             Conflict: with another body.
         """
-        query = select(idempotency).where(
-            idempotency.c.tenant == key.tenant,
-            idempotency.c.owner == key.owner,
-            idempotency.c.key == key.key,
-            idempotency.c.created_at >= now - KEY_LIFE,
-        )
+        query = _same_key(key).where(idempotency.c.created_at >= now - KEY_LIFE)
         async with self._database.read() as connection:
             row = (await connection.execute(query)).first()
         if row is None:
@@ -86,7 +91,7 @@ class Store:
             )
             await connection.execute(delete(seats).where(seats.c.session_id == session_id))
             await connection.execute(delete(sessions).where(sessions.c.id == session_id))
-        self._drop(session_id)
+        self.drop(session_id)
 
     def peek(self, session_id: str) -> Session | None:
         """One session that has not ended, if this gateway drives it."""
@@ -96,15 +101,23 @@ class Store:
         """One session."""
         if session_id in self._live:
             return self._live[session_id]
-        async with self._database.read() as connection:
-            row = (
-                await connection.execute(select(sessions).where(sessions.c.id == session_id))
-            ).first()
-        return None if row is None else _session(row)
+        return await self._read(session_id)
+
+    async def fresh(self, session_id: str) -> Session | None:
+        """One session as the database has it, whatever is kept in memory."""
+        found = await self._read(session_id)
+        known = self._live.get(session_id)
+        if found is not None and known is not None and known.revision >= found.revision:
+            return known  # written while we read
+        if found is None:
+            self.drop(session_id)
+        else:
+            self._keep(found)
+        return found
 
     async def replace(self, session: Session, revision: int) -> bool:
         """Store *session* if the row still has *revision*; whether it had."""
-        values = _row(session)
+        values = session_row(session)
         del values["id"], values["created_at"]
         async with self._database.write() as connection:
             done = await connection.execute(
@@ -113,16 +126,39 @@ class Store:
                 .values(values)
             )
         if done.rowcount != 1:
-            self._drop(session.id)
+            self.drop(session.id)
             return False
         self._keep(session)
         return True
 
     async def not_ended(self) -> list[Session]:
-        """All that may still have something running."""
-        query = select(sessions).where(sessions.c.state != "ended")
+        """All at home here that may still have something running."""
+        query = select(sessions).where(sessions.c.home == self._home, sessions.c.state != "ended")
         found = await self._sessions(query.order_by(sessions.c.created_at))
         return [self._live.get(session.id, session) for session in found]
+
+    async def revisions(self) -> dict[str, int]:
+        """Of all at home here that have not ended, as the database has them: id → revision."""
+        query = select(sessions.c.id, sessions.c.revision)
+        query = query.where(sessions.c.home == self._home, sessions.c.state != "ended")
+        async with self._database.read() as connection:
+            return {row.id: row.revision for row in await connection.execute(query)}
+
+    async def orphans(self, fresh: Any) -> list[Session]:
+        """Those that have not ended and whose home is neither here nor at a gateway that lives.
+
+        Args:
+            fresh: the condition on a row of ``gateways`` that it lives; None: none but this does.
+        """
+        query = select(sessions).where(sessions.c.home != self._home, sessions.c.state != "ended")
+        if fresh is not None:
+            lives = select(gateways.c.url).where(gateways.c.url == sessions.c.home, fresh)
+            query = query.where(~lives.exists())
+        return await self._sessions(query.order_by(sessions.c.created_at).limit(MANY))
+
+    def kept(self) -> dict[str, int]:
+        """Of all that are kept in memory: id → revision."""
+        return {session.id: session.revision for session in self._live.values()}
 
     async def page(
         self, wanted: Filter, *, limit: int, after: str | None
@@ -197,19 +233,34 @@ class Store:
             return None
         return Seat(row.id, row.session_id, row.tenant, row.owner, row.role, row.created_at)
 
-    def _keep(self, session: Session) -> None:
-        if session.life.state == "ended":
-            self._drop(session.id)
-        else:
-            self._live[session.id] = session
-
-    def _drop(self, session_id: str) -> None:
+    def drop(self, session_id: str) -> None:
+        """Keep it in memory no longer."""
         self._live.pop(session_id, None)
         self._seats.pop(session_id, None)
 
+    def _keep(self, session: Session) -> None:
+        if session.life.state == "ended" or session.home != self._home:
+            self.drop(session.id)
+        else:
+            self._live[session.id] = session
+
+    async def _read(self, session_id: str) -> Session | None:
+        query = select(sessions).where(sessions.c.id == session_id)
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).first()
+        return None if row is None else read_session(row)
+
     async def _sessions(self, query: Select[Any]) -> list[Session]:
         async with self._database.read() as connection:
-            return [_session(row) for row in await connection.execute(query)]
+            return [read_session(row) for row in await connection.execute(query)]
+
+
+def _same_key(key: Key) -> Select[Any]:
+    return select(idempotency).where(
+        idempotency.c.tenant == key.tenant,
+        idempotency.c.owner == key.owner,
+        idempotency.c.key == key.key,
+    )
 
 
 def _conditions(wanted: Filter) -> list[Any]:
@@ -237,121 +288,3 @@ def _read_cursor(after: str) -> tuple[datetime, str]:
     if moment is None or moment.tzinfo is None:
         raise InvalidField("after", "after: this is no cursor of a page.")
     return moment, last
-
-
-def _key_row(key: Key, session: Session) -> dict[str, Any]:
-    return {
-        "tenant": key.tenant,
-        "owner": key.owner,
-        "key": key.key,
-        "body_hash": key.body_hash,
-        "session_id": session.id,
-        "created_at": session.created_at,
-    }
-
-
-def _row(session: Session) -> dict[str, Any]:
-    life = session.life
-    return {
-        "id": session.id,
-        "tenant": session.tenant,
-        "owner": session.owner,
-        "username": session.username,
-        "application": session.application,
-        "stage": session.stage,
-        "region": session.region,
-        "home": session.home,
-        "width": session.display.width,
-        "height": session.display.height,
-        "fps": session.display.fps,
-        "state": life.state,
-        "instance_id": life.instance_id,
-        "outcome": life.outcome,
-        "reason": life.reason,
-        "detail": life.detail,
-        "progress": life.progress,
-        **_lease_row("lease", life.lease),
-        **_lease_row("maximum", life.maximum),
-        "encoder": session.encoder,
-        "version": session.version,
-        "profile": session.profile,
-        "region_reason": session.region_reason,
-        "priority": session.priority,
-        "wait": session.wait,
-        "queued_at": session.queued_at,
-        "asked_at": session.asked_at,
-        "ports": list(session.ports),
-        "dialect": session.dialect,
-        "extra": session.extra,
-        "order": session.order,
-        "spec": session.spec,
-        "warnings": list(session.warnings),
-        "sealed_token": session.sealed_token,
-        "revision": session.revision,
-        "created_at": session.created_at,
-        "updated_at": session.updated_at,
-    }
-
-
-def _lease_row(prefix: str, lease: Lease | None) -> dict[str, Any]:
-    return {
-        f"{prefix}_kind": lease.kind if lease else None,
-        f"{prefix}_ends_at": lease.ends_at if lease else None,
-        f"{prefix}_ends_monotonic": lease.ends_monotonic if lease else None,
-        f"{prefix}_boot_id": lease.boot_id if lease else None,
-    }
-
-
-def _read_lease(row: Row[Any], prefix: str) -> Lease | None:
-    kind: LeaseKind | None = getattr(row, f"{prefix}_kind")
-    if kind is None:
-        return None
-    return Lease(
-        kind,
-        getattr(row, f"{prefix}_ends_at"),
-        getattr(row, f"{prefix}_ends_monotonic"),
-        getattr(row, f"{prefix}_boot_id"),
-    )
-
-
-def _session(row: Row[Any]) -> Session:
-    life = Life(
-        state=row.state,
-        lease=_read_lease(row, "lease"),
-        maximum=_read_lease(row, "maximum"),
-        instance_id=row.instance_id,
-        outcome=row.outcome,
-        reason=row.reason,
-        detail=row.detail,
-        progress=row.progress,
-    )
-    return Session(
-        id=row.id,
-        tenant=row.tenant,
-        owner=row.owner,
-        username=row.username,
-        application=row.application,
-        stage=row.stage,
-        region=row.region,
-        home=row.home,
-        display=Display(width=row.width, height=row.height, fps=row.fps),
-        life=life,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        revision=row.revision,
-        encoder=row.encoder,
-        version=row.version,
-        profile=row.profile,
-        region_reason=row.region_reason,
-        priority=row.priority,
-        wait=row.wait,
-        queued_at=row.queued_at,
-        asked_at=row.asked_at,
-        ports=tuple(row.ports),
-        dialect=row.dialect,
-        extra=row.extra,
-        order=row.order,
-        spec=row.spec,
-        warnings=tuple(row.warnings),
-        sealed_token=row.sealed_token,
-    )

@@ -22,7 +22,7 @@ from sqlalchemy import (
     false,
 )
 
-__all__ = ["idempotency", "metadata", "seats", "sessions"]
+__all__ = ["gateways", "idempotency", "metadata", "seats", "sessions"]
 
 metadata = MetaData()
 
@@ -98,6 +98,7 @@ sessions = Table(
     Column("updated_at", Utc, nullable=False),
     Index("sessions_by_owner", "tenant", "owner", "created_at"),
     Index("sessions_by_state", "state"),
+    Index("sessions_by_home", "home", "state"),
 )
 
 seats = Table(
@@ -121,3 +122,13 @@ idempotency = Table(
     Column("session_id", String(36), nullable=False, index=True),
     Column("created_at", Utc, nullable=False),
 )
+
+gateways = Table(
+    "gateways",
+    metadata,
+    Column("url", String(512), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("boot", String(64), nullable=False),
+    Column("seen_at", Float, nullable=False),
+)
+"""Gateways on this database; when each was seen, in seconds by the database's own clock."""

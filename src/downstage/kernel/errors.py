@@ -228,6 +228,10 @@ class Misdirected(PlatformError):
     status = 421
     title = "Ask another gateway"
 
+    def __init__(self, home: str, detail: str = "") -> None:
+        super().__init__(detail or f"This session is driven by {home}.", home=home)
+        self.home = home
+
 
 class Gone(PlatformError):
     """It was there once; what is asked for must be read again from the start."""
