@@ -31,6 +31,8 @@ class Application:
     folder: Path
     missing: tuple[str, ...] = ()
     """Modules it requires that are not to be had."""
+    number: int = 1
+    """Of its version; declared ones have one."""
 
     @property
     def unavailable(self) -> str | None:
@@ -73,6 +75,10 @@ class Catalogue:
     def views(self) -> list[ApplicationView]:
         """All of them, by name."""
         return [self.applications[name].view() for name in sorted(self.applications)]
+
+    def knows(self, name: str) -> bool:
+        """Whether *name* is an application's, or an image's that means one."""
+        return name in self.applications or _plain(name) in self._images
 
     def find(self, name: str) -> Application:
         """The application called *name*, or the one that the image *name* means here.

@@ -16,8 +16,16 @@ from urllib.parse import unquote, urlsplit
 from downstage.contracts.manager import Display
 from downstage.kernel.errors import InvalidField
 from downstage.manager.applications import Application
+from downstage.spawners.plan import Hook, HookStage
 
-__all__ = ["Stage", "command_of", "environment_of", "find_stage"]
+__all__ = [
+    "Stage",
+    "check_environment",
+    "command_of",
+    "environment_of",
+    "find_stage",
+    "hooks_of",
+]
 
 VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
@@ -152,8 +160,16 @@ def command_of(
     stage: Stage | None,
     arguments: Sequence[str],
     display: Display,
+    more: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """The argument vector, every placeholder filled.
+
+    Args:
+        application: what is to run.
+        stage: what it is to open.
+        arguments: the caller's, appended as they are.
+        display: the first picture.
+        more: the profile's, with the same placeholders as the declaration's.
 
     Raises:
         InvalidField: an argument that the application's declaration does not allow.
@@ -168,7 +184,7 @@ def command_of(
         "stage": stage.name if stage else None,
         "stage_dir": str(Path(stage.name).parent) if stage and stage.folder else None,
     }
-    template = [*declared.command, *declared.arguments]
+    template = [*declared.command, *declared.arguments, *more]
     if stage is not None and not any("{stage}" in item for item in template):
         template += declared.stage_argument
     _check_arguments(arguments, declared.allowed_options)
@@ -208,24 +224,56 @@ def _value(found: re.Match[str], values: Mapping[str, str | None]) -> str:
     return values.get(found.group(1)) or found.group(0)
 
 
-def environment_of(application: Application, asked: Mapping[str, str]) -> dict[str, str]:
-    """The declared environment, and what the caller may add to it.
+def environment_of(
+    application: Application, asked: Mapping[str, str], profile: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The declared environment, the profile's on top, and what the caller may add to it.
 
     Raises:
         InvalidField: a variable that callers may not set, by name.
     """
     declared = application.declared
-    for name, value in asked.items():
-        where = f"environment.{name[:64]}"
-        if not VARIABLE.match(name):
-            raise InvalidField(where, "A variable's name has letters, digits and underscores.")
-        if _is_system(name):
-            raise InvalidField(where, f"The variable {name} belongs to the platform.")
+    check_environment(asked, "environment")
+    for name in asked:
         if not any(_fits(name, pattern) for pattern in declared.allowed_environment):
+            where = f"environment.{name[:64]}"
             raise InvalidField(where, f"The variable {name} is not allowed for {declared.name}.")
+    return {**declared.environment, **(profile or {}), **asked}
+
+
+def check_environment(variables: Mapping[str, str], where: str) -> None:
+    """Refuse variables that are none, or that belong to the platform or the system's loader.
+
+    Raises:
+        InvalidField: one of them, as ``<where>.<name>``.
+    """
+    for name, value in variables.items():
+        field = f"{where}.{name[:64]}"
+        if not VARIABLE.match(name):
+            raise InvalidField(field, "A variable's name has letters, digits and underscores.")
+        if _is_system(name):
+            raise InvalidField(field, f"The variable {name} belongs to the platform.")
         if "\0" in value or len(value) > MAX_VALUE:
-            raise InvalidField(where, f"A value has no NUL and at most {MAX_VALUE} characters.")
-    return {**declared.environment, **asked}
+            raise InvalidField(field, f"A value has no NUL and at most {MAX_VALUE} characters.")
+
+
+def hooks_of(application: Application) -> list[Hook]:
+    """The application's own hooks, every placeholder filled."""
+    declared = application.declared.hooks
+    values: dict[str, str | None] = {
+        "python": sys.executable,
+        "folder": str(application.folder),
+    }
+    found: list[tuple[HookStage, list[str]]] = [
+        ("pre-start", declared.pre_start),
+        ("post-start", declared.post_start),
+        ("post-stop", declared.post_stop),
+    ]
+    return [
+        Hook(stage, "", _fill(command, values), str(application.folder), declared.timeout_s)
+        for stage, command in found
+        if command
+    ]
 
 
 def _is_system(name: str) -> bool:

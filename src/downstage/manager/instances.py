@@ -92,19 +92,19 @@ class Instances:
         if self._is_closing:
             raise Unavailable("The manager is shutting down.")
         instance_id = request.instance_id or new_id("i")
-        application, spec = await self._planner.plan(instance_id, request)
+        planned = await self._planner.plan(instance_id, request)
         new = NewInstance(
             id=instance_id,
             session_id=request.session_id,
             tenant=request.tenant,
             owner=request.owner,
-            application=application,
+            application=planned.application,
         )
         record, is_new = await self._store.create(new, capacity=self.capacity)
         if is_new:
-            log.info("instance.placed", instance_id=instance_id, application=application)
+            log.info("instance.placed", instance_id=instance_id, application=planned.application)
             self._tell(record)
-            self._drive(_Live(record, spec))
+            self._drive(_Live(record, planned.spec))
         return record.view()
 
     async def get(self, instance_id: str) -> InstanceView:

@@ -32,7 +32,7 @@ async def card(data: Path) -> AsyncIterator[KeeperHandle]:
         link_url=f"unix://{data}/nobody.sock",
     )
     spawner = ProcessSpawner(run_folder(data), ProcessSettings())
-    _, spec = await Planner([APPLICATIONS], []).plan(new_id("i"), request)
+    spec = (await Planner([APPLICATIONS], []).plan(new_id("i"), request)).spec
     handle = await spawner.start(spec)
     yield handle
     await handle.kill()

@@ -222,10 +222,17 @@ class ApplicationFile(_Closed):
     @property
     def all_profiles(self) -> dict[str, Profile]:
         """By name, the default one first; never empty."""
+        memory = self.resources.memory_mb
         if not self.profiles:
-            return {DEFAULT: Profile(memory_mb=self.resources.memory_mb)}
-        first = DEFAULT if DEFAULT in self.profiles else next(iter(self.profiles))
-        return {first: self.profiles[first], **self.profiles}
+            return {DEFAULT: Profile(memory_mb=memory)}
+        found = {
+            name: profile
+            if profile.memory_mb is not None
+            else profile.model_copy(update={"memory_mb": memory})
+            for name, profile in self.profiles.items()
+        }
+        first = DEFAULT if DEFAULT in found else next(iter(found))
+        return {first: found[first], **found}
 
     def profile(self, name: str | None) -> tuple[str, Profile]:
         """The profile called *name*, and its name; None and ``default`` always find one.
