@@ -34,11 +34,13 @@ def main() -> None:
     from downstage.streamer.program import Program, leave, load_config, report
 
     try:
-        config = load_config(Path(sys.argv[1]))
+        path = Path(sys.argv[1])
+        config = load_config(path)
         # What was loaded stays: the collector never has to look at it again.
         gc.collect()
         gc.freeze()
-        status = anyio.run(Program(config, line).run, backend_options={"use_uvloop": True})
+        program = Program(config, line, lambda: load_config(path))
+        status = anyio.run(program.run, backend_options={"use_uvloop": True})
     except PlatformError as error:
         status = report(error)
     leave(status)

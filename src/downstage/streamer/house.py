@@ -56,6 +56,15 @@ class _Stream:
     picture: Size = field(default_factory=lambda: Size(0, 0))
 
 
+@dataclass(slots=True)
+class _Turns:
+    """Looks at what is to be encoded: how many began and ended, and a sign when one does."""
+
+    begun: int = 0
+    ended: int = 0
+    over: anyio.Event = field(default_factory=anyio.Event)
+
+
 class Tap(Protocol):
     """Somebody who takes the same frames and sound as viewers do, and has no seat."""
 
@@ -89,6 +98,7 @@ class House:
         self._streams: dict[Codec, _Stream] = {"h264": _Stream(), "vp8": _Stream()}
         self._running: set[Codec] = set()
         self._changed = anyio.Event()
+        self._turns = _Turns()
         self._framed = anyio.Event()
         self._resize_to: Size | None = None
         self._always: Codec | None = "h264"
@@ -184,6 +194,17 @@ class House:
         self._tell_facts()
         return self.encoder
 
+    async def wake(self, size: Size) -> None:
+        """Encode again before anybody watches, and return once a picture of *size* came out."""
+        self._always = "h264"
+        if size != self.source.size:
+            self.resize(size)
+        self.reconsider()
+        turn = self._turns.begun + 1  # one that has begun may have looked before we asked
+        while self._turns.ended < turn:
+            await self._turns.over.wait()
+        await self.capture_one()
+
     def settle(self) -> None:
         """The first picture is known; from now on only what is watched is encoded."""
         self._always = None
@@ -244,12 +265,20 @@ class House:
 
     async def run(self) -> None:
         """Keep the right encoders running, at the right rate and size, until cancelled."""
-        await self._reconcile()
+        await self._take_turn()
         while True:
             with anyio.move_on_after(self._patience()):
                 await self._changed.wait()
             self._changed = anyio.Event()
-            await self._reconcile()
+            await self._take_turn()
+
+    async def _take_turn(self) -> None:
+        turns = self._turns
+        turns.begun += 1
+        await self._reconcile()
+        turns.ended = turns.begun
+        turns.over.set()
+        turns.over = anyio.Event()
 
     async def _reconcile(self) -> None:
         size, self._resize_to = self._resize_to, None

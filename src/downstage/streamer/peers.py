@@ -65,6 +65,10 @@ class Peers:
         self._opens: dict[str, _Open] = {}
         self._rtc: dict[str, WebRtcTransport] = {}
 
+    def use(self, config: StreamerConfig) -> None:
+        """Open paths by *config* from now on."""
+        self._config = config
+
     @property
     def living(self) -> list[str]:
         """Ids of the WebRTC peers whose path is there, or about to be."""

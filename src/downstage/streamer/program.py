@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 from anyio import to_thread
-from anyio.abc import TaskGroup
+from anyio.abc import TaskGroup, TaskStatus
 
 from downstage.contracts.streamer import StreamerConfig
 from downstage.kernel.errors import PlatformError, SetupError
@@ -36,6 +37,8 @@ log = get_logger(__name__)
 
 STATUS_S = 1.0
 FAREWELL_S = 0.8
+ADOPTED_S = 5.0
+"""From a session's arrival to a picture of its size; its viewers need not wait for it."""
 CAPTURE_S = 10.0
 """From the first drawing to its encoded picture: a GPU's encoder may take seconds to open."""
 
@@ -46,15 +49,19 @@ class Program:
     Args:
         config: the instance's configuration.
         line: where the keeper listens.
+        reread: reads the configuration anew; on SIGHUP, as long as there is no session.
     """
 
-    def __init__(self, config: StreamerConfig, line: KeeperLine) -> None:
-        self._config, self._line = config, line
+    def __init__(
+        self, config: StreamerConfig, line: KeeperLine, reread: Callable[[], StreamerConfig]
+    ) -> None:
+        self._config, self._line, self._reread = config, line, reread
         self._over = anyio.Event()
         self._reason = "stopped"
         self._exit = 0
         self._ready = False
         self._status: Message = {}
+        self._is_open = anyio.Event()
         self._house: House | None = None
         self._peers: Peers | None = None
         self._audio: AudioCapture | None = None
@@ -64,7 +71,7 @@ class Program:
     async def run(self) -> int:
         """Serve until told to stop; returns the exit status."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._watch_signals)
+            await tasks.start(self._watch_signals, tasks)
             house = self._house = House(self._config, tasks)
             source = self._make_source(house)
             try:
@@ -77,6 +84,7 @@ class Program:
             self._line.display_ready()
             peers, server = await self._open_doors(house)
             self._start(tasks, house, source)
+            self._is_open.set()
             await self._over.wait()
             with anyio.move_on_after(FAREWELL_S, shield=True):
                 await peers.close(self._reason)
@@ -89,22 +97,57 @@ class Program:
         """Load what serves viewers, while the application is starting already."""
         for name in ("peers", "link", "media_server", "outlet"):
             await to_thread.run_sync(import_module, f"downstage.streamer.{name}")
-        from downstage.streamer.link import Link
         from downstage.streamer.media_server import MediaServer
-        from downstage.streamer.outlet import Outlet
         from downstage.streamer.peers import Peers
 
-        self._link = Link(self._config, self)
         self._peers = Peers(self._config, house, self._say)
+        server = MediaServer(Path(self._config.media_socket), self._peers.serve_socket)
+        await server.open()
+        return self._peers, server
+
+    def _dial(self, tasks: TaskGroup, house: House) -> None:
+        """Open the line of the session, now that there is one."""
+        from downstage.streamer.link import Link
+        from downstage.streamer.outlet import Outlet
+
+        self._link = Link(self._config, self)
         self._outlet = Outlet(
             self._config,
             request_key=lambda: house.source.request_key("h264"),
             changed=house.reconsider,
         )
         house.tap(self._outlet)
-        server = MediaServer(Path(self._config.media_socket), self._peers.serve_socket)
-        await server.open()
-        return self._peers, server
+        tasks.start_soon(self._link.run)
+        tasks.start_soon(self._outlet.run)
+
+    async def _adopt(self, tasks: TaskGroup) -> None:
+        """A session has come: take its size, its servers and its line; what runs runs on."""
+        await self._is_open.wait()
+        try:
+            config = await to_thread.run_sync(self._reread)
+        except SetupError as error:
+            log.warning("session.unreadable", detail=error.detail)
+            return
+        house, peers = self._house, self._peers
+        is_taken = self._config.session_id is not None
+        if is_taken or config.session_id is None or house is None or peers is None:
+            return
+        self._config = config
+        peers.use(config)
+        self._dial(tasks, house)
+        log.info("session.adopted", session_id=config.session_id)
+        size = Size(config.display.width, config.display.height)
+        if self._ready:
+            tasks.start_soon(self._follow_size, house, size)
+        else:
+            house.resize(size)
+
+    async def _follow_size(self, house: House, size: Size) -> None:
+        """Take the session's size; its encoder is warm then, and the gateway is told."""
+        with anyio.move_on_after(ADOPTED_S):
+            await house.wake(size)
+        house.settle()
+        self._say(self._ready_message())
 
     def greeting(self) -> list[Message]:
         """What a new line hears first."""
@@ -134,10 +177,8 @@ class Program:
 
     def _start(self, tasks: TaskGroup, house: House, source: FrameSource) -> None:
         tasks.start_soon(self._keep_house, house)
-        if self._link is not None:
-            tasks.start_soon(self._link.run)
-        if self._outlet is not None:
-            tasks.start_soon(self._outlet.run)
+        if self._config.session_id is not None:
+            self._dial(tasks, house)
         tasks.start_soon(self._await_picture, house, source)
         tasks.start_soon(self._open_sound, house)
         tasks.start_soon(self._report, house)
@@ -241,10 +282,15 @@ class Program:
                 self._status = status
                 self._say(status)
 
-    async def _watch_signals(self) -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for _ in signals:
-                self._end("stopped")
+    async def _watch_signals(self, tasks: TaskGroup, *, task_status: TaskStatus[None]) -> None:
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        with anyio.open_signal_receiver(*numbers) as signals:
+            task_status.started()
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    tasks.start_soon(self._adopt, tasks)
+                else:
+                    self._end("stopped")
 
     def _say(self, message: Message) -> None:
         if self._link is not None:
