@@ -22,6 +22,7 @@ __all__ = [
     "PeerClosed",
     "PeerConnected",
     "PeerDisconnected",
+    "PeerSessionEnd",
     "PeerSignal",
     "PictureReady",
     "Restart",
@@ -127,7 +128,8 @@ class PeerSignal(Answer):
 
     type: Literal["peer.signal"]
     peer: PeerId
-    payload: Annotated[OfferMessage | CandidateMessage, Field(discriminator="type")]
+    payload: Annotated[OfferMessage | AnswerMessage | CandidateMessage, Field(discriminator="type")]
+    """An answer where it was the viewer who offered."""
 
 
 class PeerConnected(Answer):
@@ -151,6 +153,14 @@ class PeerClosed(Answer):
     type: Literal["peer.close"]
     peer: PeerId
     reason: Text | None = None
+    detail: Text | None = None
+
+
+class PeerSessionEnd(Answer):
+    """This viewer said that it is done, by a message to the streamer."""
+
+    type: Literal["peer.session_end"]
+    peer: PeerId
 
 
 class StreamerFault(Answer):
@@ -169,6 +179,7 @@ FromStreamer = (
     | PeerConnected
     | PeerDisconnected
     | PeerClosed
+    | PeerSessionEnd
     | StreamerFault
 )
 

@@ -1,17 +1,17 @@
 """Who is on the line around each session: viewers' sockets, the streamer's link, their peers.
 
-A *peer* is one peer connection between the streamer and one seat, called
-``<seat>.<random>``. It outlives the sockets it was made over: when a viewer or the gateway
-comes back, the streamer's ``hello`` names the peers that still live and they are taken up
+A peer (`downstage.gateway.lines`) outlives the sockets it was made over: when a viewer or the
+gateway comes back, the streamer's ``hello`` names the peers that still live and they are taken up
 again. Nothing here waits; sockets are `Line`s that queue.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+from downstage.contracts.anbox import AnboxSettings
+from downstage.gateway.lines import SOLE, Line, Peer, Viewer, Violation, is_guest
 from downstage.gateway.messages import (
     MAX_CANDIDATES,
     AnswerMessage,
@@ -26,58 +26,24 @@ from downstage.gateway.states import Effect
 from downstage.kernel.errors import Forbidden, TooMany
 from downstage.kernel.ids import new_id
 
-__all__ = ["Line", "Peer", "Room", "Rooms", "Viewer", "Violation"]
+__all__ = [
+    "Line",
+    "Peer",
+    "Room",
+    "Rooms",
+    "Viewer",
+    "Violation",
+]
 
 DEFAULT_SIZE = (1280, 720)
 REPLACED = 4000
 """Close code of a socket whose seat (or instance) opened another one."""
+MOVED = 4003
+"""Close code where another gateway drives the session now."""
 
 
 SeatServers = Callable[[str, str], list[dict[str, str]]]
 """Session id and seat id → STUN and TURN servers, with credentials of that seat."""
-
-
-class Line(Protocol):
-    """The sending half of a socket."""
-
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Queue a message; never waits."""
-        ...
-
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close after what is queued."""
-        ...
-
-
-class Violation(Exception):
-    """A message that may not come now or from there; its socket must go."""
-
-    def __init__(self, error: Forbidden | TooMany, reason: str) -> None:
-        super().__init__(error.detail)
-        self.error = error
-        self.reason = reason
-
-
-@dataclass(slots=True)
-class Peer:
-    """One peer connection, as far as the gateway knows."""
-
-    id: str
-    seat: str
-    is_connected: bool = False
-    awaits_answer: bool = False
-    from_viewer: int = 0
-    from_streamer: int = 0
-
-
-@dataclass(slots=True)
-class Viewer:
-    """One seat's signalling socket."""
-
-    seat: Seat
-    line: Line
-    size: tuple[int, int] | None = None
-    """The size it wants a picture in; None: it has not asked."""
 
 
 class Room:
@@ -124,9 +90,9 @@ class Room:
             return
         del self._viewers[viewer.seat.id]
         for peer in self._of(viewer.seat.id):
-            if for_good or not peer.is_connected:
+            if for_good or not (peer.is_connected or (is_guest(peer.seat) and peer.is_answered)):
                 self._drop(peer, "left")
-            elif self._link is not None:
+            elif self._link is not None and not is_guest(peer.seat):
                 # A browser that died says nothing over the peer for 30 s: keys must not stay held.
                 self._link.send({"type": "peer.release", "peer": peer.id})
 
@@ -150,6 +116,32 @@ class Room:
             case _:
                 pass
 
+    def want(self, viewer: Viewer, settings: AnboxSettings, offer: str | None = None) -> None:
+        """A guest says what it wants, and in early versions offers.
+
+        Who holds the one seat that guests share puts out who held it: their clients expect it.
+        """
+        viewer.size = (settings.screen.width, settings.screen.height)
+        viewer.anbox, viewer.offer = settings, offer
+        if viewer.seat.id.startswith(SOLE):
+            self.expel(SOLE, "replaced", but=viewer.seat.id)
+        self._open(viewer)
+
+    def expel(self, seats: str, reason: str, *, but: str = "") -> None:
+        """Put out everybody whose seat's id begins with *seats*, all but one."""
+        for viewer in list(self._viewers.values()):
+            if viewer.seat.id.startswith(seats) and viewer.seat.id != but:
+                viewer.line.close(REPLACED, reason)
+        for peer in list(self._peers.values()):
+            if peer.seat.startswith(seats) and peer.seat != but:
+                self._drop(peer, reason)
+
+    def part(self, peer_id: str) -> None:
+        """A viewer said farewell to the streamer."""
+        peer = self._peers.get(peer_id)
+        if peer is not None:
+            self._drop(peer, "left")
+
     def _open(self, viewer: Viewer) -> None:
         if viewer.size is None or self._link is None:
             return  # it is opened when the streamer dials in
@@ -157,6 +149,7 @@ class Room:
             self._drop(peer, "replaced")
         peer = Peer(f"{viewer.seat.id}.{new_id('p')}", viewer.seat.id)
         self._peers[peer.id] = peer
+        guest = viewer.anbox
         self._link.send(
             {
                 "type": "peer.open",
@@ -166,8 +159,14 @@ class Room:
                 "width": viewer.size[0],
                 "height": viewer.size[1],
                 "ice_servers": self._servers(self.session_id, viewer.seat.id),
+                **({"dialect": "anbox", "anbox": guest.model_dump(mode="json")} if guest else {}),
             }
         )
+        if viewer.offer is not None:
+            self._signal(peer, {"type": "offer", "sdp": viewer.offer})
+        early, viewer.early = viewer.early, []
+        for message in early:
+            self._candidate(viewer, message)
 
     def _restart(self, viewer: Viewer) -> None:
         viewer.size = viewer.size or DEFAULT_SIZE
@@ -182,11 +181,14 @@ class Room:
         if not peers:
             raise Violation(Forbidden("There is no offer to answer."), "unexpected-answer")
         _check_own(peers[0], message.peer)
-        peers[0].awaits_answer = False
+        peers[0].awaits_answer, peers[0].is_answered = False, True
         self._signal(peers[0], message.model_dump(mode="json", exclude={"peer"}))
 
     def _candidate(self, viewer: Viewer, message: CandidateMessage) -> None:
-        for peer in self._of(viewer.seat.id)[:1]:
+        peers = self._of(viewer.seat.id)
+        if not peers and is_guest(viewer.seat.id) and len(viewer.early) < MAX_CANDIDATES:
+            viewer.early.append(message)
+        for peer in peers[:1]:
             _check_own(peer, message.peer)
             peer.from_viewer += 1
             if peer.from_viewer > MAX_CANDIDATES:
@@ -224,7 +226,7 @@ class Room:
         self._link = None
         return True
 
-    def offer(self, peer_id: str, message: OfferMessage | CandidateMessage) -> None:
+    def offer(self, peer_id: str, message: OfferMessage | AnswerMessage | CandidateMessage) -> None:
         """Something of the streamer for one viewer; of a peer that is gone: ignored.
 
         Raises:
@@ -236,6 +238,8 @@ class Room:
         if isinstance(message, OfferMessage):
             peer.awaits_answer = True
             peer.from_viewer = peer.from_streamer = 0
+        elif isinstance(message, AnswerMessage):
+            peer.is_answered = True
         else:
             peer.from_streamer += 1
             if peer.from_streamer > MAX_CANDIDATES:
@@ -244,8 +248,9 @@ class Room:
                     "too-many-candidates",
                 )
         viewer = self._viewers.get(peer.seat)
-        if viewer is not None:
-            viewer.line.send({**message.model_dump(mode="json"), "peer": peer.id})
+        if viewer is None or (isinstance(message, AnswerMessage) and viewer.offer is None):
+            return  # it has gone, or nobody asked
+        viewer.line.send({**message.model_dump(mode="json"), "peer": peer.id})
 
     def connected(self, peer_id: str, *, is_connected: bool) -> None:
         """Media flows to a peer, or does no more."""
@@ -253,9 +258,12 @@ class Room:
         if peer is not None:
             peer.is_connected = is_connected
 
-    def closed(self, peer_id: str) -> None:
-        """The streamer gave a peer up."""
-        self._peers.pop(peer_id, None)
+    def closed(self, peer_id: str, reason: str | None = None, detail: str | None = None) -> None:
+        """The streamer gave a peer up; a guest who waits is told why."""
+        peer = self._peers.pop(peer_id, None)
+        viewer = self._viewers.get(peer.seat) if peer is not None else None
+        if viewer is not None and viewer.anbox is not None:
+            viewer.line.send({"type": "closed", "reason": reason, "detail": detail})
 
     def push_streams(self, seconds: float, url: str | None) -> bool:
         """Let the streamer push for so long; False where it is not on the line."""
@@ -295,6 +303,15 @@ class Room:
             end()
         if self._link is not None:
             self._link.close(1000, "ended")
+
+    def move_out(self) -> None:
+        """Another gateway drives the session: everybody is to go there; pictures go on."""
+        for viewer in self._viewers.values():
+            viewer.line.close(MOVED, "moved")
+        for end in list(self._media.values()):
+            end()
+        if self._link is not None:
+            self._link.close(MOVED, "moved")
 
     def _of(self, seat: str) -> list[Peer]:
         return [peer for peer in self._peers.values() if peer.seat == seat]
@@ -338,6 +355,16 @@ class Rooms:
         """Forget *room* where nobody is in it."""
         if room.is_empty and room.count == 0 and self._rooms.get(room.session_id) is room:
             del self._rooms[room.session_id]
+
+    def ids(self) -> set[str]:
+        """Sessions that somebody is on a line for."""
+        return set(self._rooms)
+
+    def move_out(self, session_id: str) -> None:
+        """Close all lines of a session that another gateway drives."""
+        room = self._rooms.get(session_id)
+        if room is not None:
+            room.move_out()
 
     def count(self) -> int:
         """Viewers of all sessions."""
