@@ -97,15 +97,23 @@ class Viewer:
 
     def message(self, raw: str | bytes) -> None:
         """Take one input message: check it, then act on it."""
-        now = time.monotonic()
         try:
             event = parse(raw)
         except BadMessage as error:
-            self._bad += 1
-            if self._bad == MAX_BAD:
-                log.warning("input.refused", peer=self.peer, detail=error.detail)
-                self._events.on_misbehaved(self, error.code)
+            self.refuse(error)
             return
+        self.take(event)
+
+    def refuse(self, error: BadMessage) -> None:
+        """A message of this viewer could not be read; too many of them put it out."""
+        self._bad += 1
+        if self._bad == MAX_BAD:
+            log.warning("input.refused", peer=self.peer, detail=error.detail)
+            self._events.on_misbehaved(self, error.code)
+
+    def take(self, event: events.Event) -> None:
+        """Act on one checked event, within what this viewer may do."""
+        now = time.monotonic()
         if not self._limiter.allows(event, now):
             return
         if acts(event):

@@ -114,6 +114,7 @@ _MEDIA = {
     "BrowserRefresh": 173,
     "BrowserHome": 172,
     "BrowserSearch": 217,
+    "Power": 116,
 }
 
 KEYS: dict[str, int] = {

@@ -6,17 +6,20 @@ from dataclasses import dataclass
 
 from downstage.media.input import events
 
-__all__ = ["InputLimiter"]
+__all__ = ["Bucket", "InputLimiter"]
 
 
 @dataclass(slots=True)
-class _Bucket:
+class Bucket:
+    """So many a second, and so many at once."""
+
     rate: float
     burst: float
     level: float
     at: float = 0.0
 
     def take(self, now: float) -> bool:
+        """Whether one more may pass at *now* (monotonic seconds)."""
         self.level = min(self.burst, self.level + (now - self.at) * self.rate)
         self.at = now
         if self.level < 1:
@@ -54,7 +57,7 @@ class InputLimiter:
 
     def __init__(self, now: float) -> None:
         self._buckets = {
-            kind: _Bucket(rate, burst, burst, now) for kind, (rate, burst) in _LIMITS.items()
+            kind: Bucket(rate, burst, burst, now) for kind, (rate, burst) in _LIMITS.items()
         }
         self.dropped = 0
 

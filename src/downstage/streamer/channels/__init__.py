@@ -1,0 +1,1 @@
+"""Data channels of viewers, bridged to the application; `downstage.contracts.channels` says how."""
