@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from mcap.writer import Writer
 
 from downstage.kernel.errors import InvalidInput, PlatformError, TooLarge
+from downstage.kernel.zips import Archive
 from downstage.streams.model import Entry, EntryId, StreamSpec
-from downstage.streams.recordings.archive import Archive
 from downstage.streams.recordings.exporting import export_zip, zip_of, zip_of_range
 from downstage.streams.recordings.importing import open_source
 from downstage.streams.recordings.layout import ABOUT, CUT_BYTES, raw_path, read_raw_path

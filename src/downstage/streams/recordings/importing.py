@@ -23,9 +23,9 @@ from mcap.records import Channel, Chunk, Header, Message, Schema
 from mcap.stream_reader import StreamReader
 
 from downstage.kernel.errors import Damaged, InvalidInput, TooLarge
+from downstage.kernel.zips import Archive
 from downstage.streams import names
 from downstage.streams.model import EntryId, StreamSpec
-from downstage.streams.recordings.archive import Archive
 from downstage.streams.recordings.chunks import plain_data, records_in
 from downstage.streams.recordings.ids import NS, Form, unpack
 from downstage.streams.recordings.layout import ABOUT, member_id, read_raw_path

@@ -52,14 +52,23 @@ class Archive:
         most: members.
         most_bytes: of one member, unpacked.
         most_total: of all members, unpacked.
+        most_ratio: of a member that is not small, unpacked to packed.
 
     Raises:
         TooLarge: more, or larger, or packed more tightly than anything honest.
         InvalidInput: no zip, encrypted, with links, the same name twice, or not as it says.
     """
 
-    def __init__(self, file: IO[bytes], *, most: int, most_bytes: int, most_total: int) -> None:
-        self._most_bytes = most_bytes
+    def __init__(
+        self,
+        file: IO[bytes],
+        *,
+        most: int,
+        most_bytes: int,
+        most_total: int,
+        most_ratio: int = MOST_RATIO,
+    ) -> None:
+        self._most_bytes, self._most_ratio = most_bytes, most_ratio
         self._size = _check_end(file, most)
         try:
             self._zip = zipfile.ZipFile(file)
@@ -88,7 +97,7 @@ class Archive:
             raise InvalidInput("A member of the zip has another size than it says.")
         if info.file_size > self._most_bytes:
             raise TooLarge(f"A member has more than {self._most_bytes} bytes.")
-        if info.file_size > SMALL and info.file_size > MOST_RATIO * info.compress_size:
+        if info.file_size > SMALL and info.file_size > self._most_ratio * info.compress_size:
             raise TooLarge("A member of the zip unpacks to far more than it is.")
 
     def _check_overlap(self) -> None:
