@@ -34,23 +34,32 @@ class Finding:
     is_hint: bool = False
 
 
-async def examine(settings: Settings) -> bool:
-    """Print every finding; returns whether nothing needs a fix."""
+async def examine(settings: Settings, *, network: bool = False) -> bool:
+    """Print every finding; returns whether nothing needs a fix.
+
+    Args:
+        settings: of the platform that is looked at.
+        network: try the paths between browsers and instances instead of this machine's parts.
+    """
     console = Console(soft_wrap=True, highlight=False)
     healthy = True
     for check in (
-        _python,
-        _gl,
-        _instances,
-        _encoder,
-        _ports,
-        _udp,
-        _fonts,
-        _disk,
-        _usd,
-        _streams,
-        _publishers,
-        _monitoring,
+        (_network,)
+        if network
+        else (
+            _python,
+            _gl,
+            _instances,
+            _encoder,
+            _ports,
+            _udp,
+            _fonts,
+            _disk,
+            _usd,
+            _streams,
+            _publishers,
+            _monitoring,
+        )
     ):
         with console.status(f"{check.__name__.strip('_')} …"):
             findings = await anyio.to_thread.run_sync(check, settings)
@@ -66,6 +75,15 @@ async def examine(settings: Settings) -> bool:
             console.print(f"{mark} {finding.name:<12} {finding.fact}[bold]{fix}[/]")
             healthy = healthy and (not finding.fix or finding.is_hint)
     return healthy
+
+
+def _network(settings: Settings) -> list[Finding]:
+    from downstage.cli.network.check import examine_network
+
+    return [
+        Finding(found.name, found.fact, found.fix, found.is_hint)
+        for found in examine_network(settings)
+    ]
 
 
 def _python(_: Settings) -> list[Finding]:

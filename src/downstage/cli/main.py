@@ -50,6 +50,11 @@ app.command(
     name="live",
     help="Live layers: files that several people edit together.",
 )
+app.command(
+    "downstage.cli.network.app:turn",
+    name="turn",
+    help="A TURN server, for people whom no straight path reaches.",
+)
 
 BAD_SETUP = 2
 REFUSED = 1
@@ -337,11 +342,17 @@ def restore(
 
 
 @app.command
-def doctor(*, serving: Serving | None = None) -> None:
-    """Check this machine: display, GL, encoders, ports, UDP, fonts, disk; each with its fix."""
+def doctor(*, network: bool = False, serving: Serving | None = None) -> None:
+    """Check this machine: display, GL, encoders, ports, UDP, fonts, disk; each with its fix.
+
+    Parameters
+    ----------
+    network
+        Try the paths between browsers and instances instead: why a picture stays black.
+    """
     from downstage.cli.doctor import examine
 
-    healthy = _run(examine(serving_settings(serving)))
+    healthy = _run(examine(serving_settings(serving), network=network))
     sys.exit(0 if healthy else REFUSED)
 
 

@@ -28,7 +28,8 @@ Both sockets of a viewer take their one-time ticket as a second sub-protocol,
 ======================  ==========  =========================================================
 type                    direction   content
 ======================  ==========  =========================================================
-``welcome``             to viewer   ``session`` (SessionView), ``seat``, ``ice_servers``
+``welcome``             to viewer   ``session`` (SessionView), ``seat``, ``ice_servers``,
+                                    ``ice_policy`` (``all`` or ``relay``)
 ``session``             to viewer   ``session``: the SessionView changed
 ``want``                to server   ``transport``: ``webrtc``; ``width``, ``height`` of the
                                     viewer in device pixels: asks for an offer

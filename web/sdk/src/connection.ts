@@ -224,7 +224,7 @@ export class Connection {
   #onMessage(message: Incoming): void {
     switch (message.type) {
       case "welcome":
-        this.#media.setIceServers(message.ice_servers ?? []);
+        this.#media.setIceServers(message.ice_servers ?? [], message.ice_policy ?? "all");
         this.#onSession(message.session);
         break;
       case "session":

@@ -51,6 +51,7 @@ export class Media {
   #current: Transport | null = null;
   #prepared: WebRtcTransport | null = null;
   #iceServers: readonly RTCIceServer[] = [];
+  #icePolicy: RTCIceTransportPolicy = "all";
   #way: TransportKind | null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** The streamer's name for the connection that the last offer was for. */
@@ -86,10 +87,11 @@ export class Media {
     if (this.#way === "webrtc") this.#prepared ??= this.#makeRtc();
   }
 
-  setIceServers(servers: readonly RTCIceServer[]): void {
+  setIceServers(servers: readonly RTCIceServer[], policy: RTCIceTransportPolicy): void {
     this.#iceServers = servers;
-    this.#rtc?.setIceServers(servers);
-    this.#prepared?.setIceServers(servers);
+    this.#icePolicy = policy;
+    this.#rtc?.setIceServers(servers, policy);
+    this.#prepared?.setIceServers(servers, policy);
   }
 
   /** The session can answer. Safe to call often. */
@@ -185,7 +187,7 @@ export class Media {
       },
       pin: this.#options.pin,
     });
-    rtc.setIceServers(this.#iceServers);
+    rtc.setIceServers(this.#iceServers, this.#icePolicy);
     return rtc;
   }
 

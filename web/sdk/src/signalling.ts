@@ -12,6 +12,7 @@ export interface Welcome {
   readonly seat: string | { readonly id: string; readonly role: Role };
   readonly role?: Role;
   readonly ice_servers?: readonly RTCIceServer[];
+  readonly ice_policy?: RTCIceTransportPolicy;
 }
 
 export interface CandidateMessage {

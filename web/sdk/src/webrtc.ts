@@ -83,9 +83,11 @@ export class WebRtcTransport implements Transport {
     return this.#audio.srcObject as MediaStream | null;
   }
 
-  setIceServers(servers: readonly RTCIceServer[]): void {
+  setIceServers(servers: readonly RTCIceServer[], policy: RTCIceTransportPolicy = "all"): void {
     if (servers.length === 0 || this.#isClosed) return;
-    this.#pc.setConfiguration({ bundlePolicy: "max-bundle", iceServers: [...servers] });
+    this.#pc.setConfiguration({
+      bundlePolicy: "max-bundle", iceServers: [...servers], iceTransportPolicy: policy,
+    });
   }
 
   /** Answer *sdp*: the first offer, or one with an ICE restart. */

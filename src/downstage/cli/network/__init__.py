@@ -1,0 +1,1 @@
+"""Paths between people and instances: a TURN server's set-up, what is wrong with a network."""
