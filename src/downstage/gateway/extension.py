@@ -13,14 +13,17 @@ from downstage.auth.seal import Sealer
 from downstage.gateway.admission import Admission, allowed_origins
 from downstage.gateway.dialects.network import network_router
 from downstage.gateway.dialects.omniverse import OmniverseRoutes
+from downstage.gateway.dialects.regions import region_router
 from downstage.gateway.dialects.streams import StreamRoutes
 from downstage.gateway.dialects.v1 import SessionRoutes, link_router, socket_router
+from downstage.gateway.homes import Homes
 from downstage.gateway.ice import IceServers, Relay, read_relay, time_left
 from downstage.gateway.link import Links
 from downstage.gateway.media import MediaRelay
 from downstage.gateway.pages import Pages
 from downstage.gateway.reconcile import Reconciler
-from downstage.gateway.region import Region
+from downstage.gateway.regions.opening import open_regions
+from downstage.gateway.regions.regions import Regions
 from downstage.gateway.rooms import Rooms
 from downstage.gateway.seats import Seats
 from downstage.gateway.session_files import SessionFiles
@@ -29,6 +32,7 @@ from downstage.gateway.signalling import Signalling
 from downstage.gateway.stages import OwnStages
 from downstage.gateway.states import Policy
 from downstage.gateway.store import Store
+from downstage.gateway.takeover import TakeOver
 from downstage.gateway.tickets import TicketOffice
 from downstage.kernel.settings import Gateway as GatewaySettings
 from downstage.services.context import ServiceContext
@@ -55,16 +59,18 @@ class Extension(IExt):
     """Opens the database, wires the parts, serves the routes.
 
     Attributes:
-        sessions, seats, reconciler: as they run, for tests in the same process.
+        regions, sessions, seats, reconciler: as they run, for tests in the same process.
     """
 
     requires: ClassVar[Mapping[str, str]] = {"identity": "?", "agent": "?"}
 
+    regions: Regions
     sessions: Sessions
     seats: Seats
     reconciler: Reconciler
 
     _database: Database | None = None
+    _homes: Homes | None = None
     _rooms: Rooms | None = None
     _admission: Admission | None = None
     _jobs: anyio.CancelScope | None = None
@@ -83,30 +89,34 @@ class Extension(IExt):
             migrations="downstage.gateway.migrations",
             url=context.settings.platform.database,
         )
-        store = Store(self._database, _home_of(context))
-        self._wire(context, store, sealer, runs, relay)
+        self.regions = await open_regions(context)
+        homes = self._homes = _homes_of(context, self._database)
+        await homes.beat()
+        store = Store(self._database, homes.url)
+        self._wire(context, store, homes, sealer=sealer, runs=runs, relay=relay)
 
     def _wire(
         self,
         context: ServiceContext,
         store: Store,
+        homes: Homes,
+        *,
         sealer: Sealer,
         runs: Path,
         relay: Relay | None,
     ) -> None:
         settings, clock = context.settings.gateway, context.clock
         ice_servers = context.settings.media.ice_servers
-        region = Region(settings.region, lambda person: context.client("agent", act=person))
         office = TicketOffice(context.client("identity"), settings.maximum_lease)
         sessions = Sessions(
             store=store,
-            region=region,
+            regions=self.regions,
             office=office,
             policy=policy_of(settings),
             clock=clock,
             bus=context.bus,
             sealer=sealer,
-            home=_home_of(context),
+            home=homes.url,
             link_url=settings.url or context.urls.link,
             link_urls=settings.peers,
             ice_servers=ice_servers,
@@ -118,8 +128,10 @@ class Extension(IExt):
         rooms = Rooms(lambda item: sessions.view(item).model_dump(mode="json"), ice.of)
         sessions.listeners.append(rooms.on_change)
         reconciler = Reconciler(sessions, context.bus)
-        origins = allowed_origins(context.urls.public, context.settings.platform.origins)
-        admission = Admission(origins, store, office, clock)
+        further = (*settings.peers, homes.url, *context.settings.platform.origins)
+        origins = allowed_origins(context.urls.public, further)
+        takeover = TakeOver(sessions, rooms, homes, context.bus, reconciler.mark)
+        admission = Admission(origins, store, office, clock, takeover.at_home)
         rate = settings.signalling_rate
         code_life = settings.start_deadline + settings.connect_lease
         seats = Seats(office, admission, sessions, context.urls.public, code_life)
@@ -128,7 +140,7 @@ class Extension(IExt):
         )
         context.public(SessionRoutes(sessions, seats, admission).router())
         streams_url = context.settings.services.streams or context.urls.streams
-        context.public(StreamRoutes(store, rooms, streams_url).router())
+        context.public(StreamRoutes(store, rooms, takeover.at_home, streams_url).router())
         context.public(
             socket_router(
                 Signalling(admission, sessions, rooms, clock, rate, policy=ice.policy),
@@ -137,9 +149,19 @@ class Extension(IExt):
         )
         context.public(omniverse.router())
         context.public(network_router(ice))
+        context.public(region_router(self.regions))
         context.public(Pages().router())
-        context.internal(link_router(Links(sessions, rooms, reconciler, clock, rate)))
-        context.start(self._work, (reconciler.run, sessions.leases.run), name="work")
+        links = Links(sessions, rooms, reconciler, takeover, clock, rate=rate)
+        # Where gateways have addresses of their own, streamers dial them there.
+        (context.public if settings.url else context.internal)(link_router(links))
+        jobs = (
+            self.regions.run,
+            reconciler.run,
+            sessions.leases.run,
+            homes.run,
+            takeover.run,
+        )
+        context.start(self._work, jobs, name="work")
         self._rooms, self._admission = rooms, admission
         self.sessions, self.seats, self.reconciler = sessions, seats, reconciler
 
@@ -159,6 +181,8 @@ class Extension(IExt):
         if self._jobs is not None:
             self._jobs.cancel()
             await self._idle.wait()
+        if self._homes is not None:
+            await self._homes.leave()
         if self._database is not None:
             await self._database.close()
 
@@ -180,6 +204,9 @@ class Extension(IExt):
         return lines
 
 
-def _home_of(context: ServiceContext) -> str:
-    """The address under which this gateway is known among others."""
-    return (context.settings.gateway.url or context.urls.public).rstrip("/")
+def _homes_of(context: ServiceContext, database: Database) -> Homes:
+    settings = context.settings.gateway
+    url = (settings.url or context.urls.public).rstrip("/")
+    # A file in our own data folder is ours alone, unless others are named.
+    alone = not settings.peers and context.settings.platform.database is None
+    return Homes(database, url, settings.home_lease, alone=alone)

@@ -13,6 +13,7 @@ from downstage.gateway.messages import (
     PeerClosed,
     PeerConnected,
     PeerDisconnected,
+    PeerSessionEnd,
     PeerSignal,
     PictureReady,
     Status,
@@ -23,7 +24,9 @@ from downstage.gateway.models import Session
 from downstage.gateway.reconcile import Reconciler
 from downstage.gateway.rooms import Room, Rooms, Violation
 from downstage.gateway.sessions import Facts, Sessions
-from downstage.gateway.states import Faulted, PictureSeen, ViewersChanged
+from downstage.gateway.states import EndAsked, Faulted, PictureSeen, ViewersChanged
+from downstage.gateway.takeover import TakeOver
+from downstage.gateway.terms import Terms
 from downstage.gateway.wire import BAD_DATA, POLICY, Bucket, Refusal, Wire, deny_socket
 from downstage.kernel.clock import Clock
 from downstage.kernel.errors import (
@@ -52,16 +55,25 @@ class Links:
 
     Args:
         sessions, rooms, reconciler: of this gateway.
+        takeover: where sessions are at home.
         clock: of the platform.
         rate: messages a second that a viewer's socket may send.
     """
 
     def __init__(
-        self, sessions: Sessions, rooms: Rooms, reconciler: Reconciler, clock: Clock, rate: int
+        self,
+        sessions: Sessions,
+        rooms: Rooms,
+        reconciler: Reconciler,
+        takeover: TakeOver,
+        clock: Clock,
+        *,
+        rate: int,
     ) -> None:
         self._sessions = sessions
         self._rooms = rooms
         self._reconciler = reconciler
+        self._takeover = takeover
         self._clock = clock
         self._rate = rate * MANY
 
@@ -81,7 +93,16 @@ class Links:
             # What the streamer did not live to tell, the manager knows.
             if room.detach(wire):
                 self._reconciler.mark(session.id)
+                # Perhaps it dialled another gateway, which took the session.
+                await self._look(session.id)
             self._rooms.tidy(room)
+
+    async def _look(self, session_id: str) -> None:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(LEAVE_S):
+            try:
+                await self._takeover.check(session_id)
+            except PlatformError as error:
+                log.info("link.not_looked_after", session_id=session_id, why=error.detail)
 
     async def _admit(self, websocket: WebSocket, instance_id: str) -> Session:
         if websocket.headers.get("origin") is not None:
@@ -94,11 +115,11 @@ class Links:
         session = await self._sessions.store.get(principal.session_id or "")
         if session is None or session.life.state == "ended":
             # It lives although its session does not: what was forgotten is ended after all.
-            await self._sessions.region.stop(instance_id)
+            await self._sessions.regions.stop(instance_id, session and session.region)
             raise NotFound("There is no such session.")
         if session.life.instance_id != instance_id:
             raise InvalidToken
-        return session
+        return await self._takeover.at_home(session)
 
     async def _talk(self, wire: Wire, room: Room, session: Session) -> None:
         async with anyio.create_task_group() as tasks:
@@ -149,9 +170,11 @@ class Links:
             case PeerDisconnected(peer=peer):
                 room.connected(peer, is_connected=False)
                 await self._count(room)
-            case PeerClosed(peer=peer):
-                room.closed(peer)
+            case PeerClosed(peer=peer, reason=reason, detail=detail):
+                room.closed(peer, reason, detail)
                 await self._count(room)
+            case PeerSessionEnd(peer=peer):
+                await self._farewell(room, peer)
             case StreamerFault():
                 await self._sessions.apply(room.session_id, Faulted(message.code, message.detail))
             case Hello():
@@ -159,6 +182,13 @@ class Links:
 
     async def _count(self, room: Room) -> None:
         await self._sessions.apply(room.session_id, lambda: ViewersChanged(room.count))
+
+    async def _farewell(self, room: Room, peer: str) -> None:
+        """A viewer is done: so is the session, where that was agreed and nobody else looks."""
+        room.part(peer)
+        session = await self._sessions.apply(room.session_id, lambda: ViewersChanged(room.count))
+        if session is not None and room.count == 0 and Terms.of(session.extra).ends_when_left:
+            await self._sessions.end(session.id, EndAsked("stopped", "viewer-left"))
 
     async def _ready(self, room: Room, message: PictureReady) -> None:
         encoder = message.encoder

@@ -57,7 +57,8 @@ class Reconciler:
         """Where the session's streamer serves its media, as the manager said."""
         known = self._media_sockets.get(session.life.instance_id)
         if known is None:
-            instance = await self._sessions.region.instance(session.life.instance_id)
+            region = self._sessions.regions.of(session.region)
+            instance = await region.instance(session.life.instance_id)
             if instance is not None and instance.media_socket:
                 self._media_sockets[instance.id] = instance.media_socket
                 return instance.media_socket
@@ -120,9 +121,10 @@ class Reconciler:
         if session.life.state == "ended":
             await self._sessions.files.end(session)
             return
-        instance = await self._sessions.region.instance(session.life.instance_id)
+        region = self._sessions.regions.of(session.region)
+        instance = await region.instance(session.life.instance_id)
         if instance is not None and instance.state != "ended" and session.life.state == "ending":
-            instance = await self._sessions.region.stop(instance.id)
+            instance = await region.stop(instance.id)
         if instance is None:
             is_new = session.life.state == "queued"
             gone = InstanceEnded(*(("not-placed", CUT_OFF) if is_new else ("instance-lost", LOST)))

@@ -21,7 +21,9 @@ from downstage.contracts.gateway import SESSION_CHANGED, SessionView
 from downstage.contracts.manager import Display, InstanceCreate
 from downstage.gateway.leases import LeaseKeeper, read_clock
 from downstage.gateway.models import Key, Session, view
-from downstage.gateway.region import Region, is_refusal
+from downstage.gateway.region import is_refusal
+from downstage.gateway.regions.regions import Regions
+from downstage.gateway.regions.score import Ranking, Wish
 from downstage.gateway.session_files import SessionFiles
 from downstage.gateway.stages import OwnStages
 from downstage.gateway.states import (
@@ -44,7 +46,7 @@ from downstage.gateway.store import Store
 from downstage.gateway.terms import Terms
 from downstage.gateway.tickets import TicketOffice
 from downstage.kernel.clock import Clock
-from downstage.kernel.errors import Conflict, InvalidField, NotFound, PlatformError, Unavailable
+from downstage.kernel.errors import Conflict, NotFound, PlatformError, Unavailable
 from downstage.kernel.ids import new_id, new_uuid
 from downstage.kernel.logging import get_logger
 
@@ -73,7 +75,8 @@ class Order:
     arguments: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict[str, str])
     display: Display = field(default_factory=Display)
-    region: str | None = None
+    where: Wish = field(default_factory=Wish)
+    """In which region, or what to choose one by."""
     act: str | None = None
     """Subject of the person who asks, in whose name the instance is asked for."""
     access_token: SecretStr | None = None
@@ -98,6 +101,7 @@ class Facts:
     height: int | None = None
     encoder: str | None = None
     warning: str | None = None
+    region: str | None = None
     extra: dict[str, Any] | None = None
     """What its dialect must remember from now on, beside what it remembers."""
 
@@ -115,6 +119,7 @@ class Facts:
         return replace(
             session,
             application=self.application or session.application,
+            region=self.region or session.region,
             display=display,
             encoder=self.encoder or session.encoder,
             warnings=warnings,
@@ -130,7 +135,7 @@ class Sessions:
 
     Args:
         store: their rows.
-        region: where instances are started.
+        regions: where instances are started.
         office: mints the streamer's token.
         policy: how long leases last.
         clock, bus: of the platform.
@@ -146,7 +151,7 @@ class Sessions:
         self,
         *,
         store: Store,
-        region: Region,
+        regions: Regions,
         office: TicketOffice,
         policy: Policy,
         clock: Clock,
@@ -159,7 +164,7 @@ class Sessions:
         files: SessionFiles | None = None,
     ) -> None:
         self.store = store
-        self.region = region
+        self.regions = regions
         self.placing: set[str] = set()
         """Sessions whose instance is being asked for: their rows may be ahead of the manager."""
         self.listeners: list[Listener] = []
@@ -193,8 +198,6 @@ class Sessions:
             InvalidField, NotFound, NoCapacity, Conflict, Unavailable: nothing was started, or
                 what was is being ended.
         """
-        if order.region is not None and order.region != self.region.name:
-            raise InvalidField("region", f"region: this gateway serves {self.region.name} alone.")
         if order.key is None:
             return await self._create(order)
         async with self._lock(f"key:{order.key.tenant}:{order.key.owner}:{order.key.key}"):
@@ -291,7 +294,8 @@ class Sessions:
         return found
 
     async def _create(self, order: Order) -> Session:
-        session = self._new(order)
+        ranking = await self.regions.choose(order.where)
+        session = self._new(order, ranking)
         # Whoever asked may hang up: what was begun is finished, so that nothing is left over.
         with anyio.CancelScope(shield=True):
             self.placing.add(session.id)
@@ -300,7 +304,7 @@ class Sessions:
                     return await self._made_by(order.key)
                 self._tell(session, ())
                 log.info("session.created", session_id=session.id, application=order.application)
-                session = await self._place(session, order)
+                session = await self._place(session, order, ranking.regions)
             finally:
                 self.placing.discard(session.id)
                 latest = await self.store.get(session.id)
@@ -316,14 +320,14 @@ class Sessions:
             raise Unavailable("The same request was made at the same moment.", retry_after_s=1)
         return found
 
-    async def _place(self, session: Session, order: Order) -> Session:
+    async def _place(self, session: Session, order: Order, regions: tuple[str, ...]) -> Session:
         try:
             wanted = await self._wanted(session, order)
         except PlatformError:
             await self._withdraw(session)
             raise
         try:
-            instance = await self.region.create(wanted, act=order.act)
+            region, instance = await self.regions.launch(regions, wanted, act=order.act)
         except PlatformError as error:
             if is_refusal(error):
                 await self._withdraw(session)
@@ -334,7 +338,7 @@ class Sessions:
             session.id,
             Placed(instance.id),
             Progressed(instance.stage),
-            facts=Facts(application=instance.application),
+            facts=Facts(application=instance.application, region=region),
         )
         return placed or session
 
@@ -372,7 +376,7 @@ class Sessions:
                 return
         await self.apply(session.id, InstanceEnded("not-placed"))
 
-    def _new(self, order: Order) -> Session:
+    def _new(self, order: Order, ranking: Ranking) -> Session:
         now = self.now()
         session_id = new_uuid()
         secret = order.access_token.get_secret_value() if order.access_token else None
@@ -383,7 +387,8 @@ class Sessions:
             username=order.username,
             application=order.application,
             stage=order.stage,
-            region=self.region.name,
+            region=ranking.best,
+            region_reason=ranking.reason,
             home=self.home,
             display=order.display,
             life=begin(now, self._policy, new_id("i")),

@@ -22,8 +22,13 @@ __all__ = ["ClientFactory", "PlatformUrls", "ServiceContext"]
 class ClientFactory(Protocol):
     """Makes clients that carry this service's own token; an extension's, where it was given one."""
 
-    def __call__(self, service: str, *, act: str | None = None) -> AsyncClient:
-        """A client of *service*; *act* names the person on whose behalf it calls."""
+    def __call__(
+        self, service: str, *, act: str | None = None, at: str | None = None
+    ) -> AsyncClient:
+        """A client of *service*; *act* names the person on whose behalf it calls.
+
+        *at* is its address, where it is not the one that the settings name.
+        """
         ...
 
 

@@ -177,8 +177,8 @@ class Wiring:
             app.put_front(item)
             self._public_app.put_front(item)
 
-        def client(service: str, *, act: str | None = None) -> AsyncClient:
-            return self._client(unit, service, act)
+        def client(service: str, *, act: str | None = None, at: str | None = None) -> AsyncClient:
+            return self._client(unit, at or self._uri(service), act)
 
         return ServiceContext(
             name=unit.name,
@@ -215,17 +215,20 @@ class Wiring:
     def _uri(self, service: str) -> str:
         return getattr(self._settings.services, service, None) or f"local://{service}"
 
-    def _client(self, unit: Unit, service: str, act: str | None) -> AsyncClient:
+    def _client(self, unit: Unit, uri: str, act: str | None) -> AsyncClient:
         if unit.is_service:
-            return self.as_service(unit.name, service, act)
+            return self._served_by(uri, unit.name, act)
         # An extension is nobody, unless the operator gave it a token: then it is who that says.
         token = self._given_tokens.get(unit.name)
-        return AsyncClient(self._uri(service), timeout_s=CALL_S, token=token)
+        return AsyncClient(uri, timeout_s=CALL_S, token=token)
 
     def as_service(self, caller: str, service: str, act: str | None = None) -> AsyncClient:
         """A client of *service* with the token of *caller*, one of the platform's services."""
+        return self._served_by(self._uri(service), caller, act)
+
+    def _served_by(self, uri: str, caller: str, act: str | None) -> AsyncClient:
         return AsyncClient(
-            self._uri(service),
+            uri,
             timeout_s=CALL_S,
             token=self._token(caller, act),
             retries=0,

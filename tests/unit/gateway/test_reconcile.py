@@ -23,12 +23,16 @@ class House:
         self.said: list[str] = []
         self.is_away = False
         life = SimpleNamespace(state="running", instance_id="i-1")
-        self.session = SimpleNamespace(id="s-1", life=life)
+        self.session = SimpleNamespace(id="s-1", region="local", life=life)
         self.listeners: list[Any] = []
         self.placing: set[str] = set()
         self.store: Any = self
-        self.region: Any = self
+        self.regions: Any = self
         self.files: Any = self
+
+    def of(self, region: str) -> Any:
+        assert region == "local"
+        return self
 
     async def get(self, session_id: str) -> Any:
         del session_id

@@ -7,6 +7,7 @@ API may be called without a token, as the demo's user: its public samples send n
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import Annotated, Any
@@ -37,6 +38,7 @@ from downstage.gateway.dialects.omniverse_models import (
 from downstage.gateway.dialects.v1 import order_key
 from downstage.gateway.dialects.webclient import WebClient, content_host
 from downstage.gateway.models import Key, Session
+from downstage.gateway.regions.score import Wish
 from downstage.gateway.seats import Seats
 from downstage.gateway.sessions import Order, Sessions
 from downstage.gateway.store import Filter
@@ -103,7 +105,7 @@ class OmniverseRoutes:
     async def health(self) -> Response:
         """Whether sessions can be started: a manager answers within 2 s."""
         try:
-            await self._sessions.region.check_health()
+            await self._sessions.regions.check_health()
         except PlatformError as error:
             body = {"ok": False, "message": error.detail}
             return JSONResponse(body, 503, headers={"retry-after": "2"})
@@ -135,7 +137,8 @@ class OmniverseRoutes:
         if body.username != caller.name and not is_open and not caller.may("sessions:admin"):
             raise Forbidden("username: this caller may not act for others.", field="username")
         key = order_key(caller, idempotency_key, await request.body())
-        order = self._order(body, caller, key, is_open=is_open)
+        where = Wish(address=request.client.host if request.client else None)
+        order = replace(self._order(body, caller, key, is_open=is_open), where=where)
         try:
             session = await self._sessions.create(order)
         except InvalidField as error:

@@ -27,6 +27,7 @@ from downstage.gateway.admission import Admission
 from downstage.gateway.link import Links
 from downstage.gateway.media import MediaRelay
 from downstage.gateway.models import Key
+from downstage.gateway.regions.score import Wish
 from downstage.gateway.seats import Seats
 from downstage.gateway.sessions import Order, Sessions
 from downstage.gateway.signalling import Signalling
@@ -93,6 +94,7 @@ class SessionRoutes:
         add(one, self.end, methods=["DELETE"], status_code=202, **own)
         add(f"{one}/events", self.events, methods=["GET"], response_class=EventStream, **own)
         add(f"{one}/links", self.link, methods=["POST"], **own)
+        own["responses"] = refusals(404, 409, 421)
         open_to_all: dict[str, Any] = {**own, "openapi_extra": secured(optional=True)}
         add(f"{one}/seat", self.take_seat, methods=["POST"], **open_to_all)
         add(f"{one}/seat", self.seat, methods=["GET"], **own)
@@ -102,7 +104,7 @@ class SessionRoutes:
     async def applications(self, caller: Reader) -> ApplicationPage:
         """What can be put on stage in this region."""
         del caller
-        return await self._sessions.region.applications()
+        return await self._sessions.regions.applications()
 
     async def create(
         self,
@@ -122,7 +124,12 @@ class SessionRoutes:
             arguments=tuple(body.arguments),
             environment=body.environment,
             display=body.display,
-            region=body.region,
+            where=Wish(
+                region=body.region,
+                rtt_ms=body.rtt_ms,
+                near=body.near,
+                address=request.client.host if request.client else None,
+            ),
             act=caller.person,
             access_token=body.access_token,
             key=key,
@@ -197,6 +204,7 @@ class SessionRoutes:
         """The seat that the cookie holds: what a page asks after a reload."""
         caller = await self._admission.caller(request, session_id)
         session = await self._admission.session(caller, session_id)
+        session = await self._admission.at_home(session)
         seat = await self._admission.seat_of(caller, session)
         response.headers["cache-control"] = "no-store"
         return await self._seats.answer(session, seat, response, with_cookie=False)
