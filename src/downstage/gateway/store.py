@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
 from sqlalchemy import Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from downstage.gateway.models import Key, Seat, Session
 from downstage.gateway.rows import key_row, read_session, session_row
@@ -220,6 +221,21 @@ class Store:
             )
         if seat.session_id in self._live:
             self._seats.setdefault(seat.session_id, {})[seat.id] = seat
+
+    async def keep_seat(self, seat: Seat) -> Seat:
+        """The seat of that id, which is made if there is none: for ids that stand for somebody.
+
+        Raises:
+            Conflict: the session has as many as it may.
+        """
+        known = await self.seat(seat.session_id, seat.id)
+        if known is not None:
+            return known
+        try:
+            await self.add_seat(seat)
+        except IntegrityError:  # made meanwhile
+            return await self.seat(seat.session_id, seat.id) or seat
+        return seat
 
     async def seat(self, session_id: str, seat_id: str) -> Seat | None:
         """One seat of one session."""

@@ -22,7 +22,15 @@ from sqlalchemy import (
     false,
 )
 
-__all__ = ["gateways", "idempotency", "metadata", "seats", "sessions"]
+__all__ = [
+    "dialect_settings",
+    "gateways",
+    "idempotency",
+    "metadata",
+    "seats",
+    "sessions",
+    "shares",
+]
 
 metadata = MetaData()
 
@@ -132,3 +140,29 @@ gateways = Table(
     Column("seen_at", Float, nullable=False),
 )
 """Gateways on this database; when each was seen, in seconds by the database's own clock."""
+
+shares = Table(
+    "shares",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("session_id", String(36), nullable=False, index=True),
+    Column("tenant", String(64), nullable=False),
+    Column("owner", String(128), nullable=False),
+    Column("type", String(16), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("token_hash", String(64), nullable=False),
+    Column("sealed_token", Text, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("expires_at", Utc, nullable=False),
+    Column("uses", Integer, nullable=False, server_default="0"),
+    Index("shares_by_owner", "tenant", "owner", "created_at"),
+)
+"""Links that let others in until they expire; only a token's hash opens, only we can tell it."""
+
+dialect_settings = Table(
+    "dialect_settings",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("value", JSON, nullable=False),
+)
+"""What was set through a dialect's own routes, for all gateways."""
