@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -77,4 +78,15 @@ async def test_the_picture_comes_by_the_relay_alone(
             await page.until_playing()
             paths = await page.until(PATHS)
             assert await page.browser.evaluate(f"{VIEWER}.state.transport") == "webrtc"
+        said = await _start_page_says(platform, open_page)
     assert {kind for kind, _ in paths} == {"relay"}
+    assert "Pictures find a way" in said
+
+
+async def _start_page_says(platform: PlatformProcess, open_page: Opener) -> str:
+    """What it tells of the network before anything is started."""
+    token = {"token": platform.facts["token"], "expires_at": "2099-01-01T00:00:00Z"}
+    script = f"sessionStorage.setItem('downstage.token', JSON.stringify({json.dumps(token)}))"
+    async with open_page(platform.url, script=script) as page:
+        words = await page.until("document.querySelector('.network')?.textContent")
+        return str(words)

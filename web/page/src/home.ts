@@ -5,6 +5,7 @@ import { Problem, endingOf, type Api } from "@downstage/viewer";
 import type { ApplicationView, SessionView } from "@downstage/viewer";
 import { mark, wordsOf } from "./forms";
 import { ago } from "./ago";
+import { judge, tryNetwork, type Verdict } from "./network";
 import { pages } from "./pages";
 import { dropToken } from "./token";
 
@@ -23,6 +24,7 @@ export class Home {
   readonly #fps: number;
   #data: Data | null = null;
   #alarm = "";
+  #network: Verdict | null = null;
   #isBusy = false;
   #timer: ReturnType<typeof setInterval> | undefined;
 
@@ -37,6 +39,7 @@ export class Home {
     document.title = "Downstage";
     this.#render();
     void this.#load();
+    void this.#checkNetwork();
     this.#timer = setInterval(() => {
       if (!document.hidden && !this.#isBusy) void this.#load();
     }, REFRESH_MS);
@@ -61,6 +64,18 @@ export class Home {
       this.#alarm = wordsOf(error);
     }
     this.#render();
+  }
+
+  /** Where the platform names STUN or TURN servers, try them before anybody waits for a picture. */
+  async #checkNetwork(): Promise<void> {
+    try {
+      const { ice_servers: servers, ice_policy: policy } = await this.#api.network();
+      if (servers.length === 0) return;
+      this.#network = judge(await tryNetwork(servers, policy));
+      this.#render();
+    } catch {
+      // The page itself tells what is wrong with the platform.
+    }
   }
 
   #leave(): void {
@@ -114,6 +129,8 @@ export class Home {
         }}>Sign out</button></header>
       <main>
         <p class="alarm" role="alert">${this.#alarm}</p>
+        ${this.#network ? html`<p class="soft network" role="status">
+          <span class="dot ${this.#network.dot}"></span>Network: ${this.#network.words}</p>` : nothing}
         ${data ? html`
           <h2>Your sessions</h2>${this.#sessions(data.sessions)}
           <h2>Applications</h2>${this.#applications(data.applications)}` : nothing}

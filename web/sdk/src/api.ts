@@ -3,6 +3,7 @@
 import { networkProblem, problemOf } from "./problem";
 import type {
   ApplicationPage,
+  NetworkView,
   PrincipalView,
   SeatAnswer,
   SessionCreate,
@@ -56,6 +57,11 @@ export class Api {
 
   applications(): Promise<ApplicationPage> {
     return this.#call("GET", "/v1/applications");
+  }
+
+  /** Servers to look for a path with, before there is a session. */
+  network(): Promise<NetworkView> {
+    return this.#call("GET", "/v1/network");
   }
 
   create(body: SessionCreate, key: string): Promise<SessionCreated> {

@@ -34,6 +34,11 @@ export interface SessionView {
   readonly lease_ends_at: string | null;
 }
 
+export interface NetworkView {
+  readonly ice_servers: readonly RTCIceServer[];
+  readonly ice_policy: RTCIceTransportPolicy;
+}
+
 export interface SessionCreated extends SessionView {
   readonly join_url: string;
 }
