@@ -13,7 +13,7 @@ A cookie never opens a socket, a session's id never opens anything.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -31,7 +31,15 @@ from downstage.kernel.ids import new_id
 from downstage.kernel.logging import get_logger
 from downstage.services.facilities.principal import bearer_token, context_authenticator
 
-__all__ = ["COOKIE", "PROTOCOL", "TICKET_PREFIX", "Admission", "Entry", "allowed_origins"]
+__all__ = [
+    "COOKIE",
+    "PROTOCOL",
+    "TICKET_PREFIX",
+    "Admission",
+    "AtHome",
+    "Entry",
+    "allowed_origins",
+]
 
 COOKIE = "downstage-seat"
 PROTOCOL = "downstage.v1"
@@ -40,6 +48,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 PEOPLE = frozenset({"user", "token"})
 log = get_logger(__name__)
+
+AtHome = Callable[[Session], Awaitable[Session]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +79,16 @@ class Admission:
         store: to find sessions and seats.
         office: redeems tickets.
         clock: of the platform.
+        at_home: a session as one that this gateway drives, else `Misdirected`.
     """
 
     def __init__(
-        self, origins: frozenset[str], store: Store, office: TicketOffice, clock: Clock
+        self,
+        origins: frozenset[str],
+        store: Store,
+        office: TicketOffice,
+        clock: Clock,
+        at_home: AtHome,
     ) -> None:
         self.refused = Counter[str]()
         """Handshakes refused, by cause."""
@@ -80,6 +96,7 @@ class Admission:
         self._store = store
         self._office = office
         self._clock = clock
+        self.at_home = at_home
 
     def is_own_origin(self, connection: HTTPConnection) -> bool | None:
         """Whether the one Origin is ours; None where there is none."""
@@ -151,6 +168,7 @@ class Admission:
             Forbidden: a foreign Origin, or a cookie without one.
             Unauthenticated, InvalidToken: no ticket that counts.
             NotFound: the session is not theirs, or gone.
+            Misdirected: another gateway drives it; the ticket may still be used there.
         """
         own = self.is_own_origin(websocket)
         ticket = _ticket(websocket)
@@ -172,6 +190,9 @@ class Admission:
         raise Unauthenticated("This socket needs a ticket.")
 
     async def _by_ticket(self, ticket: str, session_id: str, use: TicketUse) -> Entry:
+        session = await self._store.get(session_id)
+        if session is not None:
+            await self.at_home(session)
         try:
             claims = await self._office.redeem(ticket, use, session_id)
         except InvalidToken:
@@ -189,6 +210,7 @@ class Admission:
         if principal.kind not in PEOPLE:
             raise Forbidden("This kind of caller may not do that.", kind=principal.kind)
         session = await self.session(principal, session_id, "sessions:write")
+        session = await self.at_home(session)
         return Entry(session, await self.take_seat(session, principal.subject, "controller"))
 
     def _check_page(self, request: Request) -> None:

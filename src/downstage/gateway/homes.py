@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -184,7 +184,8 @@ async def _is_taken(url: str) -> bool:
 
 def _is_refused(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
-        return all(_is_refused(item) for item in error.exceptions)
+        several = cast("BaseExceptionGroup[BaseException]", error)
+        return all(_is_refused(item) for item in several.exceptions)
     if isinstance(error, ConnectionRefusedError):
         return True
     return error.__cause__ is not None and _is_refused(error.__cause__)

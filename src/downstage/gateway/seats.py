@@ -59,7 +59,9 @@ class Seats:
         """A link that opens *session* once, as its controller; the code is in the fragment."""
         _check_open(session)
         code = await self._office.join_code(session, subject, "controller", self._code_s)
-        url = f"{self._public}/?session={session.id}#join={code.ticket}"
+        is_here = session.home == self._sessions.home
+        base = self._public if is_here else session.home
+        url = f"{base}/?session={session.id}#join={code.ticket}"
         return JoinLink(join_url=url, code=code.ticket, expires_at=code.expires_at)
 
     async def by_code(self, session_id: str, code: SecretStr) -> tuple[Session, Seat]:
@@ -67,7 +69,11 @@ class Seats:
 
         Raises:
             InvalidToken: used, expired, foreign or unknown code.
+            Misdirected: another gateway drives the session; the code may still be used there.
         """
+        there = await self._sessions.store.get(session_id)
+        if there is not None:
+            await self._admission.at_home(there)
         claims = await self._office.redeem(code.get_secret_value(), "join", session_id)
         session = await self._sessions.store.get(session_id)
         if session is None or claims.tenant != session.tenant:
@@ -79,6 +85,7 @@ class Seats:
     async def by_person(self, principal: Principal, session: Session) -> Seat:
         """A new seat for somebody signed in, or the one that the cookie holds."""
         _check_open(session)
+        session = await self._admission.at_home(session)
         if principal.kind == "seat":
             return await self._admission.seat_of(principal, session)
         return await self._admission.take_seat(session, principal.subject, "controller")

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends
 from downstage.auth.principal import Principal
 from downstage.contracts import video
 from downstage.contracts.gateway import SessionStreams, SessionStreamsRequest
+from downstage.gateway.admission import AtHome
 from downstage.gateway.rooms import Rooms
 from downstage.gateway.store import Store
 from downstage.kernel.errors import Conflict, NotFound, Unavailable
@@ -31,11 +32,12 @@ class StreamRoutes:
     Args:
         store: to find sessions.
         rooms: where their streamers are.
+        at_home: a session as one that this gateway drives, else `Misdirected`.
         url: of the service of streams, for streamers; empty: where their own line goes.
     """
 
-    def __init__(self, store: Store, rooms: Rooms, url: str | None) -> None:
-        self._store, self._rooms = store, rooms
+    def __init__(self, store: Store, rooms: Rooms, at_home: AtHome, url: str | None) -> None:
+        self._store, self._rooms, self._at_home = store, rooms, at_home
         self._url = url if url and url.startswith(("http://", "https://", "unix://")) else None
 
     def router(self) -> APIRouter:
@@ -45,7 +47,7 @@ class StreamRoutes:
             "/v1/sessions/{session_id}/streams",
             self.push,
             methods=["POST"],
-            responses=refusals(404, 409, 503),
+            responses=refusals(404, 409, 421, 503),
         )
         return router
 
@@ -59,6 +61,7 @@ class StreamRoutes:
             raise NotFound("There is no such session.")
         if session.life.state in ("ending", "ended"):
             raise Conflict("The session has ended.")
+        await self._at_home(session)
         room = self._rooms.enter(session_id)
         try:
             if not room.push_streams(body.seconds if body.on else 0, self._url):
