@@ -118,6 +118,8 @@ class StreamerConfig(Request):
     """Further gateways, dialled in turn when the one before does not answer."""
     channels: str | None = None
     """Folder of the unix sockets by which data channels reach the application."""
+    channel_names: list[str] = Field(default_factory=list)
+    """Data channels that the application declares: their sockets are there from the start."""
     link_ca: str | None = None
     media_socket: str
     display_kind: str

@@ -101,6 +101,7 @@ class House:
         self._turns = _Turns()
         self._framed = anyio.Event()
         self._resize_to: Size | None = None
+        self._wish: Size | None = None
         self._always: Codec | None = "h264"
         self._unwatched_since: dict[Codec, float] = {}
         self._cursor: Cursor | None = None
@@ -139,7 +140,7 @@ class House:
             Hands(self.source.injector, controls=role == "controller"),
             kbps=self._config.bitrate_kbps,
             events=ViewerEvents(
-                on_resize=self.resize,
+                on_resize=self.wish,
                 on_key_wanted=self.key_wanted,
                 on_need_changed=self.reconsider,
                 on_input=self._input,
@@ -156,6 +157,9 @@ class House:
             return
         del self._viewers[viewer.peer]
         viewer.let_go()
+        wish, self._wish = self._wish, None
+        if wish is not None:
+            self.wish(wish)
         self.reconsider()
 
     def release(self, peer: str) -> None:
@@ -181,6 +185,13 @@ class House:
         self._resize_to = size
         self._changed.set()
 
+    def wish(self, size: Size) -> None:
+        """A viewer wants the picture in *size*; it waits where another needs it as it is."""
+        if any(viewer.holds_size for viewer in self._viewers.values()):
+            self._wish = size
+        else:
+            self.resize(size)
+
     def reconsider(self) -> None:
         """Something about the viewers changed."""
         self._changed.set()
@@ -200,10 +211,14 @@ class House:
         if size != self.source.size:
             self.resize(size)
         self.reconsider()
+        await self.turned()
+        await self.capture_one()
+
+    async def turned(self) -> None:
+        """Wait until what was asked for so far has been done."""
         turn = self._turns.begun + 1  # one that has begun may have looked before we asked
         while self._turns.ended < turn:
             await self._turns.over.wait()
-        await self.capture_one()
 
     def settle(self) -> None:
         """The first picture is known; from now on only what is watched is encoded."""

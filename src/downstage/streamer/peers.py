@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, cast, get_args
 
 import anyio
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from downstage.contracts.anbox import AnboxSettings
 from downstage.contracts.streamer import StreamerConfig
 from downstage.kernel.errors import BadMessage
 from downstage.kernel.logging import get_logger
@@ -18,9 +21,12 @@ from downstage.media.transport import TransportEvents
 from downstage.media.transport.webrtc import PeerOptions, WebRtcTransport
 from downstage.media.transport.websocket import WebSocketTransport
 from downstage.streamer import control
+from downstage.streamer.anbox.speech import AnboxSpeech
+from downstage.streamer.channels.bridge import Bridge
 from downstage.streamer.house import House
 from downstage.streamer.media_server import read_messages
 from downstage.streamer.message import Message
+from downstage.streamer.speech import OwnSpeech, Speech
 from downstage.streamer.viewer import Role, Viewer
 
 __all__ = ["Peers"]
@@ -29,6 +35,10 @@ log = get_logger(__name__)
 
 MAX_VIEWERS = 32
 MAX_SDP = 48 * 1024
+MAX_EARLY = 80
+"""Messages of a viewer that are kept until its connection is made."""
+RESIZE_S = 3.0
+"""How long a viewer whose page cannot follow waits for the picture to have its size."""
 
 
 class _Open(BaseModel):
@@ -38,6 +48,15 @@ class _Open(BaseModel):
     width: int | None = Field(default=None, ge=1, le=65535)
     height: int | None = Field(default=None, ge=1, le=65535)
     ice_servers: list[dict[str, str]] = Field(default_factory=list[dict[str, str]], max_length=8)
+    dialect: str | None = None
+    anbox: AnboxSettings | None = None
+
+    @property
+    def size(self) -> Size | None:
+        """The picture it wants, where it may ask for one."""
+        if self.role != "controller" or not self.width or not self.height:
+            return None
+        return Size(self.width, self.height)
 
 
 class _Signal(BaseModel):
@@ -64,6 +83,17 @@ class Peers:
         self._config, self._house, self._send = config, house, send
         self._opens: dict[str, _Open] = {}
         self._rtc: dict[str, WebRtcTransport] = {}
+        self._speeches: dict[str, Speech] = {}
+        self._early: dict[str, list[_Signal]] = {}
+        folder = Path(config.channels) if config.channels else None
+        self._bridge = Bridge(folder, config.channel_names, self._told)
+
+    async def open(self) -> None:
+        """Listen for the application's side of data channels."""
+        try:
+            self._bridge.open()
+        except OSError as error:
+            log.warning("channels.failed", error=str(error))
 
     def use(self, config: StreamerConfig) -> None:
         """Open paths by *config* from now on."""
@@ -135,12 +165,14 @@ class Peers:
         async with anyio.create_task_group() as tasks:
             for viewer in viewers:
                 tasks.start_soon(viewer.transport.close, reason)
+        self._bridge.close()
 
     def _open(self, wish: _Open) -> None:
         if len(self._house.viewers) >= MAX_VIEWERS and wish.peer not in self._rtc:
             self._send({"type": "peer.close", "peer": wish.peer, "reason": "full"})
             return
         self._opens[wish.peer] = wish
+        self._early[wish.peer] = []
         self._house.spawn(partial(self._run_peer, wish), f"peer {wish.peer}")
 
     async def _run_peer(self, wish: _Open) -> None:
@@ -153,22 +185,29 @@ class Peers:
         )
         self._replace(wish.peer)
         viewer = self._house.admit(wish.peer, wish.role, self._misbehaved)
+        speech = self._speech(wish, viewer)
         closed = partial(self._path_closed, wish.peer, viewer)
-        transport = WebRtcTransport(options, self._events(viewer, on_closed=closed))
+        events = self._events(viewer, on_closed=closed)
+        events = dataclasses.replace(events, on_channel=speech.channel)
+        transport = WebRtcTransport(speech.options(options), events)
         viewer.attach(transport)
-        self._rtc[wish.peer] = transport
-        if wish.role == "controller" and wish.width and wish.height:
-            self._house.resize(Size(wish.width, wish.height))
+        self._rtc[wish.peer], self._speeches[wish.peer] = transport, speech
         try:
-            offer = await transport.offer()
-            self._tell_peer(wish.peer, {"type": "offer", "sdp": offer})
+            await self._take_size(wish, viewer)
+            if not speech.viewer_offers:
+                offer = await transport.offer()
+                self._tell_peer(wish.peer, {"type": "offer", "sdp": offer})
+            for early in self._early.pop(wish.peer, []):
+                self._signal(wish.peer, early)
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._late_candidates, wish.peer, transport)
+                if not speech.viewer_offers:
+                    tasks.start_soon(self._late_candidates, wish.peer, transport)
                 await transport.run()
                 tasks.cancel_scope.cancel()
         finally:
             if self._rtc.get(wish.peer) is transport:
-                del self._rtc[wish.peer]
+                del self._rtc[wish.peer], self._speeches[wish.peer]
+                self._early.pop(wish.peer, None)
             self._house.dismiss(viewer)
             await transport.close("left")
 
@@ -179,12 +218,42 @@ class Peers:
                 {"type": "candidate", "candidate": line, "sdp_mid": "0", "sdp_mline_index": 0},
             )
 
+    def _speech(self, wish: _Open, viewer: Viewer) -> Speech:
+        if wish.dialect == "anbox" and wish.anbox is not None:
+            left = partial(self._send, {"type": "peer.session_end", "peer": wish.peer})
+            return AnboxSpeech(viewer, wish.anbox, self._bridge, left)
+        return OwnSpeech(viewer, self._bridge)
+
+    async def _take_size(self, wish: _Open, viewer: Viewer) -> None:
+        """Let the picture have the size that the viewer wants."""
+        if wish.size is None:
+            return
+        if not viewer.holds_size:
+            self._house.wish(wish.size)
+            return
+        self._house.resize(wish.size)
+        with anyio.move_on_after(RESIZE_S):
+            await self._house.turned()
+
+    def _told(self, kind: str, data: object, peer: str | None) -> None:
+        """The application says something to viewers whose dialect has such messages."""
+        for name, speech in self._speeches.items():
+            if isinstance(speech, AnboxSpeech) and peer in (None, name):
+                speech.control.told(kind, data)
+
     def _signal(self, peer: str, signal: _Signal) -> None:
+        early = self._early.get(peer)
+        if early is not None:
+            if len(early) < MAX_EARLY:
+                early.append(signal)
+            return
         transport = self._rtc.get(peer)
         if transport is None:
             return
         if signal.type == "answer" and signal.sdp:
             self._house.spawn(partial(self._answer, peer, transport, signal.sdp), "answer")
+        elif signal.type == "offer" and signal.sdp and self._speeches[peer].viewer_offers:
+            self._house.spawn(partial(self._accept, peer, transport, signal.sdp), "offer")
         elif signal.type == "candidate":
             self._house.spawn(
                 partial(
@@ -197,9 +266,22 @@ class Peers:
         try:
             await transport.answer(answer)
         except BadMessage as error:
-            self._send({"type": "peer.close", "peer": peer, "reason": error.code})
-            await transport.close(error.code)
+            await self._refuse(peer, transport, error)
             raise
+
+    async def _accept(self, peer: str, transport: WebRtcTransport, offer: str) -> None:
+        try:
+            answer = await transport.accept(offer)
+        except BadMessage as error:
+            await self._refuse(peer, transport, error)
+            raise
+        self._tell_peer(peer, {"type": "answer", "sdp": answer})
+        await self._late_candidates(peer, transport)
+
+    async def _refuse(self, peer: str, transport: WebRtcTransport, error: BadMessage) -> None:
+        gone = {"type": "peer.close", "peer": peer, "reason": error.code, "detail": error.detail}
+        self._send(gone)
+        await transport.close(error.code)
 
     def _events(self, viewer: Viewer, *, on_closed: Callable[[str], None]) -> TransportEvents:
         return TransportEvents(
@@ -212,6 +294,9 @@ class Peers:
         )
 
     def _path_opened(self, viewer: Viewer) -> None:
+        speech = self._speeches.get(viewer.peer)
+        if speech is not None and viewer.transport is self._rtc.get(viewer.peer):
+            speech.begins()
         self._house.opened(viewer)
         if viewer.transport.kind == "webrtc":
             log.info("viewer.joined", peer=viewer.peer, role=viewer.role, transport="webrtc")
@@ -229,6 +314,7 @@ class Peers:
     def _replace(self, peer: str) -> None:
         """A peer has one path: the one it had is closed when it opens another."""
         self._rtc.pop(peer, None)
+        self._speeches.pop(peer, None)
         for viewer in self._house.viewers:
             if viewer.peer == peer:
                 self._house.spawn(partial(viewer.transport.close, "replaced"), "close")

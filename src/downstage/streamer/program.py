@@ -101,6 +101,7 @@ class Program:
         from downstage.streamer.peers import Peers
 
         self._peers = Peers(self._config, house, self._say)
+        await self._peers.open()
         server = MediaServer(Path(self._config.media_socket), self._peers.serve_socket)
         await server.open()
         return self._peers, server

@@ -54,6 +54,8 @@ class Viewer:
         self._transport: Transport | None = None
         self.size = Size(0, 0)
         """The picture's size, by which places are understood."""
+        self.holds_size = False
+        """Its page understands places by the size that it began with: nobody may change it."""
 
     @property
     def transport(self) -> Transport:
@@ -120,6 +122,10 @@ class Viewer:
             self._act(event, now)
         else:
             self._serve(event, now)
+
+    def acted(self) -> None:
+        """It did something that no display takes; it is not idle."""
+        self._events.on_input()
 
     def let_go(self) -> None:
         """Release every key, button and finger it holds."""

@@ -8,13 +8,12 @@ anything out of form are refused.
 from __future__ import annotations
 
 import json
-import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
 from downstage.kernel.errors import BadMessage
+from downstage.media.input.checks import clamped, flag, typed, whole
 from downstage.media.input.injector import TouchPhase
 from downstage.media.input.keys import KEYS
 
@@ -41,7 +40,6 @@ MAX_WAY = 4096.0
 MAX_TEXT = 1024
 MAX_FINGERS = 16
 MAX_SIDE = 65535
-_UNTYPABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _PHASES: tuple[TouchPhase, ...] = ("start", "move", "end")
 
 
@@ -179,34 +177,6 @@ def parse(message: str | bytes) -> Event:
     return read(items[1:])
 
 
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadMessage("a number is missing")
-    try:
-        number = float(value)
-    except OverflowError as error:
-        raise BadMessage("a number is too large") from error
-    if not math.isfinite(number):
-        raise BadMessage("a number must be finite")
-    return number
-
-
-def _clamped(value: object, low: float, high: float) -> float:
-    return max(low, min(high, _number(value)))
-
-
-def _whole(value: object, low: int, high: int) -> int:
-    if type(value) is not int or not low <= value <= high:
-        raise BadMessage("a whole number is out of range")
-    return value
-
-
-def _flag(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    return bool(_whole(value, 0, 1))
-
-
 def _fields(rest: list[object], count: int) -> list[object]:
     if len(rest) != count:
         raise BadMessage("an input message has too few or too many fields")
@@ -215,22 +185,22 @@ def _fields(rest: list[object], count: int) -> list[object]:
 
 def _move(rest: list[object]) -> Event:
     x, y = _fields(rest, 2)
-    return Move(_clamped(x, 0, 1), _clamped(y, 0, 1))
+    return Move(clamped(x, 0, 1), clamped(y, 0, 1))
 
 
 def _move_by(rest: list[object]) -> Event:
     dx, dy = _fields(rest, 2)
-    return MoveBy(_clamped(dx, -MAX_WAY, MAX_WAY), _clamped(dy, -MAX_WAY, MAX_WAY))
+    return MoveBy(clamped(dx, -MAX_WAY, MAX_WAY), clamped(dy, -MAX_WAY, MAX_WAY))
 
 
 def _button(rest: list[object]) -> Event:
     button, down = _fields(rest, 2)
-    return Button(_whole(button, 0, 4), _flag(down))
+    return Button(whole(button, 0, 4), flag(down))
 
 
 def _wheel(rest: list[object]) -> Event:
     dx, dy = _fields(rest, 2)
-    return Wheel(_clamped(dx, -MAX_WAY, MAX_WAY), _clamped(dy, -MAX_WAY, MAX_WAY))
+    return Wheel(clamped(dx, -MAX_WAY, MAX_WAY), clamped(dy, -MAX_WAY, MAX_WAY))
 
 
 def _key(rest: list[object]) -> Event:
@@ -238,26 +208,21 @@ def _key(rest: list[object]) -> Event:
     known = KEYS.get(code) if isinstance(code, str) else None
     if known is None:
         raise BadMessage("the key is not known")
-    return Key(known, _flag(down))
+    return Key(known, flag(down))
 
 
 def _text(rest: list[object]) -> Event:
     (text,) = _fields(rest, 1)
-    if not isinstance(text, str) or not 1 <= len(text) <= MAX_TEXT:
-        raise BadMessage("typed text is 1 to 1024 characters")
-    # Line breaks and tabs are keys; other control characters have no place in text.
-    if _UNTYPABLE.search(text):
-        raise BadMessage("typed text holds no control characters")
-    return Text(text)
+    return Text(typed(text, MAX_TEXT))
 
 
 def _touch(rest: list[object]) -> Event:
     finger, phase, x, y = _fields(rest, 4)
     return Touch(
-        _whole(finger, 0, MAX_FINGERS - 1),
-        _PHASES[_whole(phase, 0, 2)],
-        _clamped(x, 0, 1),
-        _clamped(y, 0, 1),
+        whole(finger, 0, MAX_FINGERS - 1),
+        _PHASES[whole(phase, 0, 2)],
+        clamped(x, 0, 1),
+        clamped(y, 0, 1),
     )
 
 
@@ -268,17 +233,17 @@ def _release(rest: list[object]) -> Event:
 
 def _resize(rest: list[object]) -> Event:
     width, height = _fields(rest, 2)
-    return Resize(round(_clamped(width, 1, MAX_SIDE)), round(_clamped(height, 1, MAX_SIDE)))
+    return Resize(round(clamped(width, 1, MAX_SIDE)), round(clamped(height, 1, MAX_SIDE)))
 
 
 def _acknowledge(rest: list[object]) -> Event:
     (sequence,) = _fields(rest, 1)
-    return Acknowledge(_whole(sequence, 0, 0xFFFFFFFF))
+    return Acknowledge(whole(sequence, 0, 0xFFFFFFFF))
 
 
 def _ping(rest: list[object]) -> Event:
     (number,) = _fields(rest, 1)
-    return Ping(_whole(number, 0, 2**53))
+    return Ping(whole(number, 0, 2**53))
 
 
 def _key_frame(rest: list[object]) -> Event:
@@ -288,7 +253,7 @@ def _key_frame(rest: list[object]) -> Event:
 
 def _visible(rest: list[object]) -> Event:
     (visible,) = _fields(rest, 1)
-    return Visible(_flag(visible))
+    return Visible(flag(visible))
 
 
 _READERS: dict[str, Callable[[list[object]], Event]] = {
