@@ -97,6 +97,11 @@ class Plan:
     facts: dict[str, str] = field(default_factory=dict[str, str])
     """Further variables of hooks."""
 
+    @property
+    def is_other_user(self) -> bool:
+        """The application is not the keeper's user: what is to be its own must be handed over."""
+        return self.isolation in ("drop", "container") and self.uid != os.getuid()
+
 
 @dataclass(slots=True)
 class Report:

@@ -55,6 +55,6 @@ def hand(app: Path, name: str, text: str, plan: Plan) -> None:
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
-        if plan.isolation == "drop":
+        if plan.is_other_user:
             os.fchown(file.fileno(), plan.uid, plan.gid)
     draft.replace(app / name)

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from downstage.spawners.container.plan import PLAN, SEAMS
 from downstage.spawners.keeper import display, linux, sandbox
 from downstage.spawners.plan import Plan
 
@@ -26,14 +27,14 @@ def prepare(folder: Path, plan: Plan) -> None:
         sandbox.write_accounts(folder / "etc", plan.uid, plan.gid)
     if plan.display_kind == "x11":
         display.write_cookie([folder / "xauthority", app / "xauthority"])
-    if plan.isolation == "drop":
+    if plan.is_other_user:
         for path in (app, *app.iterdir()):
             os.chown(path, plan.uid, plan.gid, follow_symlinks=False)
 
 
 def clear(folder: Path) -> None:
     """Remove everything but the report and the logs: what may hold secrets first of all."""
-    for name in ("streamer.json", "plan.json", "xauthority", "media.sock"):
+    for name in ("streamer.json", "plan.json", PLAN, SEAMS, "xauthority", "media.sock"):
         with contextlib.suppress(OSError):
             (folder / name).unlink()
     for name in ("app", "wayland", "pulse", "etc"):

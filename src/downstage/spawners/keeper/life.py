@@ -15,13 +15,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import resource
 import signal
 from pathlib import Path
 from typing import Any
 
 from downstage.spawners.keeper import adoption, folder, linux, sandbox
+from downstage.spawners.keeper.application import Application
 from downstage.spawners.keeper.children import Child, Children
+from downstage.spawners.keeper.contained import Contained
 from downstage.spawners.keeper.control import Control
 from downstage.spawners.keeper.loop import Deadlines, Loop
 from downstage.spawners.keeper.output import Output
@@ -65,6 +66,15 @@ class Life:
         secrets = folder.secrets_of(path)
         self._app_log = Output(path / "app.log", secrets)
         self._streamer_log = Output(path / "streamer.log", secrets)
+        self._application = Application(
+            plan,
+            self._children,
+            self._spawn,
+            self._deadlines,
+            Contained(path, self._report, self._publish, self._log.write),
+            log=self._app_log.write,
+            keeper_log=self._log.write,
+        )
         self._loop.on_signal(signal.SIGTERM, lambda: self._end("stopped", "It was told to end."))
         self._attachment(False)
 
@@ -166,7 +176,7 @@ class Life:
             self._has_streamer = True
             if self._plan.waits and not self._report.waits:
                 self._nudge()  # what it read at its start may be older than its session
-            if self._report.phase == "starting" and not self._children.get("application"):
+            if self._report.phase == "starting" and not self._application.is_running:
                 self._start_application()
         elif line == "FIRST-PICTURE" and self._report.phase == "starting":
             self._deadlines.cancel("picture")
@@ -183,35 +193,15 @@ class Life:
             pulse=self._sound.socket,
             shares_memory=self._shares_memory,
         )
-        if plan.isolation == "drop" and seams.wayland is not None:
+        if plan.is_other_user and seams.wayland is not None:
             os.chown(seams.wayland, plan.uid, plan.gid)
-        environment = sandbox.environment_of(plan, seams)
-        limits = {resource.RLIMIT_CORE: 0}
-        if plan.memory_mb is not None:
-            limits[resource.RLIMIT_DATA] = plan.memory_mb * 1024 * 1024
         self._progress("application")
-        handle: int | None = None
-        command, where = plan.application, plan.application_folder or "/"
-        if plan.isolation != "none":
-            handle = sandbox.memory_file(sandbox.options(plan, seams, environment))
-            command = sandbox.wrap(plan.isolation, plan.uid, plan.gid, handle, command)
-            environment, where = {"PATH": os.environ.get("PATH", os.defpath)}, "/"
         try:
-            self._spawn(
-                "application",
-                command,
-                environment,
-                output=self._app_log.write,
-                pass_fds=() if handle is None else (handle,),
-                folder=where,
-                limits=limits,
-            )
+            self._application.start(seams)
         except OSError as error:
-            self._end("start-failed", f"{plan.application[0]} cannot be started: {error.strerror}.")
+            what = plan.application[0] if plan.application else "The application"
+            self._end("start-failed", f"{what} cannot be started: {error.strerror}.")
             return
-        finally:
-            if handle is not None:
-                os.close(handle)
         self._deadlines.set("picture", plan.start_deadline_s, self._never_drew)
 
     def _never_drew(self) -> None:
@@ -223,6 +213,8 @@ class Life:
     def _exited(self, child: Child, code: int) -> None:
         self._report.pids.pop(child.name, None)
         self._log.write(f"{child.name} ended with {code}")
+        if child.name == "application":
+            self._application.clean_up()
         if self._report.phase in ("ending", "ended"):
             self._end_more()
         elif child.name == "application":
@@ -237,14 +229,13 @@ class Life:
             self._sound.settle(f"PulseAudio ended with {code}.")
 
     def _application_exited(self, code: int) -> None:
-        code = 128 - code if code < 0 else code
-        when = "" if self._report.phase == "running" else " before it drew anything"
-        detail = self._with_output(f"The application ended with code {code}{when}.", self._app_log)
-        self._end("application-exited", detail, code)
+        outcome = self._application.outcome(code, has_drawn=self._report.phase == "running")
+        detail = self._with_output(outcome.detail, self._app_log)
+        self._end(outcome.reason, detail, outcome.exit_code)
 
     def _streamer_exited(self, code: int) -> None:
         self._deadlines.cancel("streamer")
-        has_run = self._children.get("application") is not None
+        has_run = self._application.is_running
         if self._plan.display_kind == "wayland" or not has_run or self._restarts >= RESTARTS:
             reason = "streamer-died" if has_run else "streamer-failed"
             detail = f"The streamer ended with {code}."
@@ -318,12 +309,7 @@ class Life:
         report.detail, report.exit_code = detail, exit_code
         self._deadlines.cancel_all()
         self._publish()
-        application = self._children.get("application")
-        if application is not None:
-            if self._plan.isolation == "none":
-                application.signal(signal.SIGTERM)
-            else:
-                application.signal_inside(signal.SIGTERM)
+        self._application.ask_to_end()
         streamer = self._children.get("streamer")
         if streamer is not None:
             streamer.signal(signal.SIGTERM)
@@ -335,12 +321,14 @@ class Life:
     def _kill(self, *names: str) -> None:
         for name in names:
             child = self._children.get(name)
-            if child is not None:
+            if name == "application":
+                self._application.kill()
+            elif child is not None:
                 child.signal(signal.SIGKILL)
 
     def _end_more(self) -> None:
         names = {child.name for child in self._children.living()}
-        if names & {"application", "streamer"}:
+        if names & {"application", "streamer", "remover"}:
             return
         if names and not self._are_servers_told:
             self._are_servers_told = True
