@@ -148,7 +148,11 @@ class Reconciler:
         if instance.media_socket:
             self._media_sockets[instance.id] = instance.media_socket
         events: tuple[Event, ...] = (Placed(instance.id), Progressed(instance.stage))
-        facts = Facts(application=instance.application, warning=None if instance.isolated else BARE)
+        facts = Facts(
+            application=instance.application,
+            warning=None if instance.isolated else BARE,
+            ports=tuple(port.model_dump(mode="json") for port in instance.ports),
+        )
         await self._sessions.apply(session_id, *events, facts=facts)
 
     def _on_change(self, session: Session, effects: tuple[Effect, ...]) -> None:

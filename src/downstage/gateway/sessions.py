@@ -45,6 +45,7 @@ from downstage.gateway.states import (
 from downstage.gateway.store import Store
 from downstage.gateway.terms import Terms
 from downstage.gateway.tickets import TicketOffice
+from downstage.gateway.wishes import Wishes
 from downstage.kernel.clock import Clock
 from downstage.kernel.errors import Conflict, NotFound, PlatformError, Unavailable
 from downstage.kernel.ids import new_id, new_uuid
@@ -87,6 +88,8 @@ class Order:
     """Of the application; None: the newest that is published."""
     user_data: str | None = None
     """Handed to the application as a file."""
+    wishes: Wishes = field(default_factory=Wishes)
+    """What is wanted of the instance."""
     dialect: str = "v1"
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
     """What that dialect must remember, and its `downstage.gateway.terms`; never a secret."""
@@ -102,6 +105,8 @@ class Facts:
     encoder: str | None = None
     warning: str | None = None
     region: str | None = None
+    ports: tuple[dict[str, Any], ...] | None = None
+    """As they were published."""
     extra: dict[str, Any] | None = None
     """What its dialect must remember from now on, beside what it remembers."""
 
@@ -123,6 +128,7 @@ class Facts:
             display=display,
             encoder=self.encoder or session.encoder,
             warnings=warnings,
+            ports=session.ports if self.ports is None else self.ports,
             extra={**session.extra, **(self.extra or {})},
         )
 
@@ -355,6 +361,7 @@ class Sessions:
             environment=order.environment,
             version=order.version,
             user_data=order.user_data,
+            **order.wishes.fields(),
             display=order.display,
             access_token=order.access_token or files.token,
             content_folder=files.folder,
@@ -397,6 +404,7 @@ class Sessions:
             spec=order.spec,
             warnings=order.warnings,
             version=order.version,
+            profile=order.wishes.profile,
             dialect=order.dialect,
             extra=order.extra,
             sealed_token=self._sealer.seal(secret, f"session:{session_id}") if secret else None,
