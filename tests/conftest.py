@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from downstage.kernel.logging import redact
 from downstage.testing.leaks import Snapshot, leaks_since
+from downstage.testing.postgres import PostgresServer
 from downstage.testing.watchdog import Watchdog, watch_loop
 
 TIERS = ("unit", "real", "contract", "browser", "chaos")
@@ -139,6 +140,25 @@ def data() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="ds-", dir="/tmp"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL server, started by the first test that asks for it."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> str | None:
+    """Address of this test's own PostgreSQL database; None: SQLite.
+
+    Run on both: ``@pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)``.
+    """
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return None
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.database()
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ TRIES = 3
 USER = "downstage"
 ACCOUNT = "postgres"
 """Who runs it where we are root: the server refuses to."""
-FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
+FAST = ("fsync=off", "full_page_writes=off", "max_connections=200")
 WATCH = "while kill -0 {owner} 2>/dev/null; do sleep 2; done; {stop}; rm -rf {folder}"
 
 
@@ -142,7 +142,7 @@ class PostgresServer:
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
     def _make(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="ds-pg-", dir="/tmp"))  # noqa: S108 - short
+        self._folder = Path(tempfile.mkdtemp(prefix="ds-pg-", dir="/tmp"))
         secret = self._folder / "password"
         secret.write_text(self.password)
         if os.geteuid() == 0:

@@ -375,12 +375,12 @@ def manager(data: Path) -> ManagerDouble:
 
 
 @pytest.fixture
-def start(data: Path, manager: ManagerDouble) -> Start:
+def start(data: Path, manager: ManagerDouble, database: str | None) -> Start:
     """Starts a platform on the test's data folder: ``async with start(**settings) as house``."""
 
     @asynccontextmanager
     async def running(clock: Clock | None = None, **more: Any) -> AsyncGenerator[House]:
-        overrides: dict[str, object] = {"platform.data": data}
+        overrides: dict[str, object] = {"platform.data": data, "platform.database": database}
         overrides |= {key.replace("__", "."): value for key, value in more.items()}
         settings = load(environment={}, overrides=overrides)
         (data / "run").mkdir(mode=0o700, exist_ok=True)

@@ -11,8 +11,10 @@ import pytest
 from downstage.kernel.errors import Unavailable
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
+both = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 
 
+@both
 async def test_a_session_lives_from_queue_to_end(house: Any) -> None:
     created = await house.create(display={"width": 640, "height": 480, "fps": 30})
     assert created["state"] == "starting"
@@ -90,6 +92,7 @@ async def test_what_cannot_be_is_refused_by_name(
     assert page["items"] == []
 
 
+@both
 async def test_50_creates_on_capacity_4(house: Any) -> None:
     token = await house.token()
     answers: list[tuple[int, Any, Any]] = []
@@ -116,6 +119,7 @@ async def test_50_creates_on_capacity_4(house: Any) -> None:
     assert house.manager.running() == 0
 
 
+@both
 async def test_an_end_during_the_start_leaves_nothing(house: Any) -> None:
     house.manager.gate = anyio.Event()
     token = await house.token()
@@ -177,6 +181,7 @@ async def test_a_manager_without_a_clear_answer_leaves_nothing(house: Any) -> No
     assert (ended["outcome"], ended["reason"]) == ("failed", "start-failed"), problem
 
 
+@both
 async def test_the_same_key_starts_one_session(house: Any) -> None:
     token = await house.token()
     answers: list[tuple[int, Any, Any]] = []
@@ -216,6 +221,7 @@ async def test_the_same_key_starts_one_session(house: Any) -> None:
     assert other[0] == 201, "another person's key is another key"
 
 
+@both
 async def test_a_refused_start_frees_its_key(house: Any) -> None:
     token = await house.token()
     house.manager.capacity = 0
@@ -225,6 +231,7 @@ async def test_a_refused_start_frees_its_key(house: Any) -> None:
     assert (await house.call("POST", "/v1/sessions", token, **options))[0] == 201
 
 
+@both
 async def test_pages_are_newest_first_and_follow_their_cursor(house: Any) -> None:
     house.manager.capacity = 10
     made = [(await house.create())["id"] for _ in range(5)]
@@ -279,6 +286,7 @@ async def test_progress_is_told_while_it_starts(house: Any) -> None:
                 await anyio.sleep(0.01)
 
 
+@both
 async def test_events_go_on_from_the_last_one_seen(house: Any) -> None:
     created = await house.create()
     token = await house.token()

@@ -58,13 +58,14 @@ Start = Callable[..., AbstractAsyncContextManager[House]]
 
 
 @pytest.fixture
-def start(data: Path) -> Start:
+def start(data: Path, database: str | None) -> Start:
     """Starts identity on the test's data folder: ``async with start(**settings) as house``."""
 
     @asynccontextmanager
     async def running(clock: ManualClock | None = None, **more: Any) -> AsyncGenerator[House]:
         overrides: dict[str, object] = {
             "platform.data": data,
+            "platform.database": database,
             "identity.login_attempts": 1000,
             "identity.token_ttl": "PT8H",
         }

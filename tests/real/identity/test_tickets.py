@@ -9,7 +9,11 @@ import pytest
 
 from downstage.services import BaseServiceError
 
-pytestmark = [pytest.mark.real, pytest.mark.anyio]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.anyio,
+    pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True),
+]
 
 
 async def minted(gateway: Any, **more: Any) -> str:

@@ -6,11 +6,18 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
 
 from downstage.auth.scopes import SCOPES
 from downstage.kernel.clock import ManualClock
+from downstage.services.facilities.database import open_database
 
-pytestmark = [pytest.mark.real, pytest.mark.anyio]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.anyio,
+    pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True),
+]
 
 
 async def test_api_tokens_are_made_listed_and_revoked_at_once(house: Any, refused: Any) -> None:
@@ -82,7 +89,7 @@ async def test_services_need_the_hosts_secret(house: Any, refused: Any) -> None:
         error = await refused(post(**(good | change)), 401)
         assert error.code == "invalid-token"
     manager = await house.service("manager")
-    assert (await manager.v1.auth.me.get())["scopes"] == []
+    assert (await manager.v1.auth.me.get())["scopes"] == ["sessions:write"]
 
 
 async def test_a_service_that_acts_holds_what_both_may(house: Any, refused: Any) -> None:
@@ -148,16 +155,22 @@ async def test_a_rotated_key_verifies_until_its_last_token_has_expired(start: An
         assert first["kid"] in kids  # it signed the operator's token
 
 
-async def test_the_private_half_of_a_retired_key_is_gone(start: Any, data: Any) -> None:
-    import sqlite3
-
+async def test_the_private_half_of_a_retired_key_is_gone(
+    start: Any, data: Any, database: str | None
+) -> None:
     async with start(identity__key_rotation="P1D") as house:
         await house.add("ada")
         house.clock.advance(86_400)
         await house.sign_in("ada")
-    with sqlite3.connect(data / "identity.db") as connection:
-        rows = connection.execute("SELECT retired_at, sealed FROM keys").fetchall()
-    connection.close()
+    opened = await open_database(
+        data / "identity.db",
+        name="identity",
+        migrations="downstage.identity.migrations",
+        url=SecretStr(database) if database else None,
+    )
+    async with opened.read() as connection:
+        rows = (await connection.execute(text("SELECT retired_at, sealed FROM keys"))).all()
+    await opened.close()
     assert sorted((r is None, s is not None) for r, s in rows) == [(False, False), (True, True)]
 
 

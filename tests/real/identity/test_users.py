@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.real, pytest.mark.anyio]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.anyio,
+    pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True),
+]
 
 PASSWORD = "correct horse battery"
 

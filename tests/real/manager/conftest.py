@@ -74,7 +74,9 @@ async def crew_of(drivers: anyio.CancelScope, *, task_status: anyio.abc.TaskStat
 
 
 @asynccontextmanager
-async def run_manager(data: Path, *, capacity: int = 4, **settings: Any) -> AsyncIterator[Manager]:
+async def run_manager(
+    data: Path, url: str | None = None, *, capacity: int = 4, **settings: Any
+) -> AsyncIterator[Manager]:
     folder = data / "applications" / "test"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "application.toml").write_text(DECLARED.format(programs=PROGRAMS))
@@ -84,7 +86,10 @@ async def run_manager(data: Path, *, capacity: int = 4, **settings: Any) -> Asyn
     planner = Planner([data / "applications"], [data / "stages"])
     bus = MemoryBus()
     database = await open_database(
-        data / "manager.db", name="manager", migrations="downstage.manager.migrations"
+        data / "manager.db",
+        name="manager",
+        migrations="downstage.manager.migrations",
+        url=SecretStr(url) if url else None,
     )
     try:
         async with anyio.create_task_group() as tasks:
@@ -118,10 +123,10 @@ Run = Callable[..., AbstractAsyncContextManager[Manager]]
 
 
 @pytest.fixture
-def run(data: Path) -> Run:
+def run(data: Path, database: str | None) -> Run:
     """Run a manager on this test's folder; again for a restart."""
 
     def on_folder(**settings: Any) -> AbstractAsyncContextManager[Manager]:
-        return run_manager(data, **settings)
+        return run_manager(data, database, **settings)
 
     return on_folder

@@ -20,6 +20,7 @@ from downstage.spawners.process import run_folder
 from .conftest import Run, request_of
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
+both = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 
 
 def report_of(data: Path, instance_id: str) -> Report:
@@ -39,6 +40,7 @@ def processes_of(instance_id: str) -> list[int]:
     return found
 
 
+@both
 async def test_an_instance_runs_and_ends(run: Run, loop_watchdog: object) -> None:
     async with run() as manager:
         placed = await manager.instances.create(request_of("s-1"))
@@ -71,6 +73,7 @@ async def test_changes_are_told_with_growing_revisions(run: Run) -> None:
         assert (ended.reason, ended.exit_code) == ("application-exited", 3)
 
 
+@both
 async def test_the_same_session_gets_the_same_instance(run: Run) -> None:
     async with run() as manager:
         one = await manager.instances.create(request_of("s-1"))
@@ -79,6 +82,7 @@ async def test_the_same_session_gets_the_same_instance(run: Run) -> None:
         assert manager.instances.running == 1
 
 
+@both
 async def test_fifty_creates_on_capacity_four_give_four(run: Run) -> None:
     outcomes = Counter[str]()
     async with run(capacity=4) as manager:

@@ -1,4 +1,4 @@
-"""SQLite under a service: private, upgraded, never half, never locked."""
+"""The database of a service: private, upgraded, never half, never locked; some on both kinds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from downstage.kernel.errors import SetupError
@@ -17,6 +18,7 @@ from downstage.services.facilities.database import Database, open_database
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
 
+both = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 FIRST = '''
 """Start."""
 import sqlalchemy as sa
@@ -42,7 +44,8 @@ KILLED = SECOND + "    import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n
 class Program:
     """A service of some version: a package of migrations."""
 
-    def __init__(self, folder: Path, name: str, *sources: str) -> None:
+    def __init__(self, folder: Path, name: str, *sources: str, url: str | None = None) -> None:
+        self.url = SecretStr(url) if url else None
         self.package = f"migrations_{folder.name.replace('-', '_')}_{name}"
         path = folder / self.package
         path.mkdir()
@@ -51,19 +54,19 @@ class Program:
             (path / f"{number:04}_step.py").write_text(source)
 
     async def open(self, path: Path) -> Database:
-        return await open_database(path, name="test", migrations=self.package)
+        return await open_database(path, name="test", migrations=self.package, url=self.url)
 
 
 @pytest.fixture
-def old(data: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+def old(data: Path, database: str | None, monkeypatch: pytest.MonkeyPatch) -> Program:
     monkeypatch.syspath_prepend(str(data))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    return Program(data, "old", FIRST)
+    return Program(data, "old", FIRST, url=database)
 
 
 @pytest.fixture
-def new(data: Path, old: Program) -> Program:
-    return Program(data, "new", FIRST, SECOND)
+def new(data: Path, database: str | None, old: Program) -> Program:
+    return Program(data, "new", FIRST, SECOND, url=database)
 
 
 async def fill(database: Database, numbers: range) -> None:
@@ -97,6 +100,7 @@ async def test_a_fresh_one_is_made_private_and_up_to_date(data: Path, new: Progr
     assert [file.name for file in data.glob("*.bak")] == []
 
 
+@both
 async def test_it_is_found_again(data: Path, old: Program) -> None:
     for expected in (3, 6):
         database = await old.open(data / "test.db")
@@ -180,6 +184,7 @@ async def test_a_process_killed_in_a_migration_leaves_the_old(
     await (await new.open(path)).close()
 
 
+@both
 async def test_two_that_upgrade_at_once_do_it_once(data: Path, old: Program, new: Program) -> None:
     path = data / "test.db"
     await (await old.open(path)).close()
@@ -193,6 +198,7 @@ async def test_two_that_upgrade_at_once_do_it_once(data: Path, old: Program, new
                 tasks.start_soon(one)
 
 
+@both
 async def test_many_writers_take_turns(data: Path, old: Program) -> None:
     database = await old.open(data / "test.db")
     most = 0
@@ -214,6 +220,7 @@ async def test_many_writers_take_turns(data: Path, old: Program) -> None:
     await database.close()
 
 
+@both
 async def test_writers_of_two_processes_wait_for_each_other(data: Path, old: Program) -> None:
     path = data / "test.db"
     first, second = await old.open(path), await old.open(path)
@@ -226,6 +233,7 @@ async def test_writers_of_two_processes_wait_for_each_other(data: Path, old: Pro
     await second.close()
 
 
+@both
 async def test_readers_see_one_moment_while_others_write(data: Path, old: Program) -> None:
     database = await old.open(data / "test.db")
     async with database.read() as connection:
@@ -237,6 +245,7 @@ async def test_readers_see_one_moment_while_others_write(data: Path, old: Progra
     await database.close()
 
 
+@both
 async def test_a_failed_write_leaves_nothing(data: Path, old: Program) -> None:
     database = await old.open(data / "test.db")
     with contextlib.suppress(KeyError):
@@ -248,6 +257,7 @@ async def test_a_failed_write_leaves_nothing(data: Path, old: Program) -> None:
     await database.close()
 
 
+@both
 async def test_cancelled_writers_leave_no_lock(data: Path, old: Program) -> None:
     database = await old.open(data / "test.db")
     done = 0
