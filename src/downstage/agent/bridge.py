@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, cast
 
 import anyio
 
@@ -12,13 +12,16 @@ from downstage.bus import Bus
 from downstage.contracts.agent import instance_changed
 from downstage.contracts.manager import INSTANCE_CHANGED, InstanceCreate
 from downstage.kernel.errors import Unavailable
+from downstage.kernel.ids import new_id
 from downstage.services.client import AsyncClient
 from downstage.services.errors import BaseServiceError
 
-__all__ = ["HEALTH_S", "Bridge", "ManagerClients", "Reply"]
+__all__ = ["HEALTH_S", "Bridge", "ManagerClients", "Reply", "Site"]
 
 HEALTH_S = 1.9
 """How long the manager may take to say that it is well: less than a gateway waits for us."""
+LAUNCH_S = 10.0
+"""How long the manager may take to take an instance on."""
 
 ManagerClients = Callable[[str | None], AsyncClient]
 """Subject of the person to act for, or None → client of the manager."""
@@ -33,17 +36,32 @@ class Reply:
     headers: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a region is, as its settings say."""
+
+    region: str
+    latitude: float | None = None
+    longitude: float | None = None
+    probe: str | None = None
+
+
 class Bridge:
     """One region's way to its manager.
 
     Args:
-        region: its name.
+        site: the region.
         managers: makes clients with the agent's own token, or in a person's name (``act``).
         bus: where hints come from and go to.
+
+    Attributes:
+        agent: name of this very agent, made anew at each start.
     """
 
-    def __init__(self, region: str, managers: ManagerClients, bus: Bus) -> None:
-        self.region = region
+    def __init__(self, site: Site, managers: ManagerClients, bus: Bus) -> None:
+        self.site = site
+        self.region = site.region
+        self.agent = new_id("a")
         self._managers = managers
         self._manager = managers(None)
         self._bus = bus
@@ -61,8 +79,14 @@ class Bridge:
         return await _carry(self._manager.v1.instances.get)
 
     async def create(self, wanted: InstanceCreate, act: str | None) -> Reply:
-        """Start one, in the name of the person for whom the caller calls, if there is one."""
-        return await _carry(self._managers(act).v1.instances.post, wanted, status=201)
+        """Start one, in the name of the person for whom the caller calls, if there is one.
+
+        What was begun is finished, whether the caller waits for it or has gone: a manager that
+        is cut off half-way might have an instance that nobody heard of.
+        """
+        with anyio.CancelScope(shield=True), anyio.move_on_after(LAUNCH_S):
+            return await _carry(self._managers(act).v1.instances.post, wanted, status=201)
+        raise Unavailable(f"The manager did not answer within {LAUNCH_S:g} s.")
 
     async def instance(self, instance_id: str) -> Reply:
         """One instance."""
@@ -79,7 +103,11 @@ class Bridge:
                 reply = await _carry(self._manager.v1.health.get)
         except TimeoutError as error:
             raise Unavailable(f"The manager did not answer within {HEALTH_S:g} s.") from error
-        return Reply(reply.status, {**reply.body, "region": self.region}, reply.headers)
+        body: object = reply.body
+        if not isinstance(body, dict):
+            raise Unavailable("The manager's word on its health was not understood.")
+        told = {**cast("dict[str, Any]", body), **asdict(self.site), "agent": self.agent}
+        return Reply(reply.status, told, reply.headers)
 
     async def relay_hints(self) -> None:
         """Repeat the manager's hints until cancelled; what was lost on the way is said."""

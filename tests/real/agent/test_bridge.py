@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 
-from downstage.agent.bridge import Bridge
+from downstage.agent.bridge import Bridge, Site
 from downstage.agent.routes import create_router
 from downstage.auth.principal import Principal
 from downstage.bus import MemoryBus
@@ -61,7 +61,7 @@ class Agent:
         self.manager = Manager()
         self.bus = MemoryBus()
         self.acted_for: list[str | None] = []
-        self.bridge = Bridge("west", self.clients, self.bus)
+        self.bridge = Bridge(Site("west", 52.5, 13.4), self.clients, self.bus)
         self.app: FastAPI = create_app("agent")
         self.app.include_router(create_router(self.bridge))
         self.client = AsyncClient("local://a", app=self.app, retries=0)
