@@ -300,6 +300,8 @@ class Manager(_Section):
     """Bytes that failed instances may keep together; the oldest goes first."""
     max_upload: int = Field(default=4 << 30, ge=1 << 20)
     """Bytes of an application that is published."""
+    published_network: bool = False
+    """Whether published applications may ask for the network; declared ones always may."""
     ams_port: int | None = Field(default=None, ge=0, le=65535)
     """Port of the AMS dialect alone, TLS (8444 in ``make services``); empty: none."""
     ams_host: str = "127.0.0.1"
