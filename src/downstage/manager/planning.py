@@ -223,6 +223,7 @@ class Planner:
             content_host=request.content_host,
             content_folder=Path(request.content_folder) if request.content_folder else None,
             ice_servers=tuple(request.ice_servers),
+            channels=tuple(declared.channels),
             network=declared.network,
             gpu=declared.resources.gpu or needs.gpu_slots > 0,
             memory_mb=needs.memory_mb,

@@ -222,6 +222,8 @@ class ProcessSpawner:
             link_url=spec.link_url,
             link_urls=list(spec.link_urls),
             media_socket=str(folder / "media.sock"),
+            channels=str(folder / "channels"),
+            channel_names=list(spec.channels),
             display_kind=spec.display_kind,
             display=spec.display,
             encoder=settings.encoder,

@@ -79,6 +79,8 @@ class InstanceSpec:
     content_host: str | None = None
     """What addresses of such files call that service."""
     ice_servers: tuple[dict[str, str], ...] = ()
+    channels: tuple[str, ...] = ()
+    """Names of data channels that it declares."""
     network: bool = False
     gpu: bool = False
     memory_mb: int | None = None

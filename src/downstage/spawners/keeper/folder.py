@@ -21,6 +21,9 @@ def prepare(folder: Path, plan: Plan) -> None:
     app = folder / "app"
     for name in ("app", "wayland", "pulse"):
         (folder / name).mkdir(mode=0o700, exist_ok=True)
+    channels = folder / "channels"
+    channels.mkdir(exist_ok=True)
+    channels.chmod(0o755)  # the application may be another user, and changes nothing in it
     if plan.isolation == "none":
         (app / "home").mkdir(mode=0o700, exist_ok=True)
     else:
@@ -37,7 +40,7 @@ def clear(folder: Path) -> None:
     for name in ("streamer.json", "plan.json", PLAN, SEAMS, "xauthority", "media.sock"):
         with contextlib.suppress(OSError):
             (folder / name).unlink()
-    for name in ("app", "wayland", "pulse", "etc"):
+    for name in ("app", "channels", "wayland", "pulse", "etc"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 

@@ -4,10 +4,10 @@ Everything is handed to bubblewrap through a descriptor (``--args``), so that ne
 variables nor paths stand in the process list.
 
 Inside, ``/run/app`` is the application's own folder (token file, runtime dir),
-``/run/display`` holds the sockets of its display and its sound, ``/run/content`` the one to the
-platform's files, ``/home/app`` and ``/tmp`` are its own and gone with it. ``/usr`` and the Python
-environment are read-only; of ``/etc`` it sees what libraries need and nothing that says who else
-is on this machine.
+``/run/display`` holds the sockets of its display and its sound, ``/run/channels`` those of its
+data channels, ``/run/content`` the one to the platform's files; ``/home/app`` and ``/tmp`` are its
+own and gone with it. ``/usr`` and the Python environment are read-only; of ``/etc`` it sees what
+libraries need and nothing that says who else is on this machine.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from downstage.contracts.channels import ENVIRONMENT as CHANNELS
 from downstage.spawners.keeper.display import socket_of
 from downstage.spawners.plan import CONTENT_SOCKET, Isolation, Plan
 
@@ -66,6 +67,11 @@ class Seams:
         """What the application may read and write."""
         return self.folder / "app"
 
+    @property
+    def channels(self) -> Path:
+        """Where the sockets of data channels are; to be looked at, not changed."""
+        return self.folder / "channels"
+
 
 def environment_of(plan: Plan, seams: Seams) -> dict[str, str]:
     """Every variable the application gets; ours win over those of the caller."""
@@ -78,6 +84,7 @@ def environment_of(plan: Plan, seams: Seams) -> dict[str, str]:
         "HOME": "/home/app" if inside else str(app / "home"),
         "XDG_RUNTIME_DIR": str(app),
         "DOWNSTAGE_INSTANCE": plan.instance_id,
+        CHANNELS: "/run/channels" if inside else str(seams.channels),
     }
     for name, variable in (("token", "TOKEN"), ("user-data", "USER_DATA")):
         if plan.waits or (seams.app / name).exists():
@@ -195,6 +202,7 @@ def _folders(plan: Plan) -> list[str]:
 
 def _sockets(plan: Plan, seams: Seams) -> list[str]:
     found = ["--bind", str(seams.app), "/run/app"]
+    found += ["--ro-bind", str(seams.channels), "/run/channels"]
     if seams.display is not None:
         path = str(socket_of(seams.display))
         found += ["--bind", path, path]
