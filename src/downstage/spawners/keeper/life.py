@@ -192,6 +192,7 @@ class Life:
             cookie=self._folder / "xauthority" if self._report.display else None,
             pulse=self._sound.socket,
             shares_memory=self._shares_memory,
+            channels=self._folder / "channels",
         )
         if plan.is_other_user and seams.wayland is not None:
             os.chown(seams.wayland, plan.uid, plan.gid)

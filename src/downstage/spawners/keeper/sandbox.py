@@ -61,16 +61,13 @@ class Seams:
     pulse: Path | None
     shares_memory: bool
     """The keeper left the host's IPC namespace, so that X server and application may share one."""
+    channels: Path | None = None
+    """Where the sockets of data channels are; to be looked at, not changed."""
 
     @property
     def app(self) -> Path:
         """What the application may read and write."""
         return self.folder / "app"
-
-    @property
-    def channels(self) -> Path:
-        """Where the sockets of data channels are; to be looked at, not changed."""
-        return self.folder / "channels"
 
 
 def environment_of(plan: Plan, seams: Seams) -> dict[str, str]:
@@ -84,8 +81,9 @@ def environment_of(plan: Plan, seams: Seams) -> dict[str, str]:
         "HOME": "/home/app" if inside else str(app / "home"),
         "XDG_RUNTIME_DIR": str(app),
         "DOWNSTAGE_INSTANCE": plan.instance_id,
-        CHANNELS: "/run/channels" if inside else str(seams.channels),
     }
+    if seams.channels is not None:
+        found[CHANNELS] = "/run/channels" if inside else str(seams.channels)
     for name, variable in (("token", "TOKEN"), ("user-data", "USER_DATA")):
         if plan.waits or (seams.app / name).exists():
             found[f"DOWNSTAGE_{variable}_FILE"] = str(app / name)
@@ -202,7 +200,8 @@ def _folders(plan: Plan) -> list[str]:
 
 def _sockets(plan: Plan, seams: Seams) -> list[str]:
     found = ["--bind", str(seams.app), "/run/app"]
-    found += ["--ro-bind", str(seams.channels), "/run/channels"]
+    if seams.channels is not None:
+        found += ["--ro-bind", str(seams.channels), "/run/channels"]
     if seams.display is not None:
         path = str(socket_of(seams.display))
         found += ["--bind", path, path]
