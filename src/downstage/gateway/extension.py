@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from downstage.auth.seal import Sealer
 from downstage.gateway.admission import Admission, allowed_origins
+from downstage.gateway.audit import Audit
 from downstage.gateway.dialects.network import network_router
 from downstage.gateway.dialects.omniverse import OmniverseRoutes
 from downstage.gateway.dialects.regions import region_router
@@ -22,6 +23,7 @@ from downstage.gateway.link import Links
 from downstage.gateway.media import MediaRelay
 from downstage.gateway.pages import Pages
 from downstage.gateway.reconcile import Reconciler
+from downstage.gateway.regions.metrics import metric_lines
 from downstage.gateway.regions.opening import open_regions
 from downstage.gateway.regions.regions import Regions
 from downstage.gateway.rooms import Rooms
@@ -157,6 +159,7 @@ class Extension(IExt):
         jobs = (
             self.regions.run,
             reconciler.run,
+            Audit(sessions, reconciler.mark).run,
             sessions.leases.run,
             homes.run,
             takeover.run,
@@ -201,7 +204,7 @@ class Extension(IExt):
             f'downstage_handshakes_refused_total{{cause="{cause}"}} {number}'
             for cause, number in sorted(self._admission.refused.items())
         ]
-        return lines
+        return lines + metric_lines(self.regions.counts(), len(self.sessions.store.kept()))
 
 
 def _homes_of(context: ServiceContext, database: Database) -> Homes:

@@ -23,7 +23,7 @@ __all__ = ["Reconciler"]
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 AT_ONCE = 16
-"""Sessions looked at at the same time."""
+"""Sessions looked at at the same time in each region: one that is silent holds up no other."""
 LOST = "The platform knows no instance of this session any more. Start a new session."
 CUT_OFF = "The platform was stopped before it had started the session. Start it again."
 BARE = "The application runs without isolation: this host has no working bubblewrap."
@@ -44,7 +44,7 @@ class Reconciler:
         self._marked: set[str] = set()
         self._busy: set[str] = set()
         self._wake = anyio.Event()
-        self._limiter = anyio.CapacityLimiter(AT_ONCE)
+        self._limiters: dict[str, anyio.CapacityLimiter] = {}
         self._media_sockets: dict[str, str] = {}
         sessions.listeners.append(self._on_change)
 
@@ -102,8 +102,7 @@ class Reconciler:
         try:
             while True:
                 try:
-                    async with self._limiter:
-                        await self._settle(session_id)
+                    await self._settle(session_id)
                 except PlatformError as error:
                     log.warning("session.not_settled", session_id=session_id, why=error.detail)
                 else:
@@ -121,10 +120,7 @@ class Reconciler:
         if session.life.state == "ended":
             await self._sessions.files.end(session)
             return
-        region = self._sessions.regions.of(session.region)
-        instance = await region.instance(session.life.instance_id)
-        if instance is not None and instance.state != "ended" and session.life.state == "ending":
-            instance = await region.stop(instance.id)
+        instance = await self._instance(session)
         if instance is None:
             is_new = session.life.state == "queued"
             gone = InstanceEnded(*(("not-placed", CUT_OFF) if is_new else ("instance-lost", LOST)))
@@ -135,6 +131,16 @@ class Reconciler:
             await self._end(session, ended)
         elif session.life.state != "ending":
             await self._follow(session_id, instance)
+
+    async def _instance(self, session: Session) -> InstanceView | None:
+        """The session's instance as it stands, told to end where the session does."""
+        limiter = self._limiters.setdefault(session.region, anyio.CapacityLimiter(AT_ONCE))
+        region = self._sessions.regions.of(session.region)
+        async with limiter:
+            instance = await region.instance(session.life.instance_id)
+            if instance is None or instance.state == "ended" or session.life.state != "ending":
+                return instance
+            return await region.stop(instance.id)
 
     async def _end(self, session: Session, ended: InstanceEnded) -> None:
         """Files first: who restarts between the two steps never looks at what has ended."""

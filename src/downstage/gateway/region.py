@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from downstage.contracts.agent import Announcement
 from downstage.contracts.manager import (
     ApplicationPage,
     InstanceCreate,
-    InstancePage,
+    InstanceState,
     InstanceView,
 )
 from downstage.kernel.errors import (
@@ -31,7 +33,7 @@ from downstage.services.errors import (
     ServiceTimeoutError,
 )
 
-__all__ = ["HEALTH_S", "AgentClients", "Region", "is_refusal"]
+__all__ = ["HEALTH_S", "AgentClients", "Counted", "Region", "ask", "is_refusal"]
 
 HEALTH_S = 2.0
 """How long a health check waits for the manager behind the agent."""
@@ -40,10 +42,20 @@ LAUNCH_S = 12.0
 LAUNCH_TRY_S = 6.0
 """How long one of these waits; a peer on the bus counts as silent after 5 s."""
 FIRST_PAUSE_S = 0.2
+BATCH = 500
 log = get_logger(__name__)
 
 AgentClients = Callable[[str | None], AsyncClient]
 """Subject of the person to act for, or None → client of the agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """An instance in a census."""
+
+    id: str
+    session_id: str | None
+    state: InstanceState
 
 
 class Region:
@@ -56,7 +68,7 @@ class Region:
 
     def __init__(self, name: str, clients: AgentClients) -> None:
         self.name = name
-        self._clients = clients
+        self.clients = self._clients = clients
         self._client = clients(None)
 
     async def applications(self) -> ApplicationPage:
@@ -97,10 +109,18 @@ class Region:
         """Ask for its end; safe to repeat."""
         return await self._find(self._client.v1.instances[instance_id].delete())
 
-    async def instances(self) -> list[InstanceView]:
-        """All that the manager has on record."""
+    async def census(self) -> list[Counted]:
+        """All that the manager has on record, each by its least facts."""
         page = await self._ask(self._client.v1.instances.get())
-        return InstancePage.model_validate(page).items
+        found = list[Counted]()
+        try:
+            for number, item in enumerate(page["items"]):
+                found.append(Counted(item["id"], item["session_id"], item["state"]))
+                if number % BATCH == BATCH - 1:  # there may be thousands
+                    await anyio.lowlevel.checkpoint()
+        except (KeyError, TypeError) as error:
+            raise Unavailable(f"The list of the region {self.name} is out of form.") from error
+        return found
 
     async def check_health(self) -> None:
         """Return if the manager answers in time.
@@ -152,10 +172,15 @@ class Region:
             return None
 
     async def _ask(self, call: Any) -> Any:
-        try:
-            return await call
-        except BaseServiceError as error:
-            raise _translate(error, self.name) from error
+        return await ask(call, self.name)
+
+
+async def ask(call: Any, region: str) -> Any:
+    """What *call* of an agent's client answers; its errors as ours."""
+    try:
+        return await call
+    except BaseServiceError as error:
+        raise _translate(error, region) from error
 
 
 class _Silent(Unavailable):

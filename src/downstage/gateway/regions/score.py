@@ -79,7 +79,8 @@ class Scored:
             return f"{facts.name}: {facts.why or 'does not answer'}"
         room = f"{facts.free} of {facts.capacity} free" if facts.free else "full"
         near = ", asked for as near" if self.is_near else ""
-        return f"{facts.name}: {self.latency_ms:.0f} ms {self.how}, {room}{near}, score {self.score:.0f}"
+        latency = f"{self.latency_ms:.0f} ms {self.how}"
+        return f"{facts.name}: {latency}, {room}{near}, score {self.score:.0f}"
 
 
 @dataclass(frozen=True, slots=True)
