@@ -10,6 +10,7 @@ import pygame
 
 from downstage.apps.screen import Screen, end_on_signals, parse_rate, parse_size, wait_for_events
 from downstage.apps.test_card.card import Card, Input
+from downstage.apps.test_card.echo import start_echo
 from downstage.apps.test_card.tone import Tone
 
 __all__ = ["main"]
@@ -22,6 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     """Show the card until the window is closed or the program is told to end."""
     options = _parse(argv)
     end_on_signals()
+    start_echo()
     screen = Screen("Downstage test card", options.size, cover=not options.windowed)
     pygame.mouse.set_visible(False)
     tone = Tone(options.tone or 440)
