@@ -92,7 +92,7 @@ class Admission:
     ) -> None:
         self.refused = Counter[str]()
         """Handshakes refused, by cause."""
-        self._origins = origins
+        self.origins = origins
         self._store = store
         self._office = office
         self._clock = clock
@@ -103,7 +103,7 @@ class Admission:
         given = connection.headers.getlist("origin")
         if not given:
             return None
-        return len(given) == 1 and given[0].lower() in self._origins
+        return len(given) == 1 and given[0].lower() in self.origins
 
     async def caller(self, request: Request, session_id: str) -> Principal:
         """Who asks about one session: by bearer token, or by the session's seat cookie.
@@ -174,34 +174,40 @@ class Admission:
         ticket = _ticket(websocket)
         has_bearer = own is None and websocket.headers.get("authorization") is not None
         if own is False:
-            self._refuse("origin")
+            self.refuse("origin")
             raise Forbidden("This page may not open sockets here.")
         if own is None and ticket is None and not has_bearer:
             if websocket.headers.get("cookie") is not None:
-                self._refuse("cookie")
+                self.refuse("cookie")
                 raise Forbidden("A cookie alone opens no socket.")
-            self._refuse("no-credential")
+            self.refuse("no-credential")
             raise Unauthenticated("This socket needs a ticket.")
         if ticket is not None:
-            return await self._by_ticket(ticket, session_id, use)
+            return await self.by_ticket(ticket, session_id, use)
         if has_bearer:
             return await self._by_bearer(websocket, session_id)
-        self._refuse("no-credential")
+        self.refuse("no-credential")
         raise Unauthenticated("This socket needs a ticket.")
 
-    async def _by_ticket(self, ticket: str, session_id: str, use: TicketUse) -> Entry:
+    async def by_ticket(self, ticket: str, session_id: str, use: TicketUse) -> Entry:
+        """Who shows *ticket*, which is spent.
+
+        Raises:
+            InvalidToken: it does not count; why is not told.
+            Misdirected: another gateway drives the session; the ticket may still be used there.
+        """
         session = await self._store.get(session_id)
         if session is not None:
             await self.at_home(session)
         try:
             claims = await self._office.redeem(ticket, use, session_id)
         except InvalidToken:
-            self._refuse("ticket")
+            self.refuse("ticket")
             raise
         session = await self._store.get(session_id)
         seat = await self._store.seat(session_id, claims.seat or "")
         if session is None or seat is None or seat.subject != claims.subject:
-            self._refuse("ticket")
+            self.refuse("ticket")
             raise InvalidToken
         return Entry(session, seat)
 
@@ -218,7 +224,7 @@ class Admission:
         site = request.headers.get("sec-fetch-site")
         own = self.is_own_origin(request)
         if own is False or (site is not None and site not in ("same-origin", "none")):
-            self._refuse("origin")
+            self.refuse("origin")
             raise Forbidden("This page may not use the cookie of a seat.")
         if request.method in SAFE:
             return
@@ -228,7 +234,8 @@ class Admission:
         if kind != "application/json":
             raise Forbidden("Changes by a seat's cookie are sent as application/json.")
 
-    def _refuse(self, cause: str) -> None:
+    def refuse(self, cause: str) -> None:
+        """Count, and log, a handshake that is refused."""
         self.refused[cause] += 1
         log.warning("admission.refused", cause=cause)
 

@@ -26,14 +26,7 @@ from downstage.gateway.states import Effect
 from downstage.kernel.errors import Forbidden, TooMany
 from downstage.kernel.ids import new_id
 
-__all__ = [
-    "Line",
-    "Peer",
-    "Room",
-    "Rooms",
-    "Viewer",
-    "Violation",
-]
+__all__ = ["Line", "Peer", "Room", "Rooms", "Viewer", "Violation"]
 
 DEFAULT_SIZE = (1280, 720)
 REPLACED = 4000
@@ -135,6 +128,10 @@ class Room:
         for peer in list(self._peers.values()):
             if peer.seat.startswith(seats) and peer.seat != but:
                 self._drop(peer, reason)
+
+    def seats(self) -> set[str]:
+        """Of viewers who are on the line, and of peers."""
+        return set(self._viewers) | {peer.seat for peer in self._peers.values()}
 
     def part(self, peer_id: str) -> None:
         """A viewer said farewell to the streamer."""
@@ -258,6 +255,10 @@ class Room:
         if peer is not None:
             peer.is_connected = is_connected
 
+    def is_connected(self, viewer: Viewer) -> bool:
+        """Whether media flows to a viewer."""
+        return any(peer.is_connected for peer in self._of(viewer.seat.id))
+
     def closed(self, peer_id: str, reason: str | None = None, detail: str | None = None) -> None:
         """The streamer gave a peer up; a guest who waits is told why."""
         peer = self._peers.pop(peer_id, None)
@@ -350,6 +351,19 @@ class Rooms:
         if room is None:
             room = self._rooms[session_id] = Room(session_id, self.servers)
         return room
+
+    def find(self, session_id: str) -> Room | None:
+        """The room of a session, if anybody is in it."""
+        return self._rooms.get(session_id)
+
+    def seats(self, prefix: str) -> list[tuple[str, str]]:
+        """Session and seat of everybody whose seat's id begins so."""
+        return [
+            (room.session_id, seat)
+            for room in self._rooms.values()
+            for seat in room.seats()
+            if seat.startswith(prefix)
+        ]
 
     def tidy(self, room: Room) -> None:
         """Forget *room* where nobody is in it."""

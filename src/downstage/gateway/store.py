@@ -237,6 +237,19 @@ class Store:
             return await self.seat(seat.session_id, seat.id) or seat
         return seat
 
+    async def drop_seats(self, session_id: str, prefix: str) -> None:
+        """Take away every seat of a session whose id begins with *prefix*."""
+        theirs = seats.c.id.startswith(prefix, autoescape=True)
+        async with self._database.write() as connection:
+            await connection.execute(delete(seats).where(seats.c.session_id == session_id, theirs))
+        self.forget_seats(session_id, prefix)
+
+    def forget_seats(self, session_id: str, prefix: str) -> None:
+        """The same, as another gateway has done it."""
+        known = self._seats.get(session_id, {})
+        for seat_id in [item for item in known if item.startswith(prefix)]:
+            del known[seat_id]
+
     async def seat(self, session_id: str, seat_id: str) -> Seat | None:
         """One seat of one session."""
         known = self._seats.get(session_id, {}).get(seat_id)
