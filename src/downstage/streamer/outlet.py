@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import random
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from downstage.contracts.video import Unit
 from downstage.kernel.logging import get_logger
 from downstage.media.frame import AudioPacket, EncodedFrame
 from downstage.streamer.demand import Need
+from downstage.streamer.gateways import Place
 from downstage.streamer.message import Message
 
 __all__ = ["Outlet"]
@@ -153,31 +153,28 @@ class Outlet:
             self._changed()
 
     async def _dial(self) -> None:
-        connector, base, context = self._address()
+        place = Place(self._url, self._config.link_ca)
         headers = {"Authorization": f"Bearer {self._config.bearer}"}
+        connector = place.connector()
         async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
             with anyio.fail_after(DIAL_S):
-                await self._describe(session, base, context)
+                await self._describe(session, place)
                 names = f"{self._video.name}+{self._audio.name}"
                 socket = await session.ws_connect(
-                    f"{base}/data/{names}/push",
-                    compress=0,
-                    ssl=context if context is not None else True,
+                    f"{place.base}/data/{names}/push", compress=0, ssl=place.trust
                 )
             async with socket:
                 log.info("outlet.opened", session_id=self._config.session_id)
                 await self._push(socket)
         log.info("outlet.closed", session_id=self._config.session_id)
 
-    async def _describe(
-        self, session: aiohttp.ClientSession, base: str, context: ssl.SSLContext | None
-    ) -> None:
+    async def _describe(self, session: aiohttp.ClientSession, place: Place) -> None:
         for track, kind in ((self._video, video.H264), (self._audio, video.OPUS)):
             body = {"content_type": kind, "retention": KEPT}
             async with session.put(
-                f"{base}/v1/streams/{track.name}",
+                f"{place.base}/v1/streams/{track.name}",
                 json=body,
-                ssl=context if context is not None else True,
+                ssl=place.trust,
             ) as answer:
                 answer.raise_for_status()
 
@@ -236,12 +233,3 @@ class Outlet:
     def _clear(self) -> None:
         self._waiting.clear()
         self._bytes = 0
-
-    def _address(self) -> tuple[aiohttp.BaseConnector | None, str, ssl.SSLContext | None]:
-        if self._url.startswith("unix://"):
-            connector = aiohttp.UnixConnector(path=self._url.removeprefix("unix://"))
-            return connector, "http://streams", None
-        context = None
-        if self._config.link_ca is not None:
-            context = ssl.create_default_context(cafile=self._config.link_ca)
-        return None, self._url.rstrip("/"), context

@@ -171,8 +171,9 @@ class Program:
         if message.get("type") == "end":
             self._end(str(message.get("reason", "stopped")))
         elif message.get("type") == "streams.push":
-            if self._outlet is not None:
-                self._outlet.ask(message)
+            if self._outlet is not None and self._link is not None:
+                url = message.get("url") or self._link.place.url
+                self._outlet.ask({**message, "url": url})
         elif self._peers is not None:
             self._peers.received(message)
 
