@@ -8,8 +8,7 @@ marked and done by `downstage.gateway.reconcile`, again and again until it is so
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 from weakref import WeakValueDictionary
 
 import anyio
@@ -18,12 +17,14 @@ from pydantic import SecretStr
 from downstage.auth.seal import Sealer
 from downstage.bus import Bus
 from downstage.contracts.gateway import SESSION_CHANGED, SessionView
-from downstage.contracts.manager import Display, InstanceCreate
+from downstage.contracts.manager import InstanceCreate
+from downstage.gateway.facts import NOTHING_NEW, Facts
 from downstage.gateway.leases import LeaseKeeper, read_clock
 from downstage.gateway.models import Key, Session, view
+from downstage.gateway.orders import Order
 from downstage.gateway.region import is_refusal
 from downstage.gateway.regions.regions import Regions
-from downstage.gateway.regions.score import Ranking, Wish
+from downstage.gateway.regions.score import Ranking
 from downstage.gateway.session_files import SessionFiles
 from downstage.gateway.stages import OwnStages
 from downstage.gateway.states import (
@@ -45,7 +46,6 @@ from downstage.gateway.states import (
 from downstage.gateway.store import Store
 from downstage.gateway.terms import Terms
 from downstage.gateway.tickets import TicketOffice
-from downstage.gateway.wishes import Wishes
 from downstage.kernel.clock import Clock
 from downstage.kernel.errors import Conflict, NotFound, PlatformError, Unavailable
 from downstage.kernel.ids import new_id, new_uuid
@@ -62,78 +62,6 @@ log = get_logger(__name__)
 Listener = Callable[[Session, tuple[Effect, ...]], None]
 Happening = Event | Callable[[], Event]
 """An event, or what makes it at the moment it is applied."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What somebody asks for."""
-
-    tenant: str
-    owner: str
-    username: str
-    application: str
-    stage: str | None = None
-    arguments: tuple[str, ...] = ()
-    environment: dict[str, str] = field(default_factory=dict[str, str])
-    display: Display = field(default_factory=Display)
-    where: Wish = field(default_factory=Wish)
-    """In which region, or what to choose one by."""
-    act: str | None = None
-    """Subject of the person who asks, in whose name the instance is asked for."""
-    access_token: SecretStr | None = None
-    spec: dict[str, Any] = field(default_factory=dict[str, Any])
-    warnings: tuple[str, ...] = ()
-    key: Key | None = None
-    version: int | None = None
-    """Of the application; None: the newest that is published."""
-    user_data: str | None = None
-    """Handed to the application as a file."""
-    wishes: Wishes = field(default_factory=Wishes)
-    """What is wanted of the instance."""
-    dialect: str = "v1"
-    extra: dict[str, Any] = field(default_factory=dict[str, Any])
-    """What that dialect must remember, and its `downstage.gateway.terms`; never a secret."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What became known of a session beside its life; None: nothing new."""
-
-    application: str | None = None
-    width: int | None = None
-    height: int | None = None
-    encoder: str | None = None
-    warning: str | None = None
-    region: str | None = None
-    ports: tuple[dict[str, Any], ...] | None = None
-    """As they were published."""
-    extra: dict[str, Any] | None = None
-    """What its dialect must remember from now on, beside what it remembers."""
-
-    def put(self, session: Session) -> Session:
-        """*session* with what is known."""
-        display = session.display.model_copy(
-            update={
-                "width": self.width or session.display.width,
-                "height": self.height or session.display.height,
-            }
-        )
-        warnings = session.warnings
-        if self.warning and self.warning not in warnings:
-            warnings = (*warnings, self.warning)
-        return replace(
-            session,
-            application=self.application or session.application,
-            region=self.region or session.region,
-            display=display,
-            encoder=self.encoder or session.encoder,
-            warnings=warnings,
-            ports=session.ports if self.ports is None else self.ports,
-            extra={**session.extra, **(self.extra or {})},
-        )
-
-
-NOTHING_NEW = Facts()
 
 
 class Sessions:
