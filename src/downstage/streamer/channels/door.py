@@ -99,7 +99,7 @@ class Door:
 
     def tell(self, packet: bytes) -> None:
         """Send only where the application is there and takes it at once."""
-        if self._connection is not None and not self._waiting:
+        if self._connection is not None:
             try:
                 self._connection.send(packet)
             except BlockingIOError:
