@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
+import anyio
+
 from downstage.contracts.manager import ApplicationView
 from downstage.kernel.errors import NotFound
 from downstage.manager.catalogue.manifest import (
@@ -20,7 +22,16 @@ from downstage.manager.catalogue.manifest import (
     read_toml,
 )
 
-__all__ = ["Application", "ApplicationFile", "Catalogue", "Fault", "Resources", "load"]
+__all__ = [
+    "Application",
+    "ApplicationFile",
+    "Catalogue",
+    "Fault",
+    "Resources",
+    "load",
+    "missing_of",
+    "plain_image",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,10 @@ class Application:
             return None
         hint = f" To get it: {self.declared.missing_hint}" if self.declared.missing_hint else ""
         return f"{self.declared.title} needs {', '.join(self.missing)}.{hint}"
+
+    async def text(self) -> bytes:
+        """The declaration as it was written."""
+        return await anyio.Path(self.folder / FILE).read_bytes()
 
     def view(self) -> ApplicationView:
         """The application without its command."""
@@ -78,7 +93,7 @@ class Catalogue:
 
     def knows(self, name: str) -> bool:
         """Whether *name* is an application's, or an image's that means one."""
-        return name in self.applications or _plain(name) in self._images
+        return name in self.applications or plain_image(name) in self._images
 
     def find(self, name: str) -> Application:
         """The application called *name*, or the one that the image *name* means here.
@@ -86,7 +101,7 @@ class Catalogue:
         Raises:
             NotFound: there is none, or it cannot run here.
         """
-        key = name if name in self.applications else self._images.get(_plain(name))
+        key = name if name in self.applications else self._images.get(plain_image(name))
         if key is None:
             known = ", ".join(sorted(self.applications)) or "none"
             raise NotFound(
@@ -114,7 +129,7 @@ def load(folders: Iterable[Path]) -> Catalogue:
         else:
             applications[found.declared.name] = found
             for image in found.declared.images:
-                images.setdefault(_plain(image), found.declared.name)
+                images.setdefault(plain_image(image), found.declared.name)
     return Catalogue(applications, tuple(faults), images)
 
 
@@ -127,8 +142,12 @@ def _read(path: Path) -> Application | Fault:
         return Fault(path, f"cannot be read: {error.strerror}")
     except ValueError as error:
         return Fault(path, str(error))
-    missing = tuple(module for module in declared.requires if not _is_importable(module))
-    return Application(declared, path.parent.resolve(), missing)
+    return Application(declared, path.parent.resolve(), missing_of(declared.requires))
+
+
+def missing_of(modules: Iterable[str]) -> tuple[str, ...]:
+    """Those of *modules* that cannot be imported here."""
+    return tuple(module for module in modules if not _is_importable(module))
 
 
 def _is_importable(module: str) -> bool:
@@ -138,7 +157,7 @@ def _is_importable(module: str) -> bool:
         return False
 
 
-def _plain(image: str) -> str:
+def plain_image(image: str) -> str:
     """An image's name without digest and tag: ``registry:5000/team/app:1.2`` → ``…/app``."""
     name = image.partition("@")[0]
     head, slash, last = name.rpartition("/")

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from downstage.contracts.manager import Display
 from downstage.kernel.errors import InvalidField
 from downstage.manager.applications import Application
+from downstage.manager.catalogue.manifest import Hooks
 from downstage.spawners.plan import Hook, HookStage
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "check_environment",
     "command_of",
     "environment_of",
+    "fill_hooks",
     "find_stage",
     "hooks_of",
 ]
@@ -259,18 +261,19 @@ def check_environment(variables: Mapping[str, str], where: str) -> None:
 
 def hooks_of(application: Application) -> list[Hook]:
     """The application's own hooks, every placeholder filled."""
-    declared = application.declared.hooks
-    values: dict[str, str | None] = {
-        "python": sys.executable,
-        "folder": str(application.folder),
-    }
+    return fill_hooks(application.declared.hooks, "", application.folder)
+
+
+def fill_hooks(hooks: Hooks, owner: str, folder: Path) -> list[Hook]:
+    """What *hooks* run, in *folder*; *owner* is the addon's name, or empty."""
+    values: dict[str, str | None] = {"python": sys.executable, "folder": str(folder)}
     found: list[tuple[HookStage, list[str]]] = [
-        ("pre-start", declared.pre_start),
-        ("post-start", declared.post_start),
-        ("post-stop", declared.post_stop),
+        ("pre-start", hooks.pre_start),
+        ("post-start", hooks.post_start),
+        ("post-stop", hooks.post_stop),
     ]
     return [
-        Hook(stage, "", _fill(command, values), str(application.folder), declared.timeout_s)
+        Hook(stage, owner, _fill(command, values), str(folder), hooks.timeout_s)
         for stage, command in found
         if command
     ]

@@ -57,6 +57,13 @@ class Package:
         self.members, self.folder = members, folder
         self.manifest, self.text = manifest, text
 
+    @property
+    def executables(self) -> dict[str, bool]:
+        """Names below `folder`, and whether each may be executed."""
+        return {
+            member.name.removeprefix(self.folder): member.is_executable for member in self.members
+        }
+
 
 def inspect(path: Path, wanted: tuple[str, ...], limits: Limits, *, most_text: int) -> Package:
     """Look at all of the archive at *path* without unpacking it to the disk.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Collection, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ Read = Callable[[Archive], tuple[str, Mapping[str, Any]]]
 """From an archive to its name and its manifest; refuses by `InvalidField`."""
 Place = tuple[Kind, str, int]
 """Kind, package and number of a version."""
+IsUsed = Callable[[Kind, str, int], Awaitable[bool]]
 BROKEN_OFF = "The platform ended before it was unpacked. Publish it again."
 log = get_logger(__name__)
 
@@ -45,8 +46,10 @@ class Library:
     def __init__(self, store: PackageStore, shelf: Shelf) -> None:
         self.store, self.shelf = store, shelf
         self._begun: dict[tuple[str, int], Begun] = {}
-        self._left: set[Place] = set()
-        """Removed, but something still ran from there."""
+        self._left: dict[Place, str] = {}
+        """Removed, but something still ran from there; with the package's name."""
+        self.is_used: IsUsed = _is_unused
+        """Whether something runs from a version: kind, name, number."""
 
     async def recover(self) -> None:
         """After a start: settle what was broken off, and remove files without a row."""
@@ -56,7 +59,7 @@ class Library:
             else:
                 await self.store.settle(package_id, number, "error", BROKEN_OFF)
         kinds: tuple[Kind, ...] = ("application", "addon")
-        known = {
+        known: set[Place] = {
             (kind, package.id, version.number)
             for kind in kinds
             for package in await self.store.list(kind)
@@ -129,12 +132,10 @@ class Library:
             await self.store.settle(begun.package, begun.number, "ready")
             log.info("package.published", kind=kind, package=begun.package, number=begun.number)
 
-    async def remove(
-        self, package: Package, number: int | None = None, *, in_use: Collection[Place] = ()
-    ) -> None:
+    async def remove(self, package: Package, number: int | None = None) -> None:
         """Take a package or one version off the record, and its files from the disk.
 
-        Files that something *in_use* runs from stay until a later removal, or the next start.
+        Files that something still runs from stay until a later removal, or the next start.
 
         Raises:
             Conflict: it is being unpacked.
@@ -143,11 +144,17 @@ class Library:
         if any((package.id, one) in self._begun for one in numbers):
             raise Conflict(f"{package.name} is being unpacked. Try again in a while.")
         await self.store.remove(package.id, number)
-        gone = self._left | {(package.kind, package.id, one) for one in numbers}
-        self._left = gone & set(in_use)
-        for place in gone - self._left:
-            await self.shelf.remove(*place)
+        self._left |= {(package.kind, package.id, one): package.name for one in numbers}
+        for place, name in list(self._left.items()):
+            if not await self.is_used(place[0], name, place[2]):
+                self._left.pop(place, None)
+                await self.shelf.remove(*place)
         log.info("package.removed", kind=package.kind, package=package.id, numbers=numbers)
+
+
+async def _is_unused(kind: Kind, name: str, number: int) -> bool:
+    del kind, name, number
+    return False
 
 
 def check_text(archive: Archive) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "DEFAULT",
     "FILE",
     "MAX_FILE",
+    "NAME",
     "ApplicationFile",
     "Hooks",
     "Pool",

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from downstage.manager.catalogue.manifest import DEFAULT, ApplicationFile, explain
 
-__all__ = ["YAML_FILE", "read_mapping", "read_yaml"]
+__all__ = ["YAML_FILE", "read_mapping", "read_yaml", "seconds"]
 
 YAML_FILE = "manifest.yaml"
 SIZE = re.compile(r"([0-9]{1,15})\s*(B|[kKMGT]i?B?)?")
@@ -119,7 +119,7 @@ def read_yaml(text: bytes) -> ApplicationFile:
     values["profiles"] = {DEFAULT: needs} if needs else {}
     timeout = _mapping(keys, "hooks").get("timeout")
     if timeout is not None:
-        values["hooks"] = {"timeout_s": _seconds(timeout)}
+        values["hooks"] = {"timeout_s": seconds(timeout)}
     more = _mapping(keys, "downstage")
     values |= {str(key).replace("-", "_"): value for key, value in more.items()}
     try:
@@ -177,7 +177,12 @@ def _mib(value: object) -> int:
     return max(1, -(-size // MIB))
 
 
-def _seconds(value: object) -> int:
+def seconds(value: object) -> int:
+    """A span such as ``5m`` in seconds.
+
+    Raises:
+        ValueError: it is none.
+    """
     match = SPAN.fullmatch(str(value).strip())
     if match is None:
         msg = "hooks.timeout: is no time such as 5m"

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from downstage.kernel.errors import InvalidField
-from downstage.manager.catalogue.manifest import FILE, MAX_FILE, ApplicationFile, read_toml
+from downstage.manager.catalogue.manifest import FILE, MAX_FILE, ApplicationFile, Hooks, read_toml
 from downstage.manager.catalogue.manifest_yaml import YAML_FILE, read_yaml
 from downstage.manager.catalogue.references import check_image
 from downstage.manager.command import check_environment
 
-__all__ = ["WANTED", "check_published", "complete", "read_manifest"]
+__all__ = ["WANTED", "check_published", "complete", "find_hooks", "read_manifest"]
 
 WANTED = (FILE, YAML_FILE)
 HOOKS = {"pre-start": "pre_start", "post-start": "post_start", "post-stop": "post_stop"}
@@ -67,22 +67,25 @@ def check_published(
 
 
 def complete(manifest: ApplicationFile, files: Mapping[str, bool]) -> ApplicationFile:
-    """*manifest* with the hooks that its *files* say: ``hooks/pre-start`` and its like.
+    """*manifest* with the hooks that its *files* say; see `find_hooks`."""
+    return manifest.model_copy(update={"hooks": find_hooks(manifest.hooks, files)})
+
+
+def find_hooks(hooks: Hooks, files: Mapping[str, bool]) -> Hooks:
+    """*hooks* with those that lie where hooks lie: ``hooks/pre-start`` and its like.
 
     Args:
-        manifest: as it was sent; what it says itself counts more.
+        hooks: as the manifest says; what it says counts more.
         files: names in the package, and whether each may be executed.
 
     Raises:
-        InvalidField: a hook cannot be executed.
+        InvalidField: one of them cannot be executed.
     """
     found = dict[str, list[str]]()
     for name, field in HOOKS.items():
         file = HOOK_FOLDER + name
-        if file in files and not getattr(manifest.hooks, field):
+        if file in files and not getattr(hooks, field):
             if not files[file]:
                 raise InvalidField(file, f"{file} may not be executed: chmod +x {file}")
             found[field] = [f"{{folder}}/{file}"]
-    if not found:
-        return manifest
-    return manifest.model_copy(update={"hooks": manifest.hooks.model_copy(update=found)})
+    return hooks.model_copy(update=found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from downstage.contracts.applications import ApplicationStatus
 from downstage.kernel.clock import Clock
-from downstage.kernel.errors import Conflict, NotFound, TooMany
+from downstage.kernel.errors import Conflict, InvalidField, NotFound, TooMany
 from downstage.kernel.ids import new_id
 from downstage.manager.catalogue.tables import package_versions, packages
 from downstage.services.facilities.database import Database
@@ -23,6 +24,7 @@ Kind = Literal["application", "addon"]
 MOST_PACKAGES = 5000
 MOST_VERSIONS = 500
 MAX_ERROR = 2000
+ID = re.compile(r"(app|addon)-[a-z2-7]{26}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,20 @@ class Package:
             if version.number == number:
                 return version
         raise NotFound(f"{self.name} has no version {number}.", field="version")
+
+    def ready(self, number: int | None) -> Version:
+        """The same, if it can be started.
+
+        Raises:
+            NotFound: there is none, or it is not ready.
+        """
+        found = self.version(number)
+        if found.status != "ready":
+            why = f": {found.error}" if found.error else ""
+            raise NotFound(
+                f"Version {found.number} of {self.name} is not ready{why}", field="version"
+            )
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +165,10 @@ class PackageStore:
             NotFound: there is none called *key*.
             Conflict: *key* has another name, or is immutable.
             TooMany: of packages, or versions of this one.
+            InvalidField: the name could be another's id.
         """
+        if ID.fullmatch(new.name):
+            raise InvalidField("name", "That name could be the id of another.")
         now = _text(self._clock.now())
         async with self._database.write() as connection:
             package = await _find(connection, kind, key or new.name)
