@@ -9,19 +9,24 @@ Nothing here waits, stores or sends. `step` says what must be done as effects; t
 `downstage.gateway.sessions` does it. In each state one lease runs, and beside it the maximum
 length; both are plain data. A session is ``ended`` only when nothing of its instance runs any
 more: that is told by `InstanceEnded` alone, and until then it stays ``ending``, however long.
+
+A session that waits for a place is ``queued`` under two leases of its own: one that is renewed
+whenever somebody asks after it, and one for the wait as a whole. How long a start may take, and
+how long the session may live, is counted from its place on.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import Enum
-from typing import Literal
 
 from downstage.contracts.gateway import Outcome, SessionState
+from downstage.gateway.lease import Lease, LeaseKind, Now, Policy
 
 __all__ = [
     "LIVE",
+    "AskedAfter",
     "Effect",
     "EndAsked",
     "Event",
@@ -40,11 +45,10 @@ __all__ = [
     "Restored",
     "Step",
     "ViewersChanged",
+    "Waits",
     "begin",
     "step",
 ]
-
-LeaseKind = Literal["start", "connect", "resume", "idle", "maximum", "end"]
 
 LIVE: tuple[SessionState, ...] = ("queued", "starting", "ready", "active", "disconnected")
 """States before ``ending``."""
@@ -64,65 +68,23 @@ GRAIN = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Now:
-    """One moment on every clock that counts."""
-
-    wall: datetime
-    monotonic: float
-    boot_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How long each lease lasts."""
-
-    start: timedelta = timedelta(seconds=60)
-    connect: timedelta = timedelta(seconds=120)
-    resume: timedelta = timedelta(seconds=60)
-    idle: timedelta = timedelta(minutes=30)
-    maximum: timedelta = timedelta(hours=8)
-    end: timedelta = timedelta(seconds=20)
-
-    def grant(self, kind: LeaseKind, now: Now, *, used: timedelta = timedelta()) -> Lease:
-        """A lease of *kind* from *now*, of which *used* has passed already."""
-        left: timedelta = getattr(self, kind) - used
-        return Lease(kind, now.wall + left, now.monotonic + left.total_seconds(), now.boot_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """Until when. The wall time is for people, the monotonic one decides within its boot."""
-
-    kind: LeaseKind
-    ends_at: datetime
-    ends_monotonic: float
-    boot_id: str
-
-    def left(self, now: Now) -> float:
-        """Seconds until its end by the clock that nobody sets; after a reboot by the wall's."""
-        if self.boot_id == now.boot_id:
-            return self.ends_monotonic - now.monotonic
-        return (self.ends_at - now.wall).total_seconds()
-
-    def due(self, now: Now) -> float:
-        """Its end on the monotonic clock of this boot."""
-        return (
-            self.ends_monotonic if self.boot_id == now.boot_id else now.monotonic + self.left(now)
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Life:
     """How a session stands."""
 
     state: SessionState
     lease: Lease | None
     maximum: Lease | None
+    """Of the session; while it waits for a place, of the wait."""
     instance_id: str
     outcome: Outcome | None = None
     reason: str | None = None
     detail: str | None = None
     progress: str | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits in the queue."""
+        return self.state == "queued" and self.lease is not None and self.lease.kind == "hold"
 
     def leases(self) -> tuple[Lease, ...]:
         """Those that run."""
@@ -130,6 +92,18 @@ class Life:
 
 
 # Events --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """There is no place: it waits in the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedAfter:
+    """Somebody wanted to know, so many seconds ago, how a session that waits stands."""
+
+    ago: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +180,9 @@ class Restored:
 
 
 Event = (
-    Placed
+    Waits
+    | AskedAfter
+    | Placed
     | Progressed
     | PictureSeen
     | ViewersChanged
@@ -241,6 +217,11 @@ EXPIRED: dict[LeaseKind, tuple[str, str]] = {
     "resume": ("resume-lease", "The viewer was away for too long. Start a new session."),
     "idle": ("idle-lease", "Nobody used the session for a long time. Start a new one."),
     "maximum": ("maximum-lease", "The session reached its longest time. Start a new one."),
+    "hold": (
+        "queue-hold",
+        "Nobody asked after the session while it waited for a place. Start a new one.",
+    ),
+    "queue": ("queue-lease", "No place became free in time. Try again later."),
 }
 LATE = (
     "The application did not show a picture in time. Try again; if it stays so, look at the "
@@ -263,7 +244,11 @@ def step(life: Life, event: Event, now: Now, policy: Policy) -> Step:
         case InstanceEnded():
             done = _ended(life, event)
         case Placed(instance_id):
-            done = _placed(life, instance_id)
+            done = _placed(life, instance_id, now, policy)
+        case Waits():
+            done = Step(_waiting(life, now, policy))
+        case AskedAfter(ago):
+            done = Step(_held(life, ago, now, policy))
         case Restored():
             done = _restored(life, now, policy)
         case LeaseRanOut(kind):
@@ -295,16 +280,40 @@ def _lived(life: Life, event: Event, now: Now, policy: Policy) -> Life:
 
 
 def _enter(life: Life, state: SessionState, now: Now, policy: Policy) -> Life:
-    return replace(life, state=state, lease=policy.grant(LEASE_OF[state], now))
+    begun = _begun(life, now, policy)
+    return replace(begun, state=state, lease=policy.grant(LEASE_OF[state], now))
 
 
-def _placed(life: Life, instance_id: str) -> Step:
+def _begun(life: Life, now: Now, policy: Policy) -> Life:
+    """Its time counts from now on, where it waited until now."""
+    if life.maximum is None or life.maximum.kind != "queue":
+        return life
+    return replace(life, lease=policy.grant("start", now), maximum=policy.grant("maximum", now))
+
+
+def _waiting(life: Life, now: Now, policy: Policy) -> Life:
+    if life.state != "queued" or life.waits:
+        return life
+    hold, queue = policy.grant("hold", now), policy.grant("queue", now)
+    return replace(life, lease=hold, maximum=queue, progress=None)
+
+
+def _held(life: Life, ago: float, now: Now, policy: Policy) -> Life:
+    if not life.waits:
+        return life
+    fresh = policy.grant("hold", now, used=timedelta(seconds=max(ago, 0.0)))
+    gained = fresh.left(now) - (life.lease.left(now) if life.lease else 0.0)
+    return replace(life, lease=fresh) if gained > 0 else life
+
+
+def _placed(life: Life, instance_id: str, now: Now, policy: Policy) -> Step:
     if life.state == "ending":
         # Ended while it was being placed: what came of it must not live on.
         return Step(replace(life, instance_id=instance_id), (Effect.STOP_INSTANCE,))
     if life.state != "queued":
         return Step(life)
-    placed = replace(life, state="starting", instance_id=instance_id, progress="placed")
+    begun = _begun(life, now, policy)
+    placed = replace(begun, state="starting", instance_id=instance_id, progress="placed")
     return Step(placed, (Effect.ERASE_SECRET,))
 
 
@@ -320,10 +329,10 @@ def _restored(life: Life, now: Now, policy: Policy) -> Step:
     if life.state == "active":
         life = _enter(life, "disconnected", now, policy)
     lease, maximum = life.lease, life.maximum
-    if lease is not None and lease.boot_id != now.boot_id:
-        lease = policy.grant(lease.kind, now)
+    if lease is not None and (lease.boot_id != now.boot_id or life.waits):
+        lease = policy.grant(lease.kind, now)  # nobody could ask while we were away
     if maximum is not None and maximum.boot_id != now.boot_id:
-        maximum = policy.grant("maximum", now)
+        maximum = policy.grant(maximum.kind, now)
     effects = (Effect.STOP_INSTANCE,) if life.state == "ending" else ()
     return Step(replace(life, lease=lease, maximum=maximum), effects)
 

@@ -15,6 +15,7 @@ from downstage.contracts.gateway import SessionState
 from downstage.gateway.leases import read_clock
 from downstage.gateway.states import (
     LIVE,
+    AskedAfter,
     Effect,
     EndAsked,
     Event,
@@ -31,6 +32,7 @@ from downstage.gateway.states import (
     Restored,
     Step,
     ViewersChanged,
+    Waits,
     begin,
     step,
 )
@@ -45,6 +47,8 @@ POLICY = Policy(
     idle=timedelta(seconds=600),
     maximum=timedelta(seconds=3600),
     end=timedelta(seconds=20),
+    hold=timedelta(seconds=90),
+    queue=timedelta(seconds=1800),
 )
 ALLOWED: dict[str, set[str]] = {
     "queued": {"starting", "ready", "ending", "ended"},
@@ -271,6 +275,78 @@ def test_the_secret_goes_as_soon_as_the_application_has_it() -> None:
     assert Effect.ERASE_SECRET in Machine().do(Placed("i-1")).effects
 
 
+def kinds(life: Life) -> list[str]:
+    return [lease.kind for lease in life.leases()]
+
+
+def test_while_it_waits_neither_its_start_nor_its_life_is_counted() -> None:
+    machine = Machine()
+    machine.do(Waits())
+    assert machine.life.waits
+    assert kinds(machine.life) == ["hold", "queue"]
+    for _ in range(10):
+        machine.clock.advance(80)
+        machine.do(AskedAfter())
+        assert machine.do(LeaseRanOut("start")).life.state == "queued"
+    started = machine.do(Placed("i-1")).life
+    assert (started.state, kinds(started)) == ("starting", ["start", "maximum"])
+    now = read_clock(machine.clock)
+    assert [lease.left(now) for lease in started.leases()] == pytest.approx([60, 3600])
+
+
+def test_a_picture_before_the_placing_is_told_counts_its_life_too() -> None:
+    machine = Machine()
+    machine.do(Waits())
+    assert kinds(machine.do(PictureSeen()).life) == ["connect", "maximum"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds", "reason"), [("hold", 90, "queue-hold"), ("queue", 1800, "queue-lease")]
+)
+def test_a_wait_that_is_too_long_expires(kind: LeaseKind, seconds: int, reason: str) -> None:
+    machine = Machine()
+    machine.do(Waits())
+    machine.clock.advance(seconds - 0.01)
+    machine.do(AskedAfter(ago=0 if kind == "queue" else 1000))
+    assert machine.do(LeaseRanOut(kind)).life.state == "queued"
+    machine.clock.advance(0.01)
+    ended = machine.do(LeaseRanOut(kind)).life
+    assert (ended.state, ended.outcome, ended.reason) == ("ending", "expired", reason)
+    assert ended.detail
+
+
+def test_a_place_is_held_from_when_it_was_asked_after() -> None:
+    machine = Machine()
+    machine.do(Waits())
+    machine.clock.advance(89)
+    machine.do(AskedAfter(ago=29))
+    assert machine.life.lease is not None
+    assert machine.life.lease.left(read_clock(machine.clock)) == pytest.approx(61)
+    held = machine.life
+    assert machine.do(AskedAfter(ago=80)).life == held, "an older question takes nothing away"
+
+
+def test_a_restart_holds_places_in_full_and_goes_on_with_the_wait() -> None:
+    machine = Machine()
+    machine.do(Waits())
+    machine.clock.advance(80)
+    machine.do(Restored())
+    left = [lease.left(read_clock(machine.clock)) for lease in machine.life.leases()]
+    assert left == pytest.approx([90, 1720])
+    machine.clock.reboot("boot-2", seconds=600)
+    machine.do(Restored())
+    left = [lease.left(read_clock(machine.clock)) for lease in machine.life.leases()]
+    assert left == pytest.approx([90, 1800])
+
+
+@pytest.mark.parametrize("state", ["starting", "ready", "active", "ending", "ended"])
+def test_only_what_is_queued_waits(state: str) -> None:
+    machine = Machine().to(state)
+    before = machine.life
+    assert machine.do(Waits()).life == before
+    assert machine.do(AskedAfter()).life == before
+
+
 def test_a_picture_before_the_manager_s_answer_counts() -> None:
     machine = Machine()
     assert machine.do(PictureSeen()).life.state == "ready"
@@ -311,6 +387,15 @@ class Sessions(RuleBasedStateMachine):
     def place(self) -> None:
         self.running = True
         self._do(Placed("i-1"))
+
+    @precondition(lambda self: not self.running)
+    @rule()
+    def queue(self) -> None:
+        self._do(Waits())
+
+    @rule(ago=st.floats(0, 1e4))
+    def ask(self, ago: float) -> None:
+        self._do(AskedAfter(ago))
 
     @rule(stage=st.sampled_from(["display", "streamer", "application"]))
     def progress(self, stage: str) -> None:
@@ -383,7 +468,7 @@ class Sessions(RuleBasedStateMachine):
     def leases_fit_the_state(self) -> None:
         life = self.machine.life
         kinds = {
-            "queued": ["start", "maximum"],
+            "queued": ["hold", "queue"] if life.waits else ["start", "maximum"],
             "starting": ["start", "maximum"],
             "ready": ["connect", "maximum"],
             "active": ["idle", "maximum"],
