@@ -16,7 +16,7 @@ from downstage.kernel.ids import new_id
 from downstage.services.client import AsyncClient
 from downstage.services.errors import BaseServiceError
 
-__all__ = ["HEALTH_S", "Bridge", "ManagerClients", "Reply", "Site"]
+__all__ = ["HEALTH_S", "Bridge", "ManagerClients", "Reply", "Site", "carry"]
 
 HEALTH_S = 1.9
 """How long the manager may take to say that it is well: less than a gateway waits for us."""
@@ -68,15 +68,15 @@ class Bridge:
 
     async def applications(self) -> Reply:
         """All applications."""
-        return await _carry(self._manager.v1.applications.get)
+        return await carry(self._manager.v1.applications.get)
 
     async def application(self, name: str) -> Reply:
         """One application."""
-        return await _carry(self._manager.v1.applications[name].get)
+        return await carry(self._manager.v1.applications[name].get)
 
     async def instances(self) -> Reply:
         """All instances."""
-        return await _carry(self._manager.v1.instances.get)
+        return await carry(self._manager.v1.instances.get)
 
     async def create(self, wanted: InstanceCreate, act: str | None) -> Reply:
         """Start one, in the name of the person for whom the caller calls, if there is one.
@@ -85,22 +85,22 @@ class Bridge:
         is cut off half-way might have an instance that nobody heard of.
         """
         with anyio.CancelScope(shield=True), anyio.move_on_after(LAUNCH_S):
-            return await _carry(self._managers(act).v1.instances.post, wanted, status=201)
+            return await carry(self._managers(act).v1.instances.post, wanted, status=201)
         raise Unavailable(f"The manager did not answer within {LAUNCH_S:g} s.")
 
     async def instance(self, instance_id: str) -> Reply:
         """One instance."""
-        return await _carry(self._manager.v1.instances[instance_id].get)
+        return await carry(self._manager.v1.instances[instance_id].get)
 
     async def stop(self, instance_id: str) -> Reply:
         """Ask for its end."""
-        return await _carry(self._manager.v1.instances[instance_id].delete)
+        return await carry(self._manager.v1.instances[instance_id].delete)
 
     async def health(self) -> Reply:
         """The manager's own words, or 503 where they do not come in time."""
         try:
             with anyio.fail_after(HEALTH_S):
-                reply = await _carry(self._manager.v1.health.get)
+                reply = await carry(self._manager.v1.health.get)
         except TimeoutError as error:
             raise Unavailable(f"The manager did not answer within {HEALTH_S:g} s.") from error
         body: object = reply.body
@@ -119,16 +119,24 @@ class Bridge:
                 self._bus.publish(instance_changed(self.region), payload)
 
 
-async def _carry(
-    call: Callable[..., Awaitable[Any]], *arguments: object, status: int = 200
+async def carry(
+    call: Callable[..., Awaitable[Any]],
+    *arguments: object,
+    status: int = 200,
+    who: str = "The manager",
+    **options: Any,
 ) -> Reply:
-    """Make the call; an error answer is an answer, no answer is our 503."""
+    """Make the call; an error answer is an answer, no answer is our 503.
+
+    Raises:
+        Unavailable: *who* is called does not answer.
+    """
     try:
-        return Reply(status, await call(*arguments), {})
+        return Reply(status, await call(*arguments, **options), {})
     except BaseServiceError as error:
         if error.status is None or error.problem is None:
             raise Unavailable(
-                f"The manager does not answer: {error.detail}", retry_after_s=error.retry_after or 2
+                f"{who} does not answer: {error.detail}", retry_after_s=error.retry_after or 2
             ) from error
         kept = {"retry-after": str(error.retry_after)} if error.retry_after is not None else {}
         return Reply(error.status, error.problem, kept)

@@ -9,10 +9,13 @@ import anyio.lowlevel
 
 from downstage.agent.announcer import Announcer
 from downstage.agent.bridge import Bridge, Site
+from downstage.agent.catalogue import catalogue_router
 from downstage.agent.routes import create_router
+from downstage.agent.sessions import SessionDoor
 from downstage.contracts.agent import address_of, is_region
 from downstage.kernel.errors import SetupError
 from downstage.kernel.settings import Agent as AgentSettings
+from downstage.services.client import AsyncClient
 from downstage.services.extension import IExt
 
 __all__ = ["Extension"]
@@ -31,8 +34,14 @@ class Extension(IExt):
         context = self.context
         settings = context.settings.agent
         site = Site(settings.region, settings.latitude, settings.longitude, settings.probe)
-        bridge = Bridge(site, lambda person: context.client("manager", act=person), context.bus)
-        context.internal(create_router(bridge))
+
+        def managers(person: str | None) -> AsyncClient:
+            return context.client("manager", act=person)
+
+        bridge = Bridge(site, managers, context.bus)
+        door = SessionDoor(settings.region, lambda person: context.client("gateway", act=person))
+        context.internal(create_router(bridge, door))
+        context.internal(catalogue_router(managers))
         context.start(bridge.relay_hints, name="hints")
         if settings.announce:
             _check(settings, has_bus=context.settings.bus.url is not None)

@@ -1,4 +1,4 @@
-"""The agent's REST interface, internal: its manager's paths once more."""
+"""The agent's REST interface, internal: its manager's paths once more, and sessions for it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from fastapi import Depends
 from starlette.responses import JSONResponse
 
 from downstage.agent.bridge import Bridge, Reply
+from downstage.agent.sessions import SessionDoor
 from downstage.auth.principal import Principal
+from downstage.contracts.agent import StreamedInstance
+from downstage.contracts.gateway import SessionView
 from downstage.contracts.manager import InstanceCreate
+from downstage.kernel.errors import Forbidden
 from downstage.services.facilities.principal import require
 from downstage.services.openapi import refusals
 from downstage.services.routers import ServiceAPIRouter
@@ -18,10 +22,11 @@ __all__ = ["create_router"]
 
 FIRST_ERROR = 400
 Launcher = Annotated[Principal, Depends(require("instances:write"))]
+Manager = Annotated[Principal, Depends(require("sessions:write", kinds=("service",)))]
 
 
-def create_router(bridge: Bridge) -> ServiceAPIRouter:
-    """Routes on *bridge*; who may call is checked here, and by the manager again."""
+def create_router(bridge: Bridge, door: SessionDoor) -> ServiceAPIRouter:
+    """Routes on *bridge* and *door*; who may call is checked here, and by those behind again."""
     router = ServiceAPIRouter(tags=["agent"])
     reads = [Depends(require("instances:read"))]
     writes = [Depends(require("instances:write"))]
@@ -56,13 +61,22 @@ def create_router(bridge: Bridge) -> ServiceAPIRouter:
         """Ask for its end."""
         return _answer(await bridge.stop(instance_id))
 
+    @router.post(
+        "/v1/sessions", status_code=201, response_model=SessionView, responses=refusals(404, 409)
+    )
+    async def create_session(body: StreamedInstance, caller: Manager) -> JSONResponse:
+        """A session for an instance that its manager is about to start, in this region."""
+        if caller.act is None:
+            raise Forbidden("A session belongs to a person: the caller acts for nobody.")
+        return _answer(await door.create(body, caller.act))
+
     @router.get("/v1/health", dependencies=reads)
     async def tell_health() -> JSONResponse:
         """Whether the region can start instances; answers within 2 s."""
         return _answer(await bridge.health())
 
     _ = (list_applications, get_application, list_instances, create_instance)
-    _ = (get_instance, stop_instance, tell_health)
+    _ = (get_instance, stop_instance, create_session, tell_health)
     return router
 
 

@@ -91,8 +91,12 @@ ROLES = MappingProxyType(
 SERVICES = MappingProxyType(
     {
         "identity": frozenset[str](),
-        "gateway": frozenset({"tickets:write", "instances:read", "instances:write"}),
-        "agent": frozenset({"instances:read", "instances:write", "sessions:write"}),
+        "gateway": frozenset(
+            {"tickets:write", "instances:read", "instances:write", "applications:write"}
+        ),
+        "agent": frozenset(
+            {"instances:read", "instances:write", "applications:write", "sessions:write"}
+        ),
         "manager": frozenset({"sessions:write"}),
         "content": frozenset({"tickets:write", "users:read"}),
         "streams": frozenset({"tickets:write", "files:write", "sessions:read"}),

@@ -10,8 +10,12 @@ import anyio
 import anyio.to_thread
 
 from downstage.auth.seal import Sealer
+from downstage.contracts.streamer import MAX_TO_BROWSER
 from downstage.gateway.admission import Admission, allowed_origins
 from downstage.gateway.audit import Audit
+from downstage.gateway.dialects.anbox.wiring import GatewayParts, anbox_dialect
+from downstage.gateway.dialects.kit.routes import kit_router
+from downstage.gateway.dialects.internal import internal_router
 from downstage.gateway.dialects.network import network_router
 from downstage.gateway.dialects.omniverse import OmniverseRoutes
 from downstage.gateway.dialects.regions import region_router
@@ -36,6 +40,8 @@ from downstage.gateway.states import Policy
 from downstage.gateway.store import Store
 from downstage.gateway.takeover import TakeOver
 from downstage.gateway.tickets import TicketOffice
+from downstage.gateway.tunnel import PATH as RELAYS
+from downstage.gateway.tunnel import Tunnels
 from downstage.kernel.settings import Gateway as GatewaySettings
 from downstage.services.context import ServiceContext
 from downstage.services.extension import IExt
@@ -85,22 +91,21 @@ class Extension(IExt):
         sealer = await anyio.to_thread.run_sync(Sealer.from_file, context.data / "gateway.key")
         runs = await anyio.to_thread.run_sync(run_folder, context.data)
         relay = await anyio.to_thread.run_sync(read_relay, context.settings.turn)
-        self._database = await open_database(
+        database = self._database = await open_database(
             context.data / "gateway.db",
             name="gateway",
             migrations="downstage.gateway.migrations",
             url=context.settings.platform.database,
         )
         self.regions = await open_regions(context)
-        homes = self._homes = _homes_of(context, self._database)
+        homes = self._homes = _homes_of(context, database)
         await homes.beat()
-        store = Store(self._database, homes.url)
-        self._wire(context, store, homes, sealer=sealer, runs=runs, relay=relay)
+        self._wire(context, database, homes, sealer=sealer, runs=runs, relay=relay)
 
     def _wire(
         self,
         context: ServiceContext,
-        store: Store,
+        database: Database,
         homes: Homes,
         *,
         sealer: Sealer,
@@ -108,6 +113,7 @@ class Extension(IExt):
         relay: Relay | None,
     ) -> None:
         settings, clock = context.settings.gateway, context.clock
+        store = Store(database, homes.url)
         ice_servers = context.settings.media.ice_servers
         office = TicketOffice(context.client("identity"), settings.maximum_lease)
         sessions = Sessions(
@@ -132,6 +138,8 @@ class Extension(IExt):
         reconciler = Reconciler(sessions, context.bus)
         further = (*settings.peers, homes.url, *context.settings.platform.origins)
         origins = allowed_origins(context.urls.public, further)
+        tunnels = Tunnels()
+        context.front(RELAYS, tunnels, max_message=MAX_TO_BROWSER)
         takeover = TakeOver(sessions, rooms, homes, context.bus, reconciler.mark)
         admission = Admission(origins, store, office, clock, takeover.at_home)
         rate = settings.signalling_rate
@@ -146,13 +154,19 @@ class Extension(IExt):
         context.public(
             socket_router(
                 Signalling(admission, sessions, rooms, clock, rate, policy=ice.policy),
-                MediaRelay(admission, sessions, rooms, reconciler, runs),
+                MediaRelay(admission, sessions, rooms, reconciler, runs, tunnels=tunnels),
             )
         )
         context.public(omniverse.router())
+        context.public(kit_router(sessions, seats, admission, context.settings))
         context.public(network_router(ice))
+        anbox = anbox_dialect(
+            context, GatewayParts(sessions, rooms, admission, office, database, sealer)
+        )
+        context.public(anbox.router)
         context.public(region_router(self.regions))
         context.public(Pages().router())
+        context.internal(internal_router(sessions))
         links = Links(sessions, rooms, reconciler, takeover, clock, rate=rate)
         # Where gateways have addresses of their own, streamers dial them there.
         (context.public if settings.url else context.internal)(link_router(links))
@@ -163,6 +177,7 @@ class Extension(IExt):
             sessions.leases.run,
             homes.run,
             takeover.run,
+            anbox.run,
         )
         context.start(self._work, jobs, name="work")
         self._rooms, self._admission = rooms, admission

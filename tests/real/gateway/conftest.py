@@ -49,6 +49,7 @@ class ManagerDouble:
     obeys: bool = True
     silent: anyio.Event | None = None
     isolated: bool = True
+    has_containers: bool = False
     instances: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     requests: list[InstanceCreate] = field(default_factory=list[InstanceCreate])
     claims: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -70,6 +71,10 @@ class ManagerDouble:
                 raise NotFound(f"There is no application named {body.application}.")
             if "LD_PRELOAD" in body.environment:
                 raise InvalidField("environment.LD_PRELOAD", "environment.LD_PRELOAD: not allowed.")
+            if body.ports and not self.has_containers:
+                raise InvalidField("ports.0", "ports.0: processes publish none.")
+            if not body.node_labels.items() <= {"gpu": "none"}.items():
+                raise InvalidField("node_labels", "node_labels: no node has them.")
             if self.running() >= self.capacity:
                 raise NoCapacity("Every place is taken.", retry_after_s=7)
             assert body.instance_id is not None

@@ -147,6 +147,23 @@ async def test_what_cannot_be_honoured_is_refused_by_name(
     assert house.manager.instances == {}
 
 
+async def test_the_whole_spec_reaches_the_manager(house: Any) -> None:
+    house.manager.has_containers = True
+    wanted = {
+        "user_ports": [{"name": "api", "number": 8011, "type": "TCP"}],
+        "node_labels": {"gpu": "none"},
+        "user_labels": {"team": "lighting"},
+    }
+    status, _, _ = await house.call(
+        "POST", "/session-service/session", await house.token(), json=body(spec=wanted)
+    )
+    assert status == 200
+    (asked,) = house.manager.requests
+    assert [port.model_dump() for port in asked.ports] == wanted["user_ports"]
+    assert (asked.node_labels, asked.labels) == (wanted["node_labels"], wanted["user_labels"])
+    assert (asked.image, asked.streaming_mode) == (BODY["spec"]["image"], "secure")
+
+
 @pytest.mark.parametrize("missing", ["url", "access_token", "username", "spec"])
 async def test_required_fields(house: Any, missing: str) -> None:
     request = {key: value for key, value in BODY.items() if key != missing}

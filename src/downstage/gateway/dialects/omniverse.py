@@ -9,16 +9,15 @@ from __future__ import annotations
 import socket
 from dataclasses import replace
 from datetime import timedelta
-from ipaddress import ip_address
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.responses import JSONResponse
 
 from downstage.auth.principal import Principal
-from downstage.auth.scopes import ROLES
 from downstage.gateway.admission import Admission
 from downstage.gateway.dialects.api_docs import ApiDocs
+from downstage.gateway.dialects.door import Door, is_loopback
 from downstage.gateway.dialects.omniverse_models import (
     Created,
     CreateStreamRequest,
@@ -42,24 +41,21 @@ from downstage.gateway.regions.score import Wish
 from downstage.gateway.seats import Seats
 from downstage.gateway.sessions import Order, Sessions
 from downstage.gateway.store import Filter
+from downstage.gateway.wishes import Wishes
 from downstage.kernel.errors import (
     Forbidden,
     InvalidField,
     NotFound,
     PlatformError,
-    Unauthenticated,
 )
 from downstage.kernel.settings import Settings
-from downstage.services.facilities.principal import bearer_token, context_authenticator
 from downstage.services.openapi import refusals, secured
 from downstage.services.routers import ServiceAPIRouter
 
 __all__ = ["OmniverseRoutes", "phase"]
 
-DEMO_USER = "demo"
 KEPT = timedelta(hours=1)
 """How long a session that ended by itself is still listed."""
-LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1", "local"})
 PHASES = {"queued": "Pending", "starting": "Pending", "ended": "Succeeded"}
 ERRORS = refusals(401, 403, 404, 409, 422, 429, 503)
 
@@ -84,7 +80,7 @@ class OmniverseRoutes:
         self._sessions = sessions
         self._seats = seats
         self._admission = admission
-        self._is_demo = settings.platform.demo
+        self._door = Door(admission, is_demo=settings.platform.demo)
         ports = settings.media.udp_ports
         self._pages = WebClient(public.rstrip("/"), ports[0] if ports else None)
         self._node = socket.gethostname()[:63]
@@ -113,7 +109,7 @@ class OmniverseRoutes:
 
     async def results(self, request: Request, query: Annotated[ListQuery, Query()]) -> Results:
         """Sessions that the caller may see."""
-        caller, _ = await self._caller(request, "sessions:read")
+        caller, _ = await self._door.caller(request, "sessions:read")
         owner = None if caller.may("sessions:admin") else caller.subject
         since = self._sessions.now().wall - KEPT
         found = await self._sessions.store.sorted(
@@ -132,7 +128,7 @@ class OmniverseRoutes:
         idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
     ) -> Created:
         """Start a session; the answer's address opens it once."""
-        caller, is_open = await self._caller(request, "sessions:write")
+        caller, is_open = await self._door.caller(request, "sessions:write")
         self._check_spec(body.spec)
         if body.username != caller.name and not is_open and not caller.may("sessions:admin"):
             raise Forbidden("username: this caller may not act for others.", field="username")
@@ -147,54 +143,21 @@ class OmniverseRoutes:
         return Created(
             redirect=self._pages.url(session, code=code.code),
             session_id=session.id,
-            session_routes=self._pages.routes(),
+            session_routes=self._pages.routes(session),
         )
 
     async def delete(self, session_id: str, request: Request) -> str:
         """End a session. A body, such as ``{}``, is taken and means nothing."""
-        caller, _ = await self._caller(request, "sessions:write")
+        caller, _ = await self._door.caller(request, "sessions:write")
         session = await self._admission.session(caller, session_id, "sessions:write")
         if session.life.state == "ended":
             raise NotFound("There is no such session.")
         await self._sessions.end(session.id)
         return "OK"
 
-    async def _caller(self, request: Request, scope: str) -> tuple[Principal, bool]:
-        """Who asks, by a token; or, in a demo on loopback, anybody at this machine (True)."""
-        if request.headers.get("authorization") is None:
-            if not (self._is_demo and self._is_at_home(request)):
-                raise Unauthenticated("This needs a bearer token. Sign in first.")
-            return Principal(DEMO_USER, DEMO_USER, "user", scopes=ROLES["user"]), True
-        caller = await context_authenticator(request).principal(bearer_token(request))
-        if caller.kind not in ("user", "token"):
-            raise Forbidden("This kind of caller may not do that.", kind=caller.kind)
-        if not caller.may(scope):
-            raise Forbidden(f"This needs the scope {scope}.", scope=scope)
-        return caller, False
-
-    def _is_at_home(self, request: Request) -> bool:
-        """From this machine, under its own name, and not from a page of somebody else."""
-        client = request.client.host if request.client else ""
-        site = request.headers.get("sec-fetch-site", "none")
-        return (
-            _is_loopback(client)
-            and _is_loopback(request.url.hostname or "")
-            and self._admission.is_own_origin(request) is not False
-            and site in ("same-origin", "none")
-        )
-
     def _check_spec(self, spec: StreamRequestSpec) -> None:
         """Refuse by name what cannot be honoured."""
-        if spec.user_ports:
-            raise InvalidField(
-                "spec.user_ports",
-                "spec.user_ports: applications run as processes here, which publish no ports.",
-            )
-        if spec.node_labels:
-            raise InvalidField(
-                "spec.node_labels", "spec.node_labels: this platform has one node without labels."
-            )
-        if spec.streaming_mode == "insecure" and not _is_loopback(self._pages.host):
+        if spec.streaming_mode == "insecure" and not is_loopback(self._pages.host):
             raise InvalidField(
                 "spec.streaming_mode", "spec.streaming_mode: insecure is taken on loopback alone."
             )
@@ -205,7 +168,11 @@ class OmniverseRoutes:
         spec = body.spec
         acts_for_other = body.username != caller.name and not is_open
         unknown = kept_keys(spec)
-        kept = {"user_labels": spec.user_labels, "streaming_mode": spec.streaming_mode}
+        kept = {
+            "user_labels": spec.user_labels,
+            "node_labels": spec.node_labels,
+            "streaming_mode": spec.streaming_mode,
+        }
         return Order(
             tenant=caller.tenant,
             owner=body.username if acts_for_other else caller.subject,
@@ -216,6 +183,14 @@ class OmniverseRoutes:
             environment=spec.kit_env,
             act=caller.person,
             access_token=body.access_token,
+            wishes=Wishes(
+                image=spec.image if is_image(spec.image) else None,
+                streaming_mode=spec.streaming_mode,
+                node_labels=spec.node_labels,
+                labels=spec.user_labels,
+                ports=tuple(spec.user_ports),
+            ),
+            dialect="omniverse",
             spec={**unknown, **kept, "url": body.url},
             warnings=tuple(
                 f"spec.{name[:64]}: not known here; kept on the session." for name in unknown
@@ -231,7 +206,7 @@ class OmniverseRoutes:
                 username=session.username,
                 source_address="0.0.0.0",  # noqa: S104 - the API's word for anywhere
                 destination_address=self._pages.host,
-                session_routes=self._pages.routes(),
+                session_routes=self._pages.routes(session),
                 nucleus=content_host(str(session.spec.get("url") or session.stage or "")),
                 pod_name=name,
                 service_name=name,
@@ -267,6 +242,11 @@ def is_stage(url: str) -> bool:
     return scheme == "file" or bool(rest.partition("/")[2])
 
 
+def is_image(name: str) -> bool:
+    """Whether *name* can only be an image's: an application's has neither slash nor colon."""
+    return "/" in name or ":" in name or "@" in name
+
+
 def _renamed(error: InvalidField) -> InvalidField:
     """The manager's field in this API's words."""
     first, dot, rest = error.field.partition(".")
@@ -275,18 +255,13 @@ def _renamed(error: InvalidField) -> InvalidField:
         "environment": "spec.kit_env",
         "application": "spec.image",
         "stage": "url",
+        "ports": "spec.user_ports",
+        "node_labels": "spec.node_labels",
+        "labels": "spec.user_labels",
+        "image": "spec.image",
     }
     field = f"{names.get(first, first)}{dot}{rest}"
     detail = error.detail
     if detail.startswith(error.field):
         detail = field + detail.removeprefix(error.field)
     return InvalidField(field, detail)
-
-
-def _is_loopback(host: str) -> bool:
-    if host in LOOPBACK_NAMES:
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

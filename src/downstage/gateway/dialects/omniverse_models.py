@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from downstage.contracts.manager import PortWish
 from downstage.contracts.wire import Answer, Request
 
 __all__ = [
@@ -17,7 +18,6 @@ __all__ = [
     "Health",
     "ListQuery",
     "OrderBy",
-    "Port",
     "Record",
     "Results",
     "SessionItem",
@@ -80,14 +80,6 @@ class ListQuery(BaseModel):
         return self.order_by or self.order or OrderBy.asc
 
 
-class Port(Request):
-    """A further port of the application."""
-
-    name: str = Field(max_length=64)
-    number: int = Field(ge=0, le=65535)
-    type: Literal["TCP", "UDP"]
-
-
 class StreamRequestSpec(BaseModel):
     """What is streamed and how. Unknown keys are kept on the session, and told as warnings."""
 
@@ -101,12 +93,12 @@ class StreamRequestSpec(BaseModel):
     """``insecure`` is taken on loopback alone."""
     image: str = Field(min_length=1, max_length=512)
     """Image that an application here is registered for, or the application's name."""
-    user_ports: list[Port] = Field(default_factory=list[Port], max_length=64)
-    """Further ports; need containers."""
+    user_ports: list[PortWish] = Field(default_factory=list[PortWish], max_length=32)
+    """Further ports of the application; the ones they are published on come in the routes."""
     user_labels: dict[str, str] = Field(default_factory=dict, max_length=64)
-    """Kept on the session."""
+    """Put on the container, each under a prefix of ours."""
     node_labels: dict[str, str] = Field(default_factory=dict, max_length=64)
-    """Placement by node; needs several nodes."""
+    """Labels that the node must have."""
 
 
 class CreateStreamRequest(Request):

@@ -32,6 +32,7 @@ from downstage.gateway.seats import Seats
 from downstage.gateway.sessions import Order, Sessions
 from downstage.gateway.signalling import Signalling
 from downstage.gateway.store import Filter
+from downstage.gateway.wishes import Wishes
 from downstage.kernel.errors import InvalidField, NotFound
 from downstage.services.facilities.principal import require
 from downstage.services.openapi import refusals, secured
@@ -43,6 +44,8 @@ PAGE = 50
 MAX_PAGE = 200
 HEARTBEAT_S = 15
 MAX_KEY = 255
+LATEST = -1
+"""The newest published version, as clients of Anbox say it."""
 
 Reader = Annotated[Principal, Depends(require("sessions:read"))]
 Writer = Annotated[Principal, Depends(require("sessions:write"))]
@@ -132,6 +135,9 @@ class SessionRoutes:
             ),
             act=caller.person,
             access_token=body.access_token,
+            version=None if body.version == LATEST else body.version,
+            wishes=Wishes(profile=body.profile),
+            user_data=body.user_data,
             key=key,
         )
         session = await self._sessions.create(order)

@@ -59,10 +59,14 @@ class WebClient:
         fragment = f"#join={code}" if code is not None else ""
         return f"{self.public}/webclient/index.html?{query}{fragment}"
 
-    def routes(self) -> str:
-        """Ports of signalling and of media, in the API's own notation."""
+    def routes(self, session: Session) -> str:
+        """Ports of signalling, of media and of the application, in the API's own notation."""
         media = self.media_port or ICE_DECIDES
-        return f"{self.port}:TCP:NPORT:{self.port},{media}:UDP:MEDIA:{media}"
+        own = f"{self.port}:TCP:NPORT:{self.port},{media}:UDP:MEDIA:{media}"
+        further = [
+            f"{port['published']}:{port['type']}:NPORT:{port['number']}" for port in session.ports
+        ]
+        return ",".join([own, *further])
 
 
 def content_host(stage: str | None) -> str:

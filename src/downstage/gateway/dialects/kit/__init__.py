@@ -1,0 +1,1 @@
+"""Kit App Streaming's API: ``/cfg/apps…`` and ``/streaming/stream``, also as ``/stream``."""
