@@ -10,10 +10,20 @@ from typing import ClassVar
 import anyio.to_thread
 
 from downstage.kernel.settings import Settings
+from downstage.manager.catalogue.declared import Declared
+from downstage.manager.catalogue.service import Pool
 from downstage.manager.instances import Instances
+from downstage.manager.metrics import metrics
+from downstage.manager.nodes.fleet import Fleet
+from downstage.manager.nodes.local import local_node
+from downstage.manager.nodes.routes import node_router
+from downstage.manager.nodes.spawners import Spawners, no_containers
 from downstage.manager.planning import Planner
+from downstage.manager.pools.keeper import PoolKeeper
+from downstage.manager.pools.wanted import declared_pools
 from downstage.manager.routes import create_router
 from downstage.manager.store import Store
+from downstage.manager.upkeep import Upkeep
 from downstage.services.extension import IExt
 from downstage.services.facilities.database import Database, open_database
 from downstage.spawners.process import ProcessSettings, ProcessSpawner, run_folder
@@ -42,7 +52,9 @@ class Extension(IExt):
     requires: ClassVar[Mapping[str, str]] = {"identity": "?"}
 
     _database: Database | None = None
+    _fleet: Fleet | None = None
     _instances: Instances | None = None
+    _pools: PoolKeeper | None = None
 
     async def on_startup(self, ext_id: str) -> None:
         """Wire everything."""
@@ -50,27 +62,52 @@ class Extension(IExt):
         context = self.context
         settings = context.settings
         shipped = Path(str(files("downstage"))) / "apps"
-        planner = Planner([shipped, *settings.manager.applications], settings.manager.stages)
+        declared = Declared([shipped, *settings.manager.applications])
+        planner = Planner(declared, settings.manager.stages)
         await planner.reload()
-        runs = await anyio.to_thread.run_sync(run_folder, context.data)
-        spawner = ProcessSpawner(runs, process_settings(settings))
         self._database = await open_database(
             context.data / "manager.db",
             name="manager",
             migrations="downstage.manager.migrations",
             url=settings.platform.database,
         )
+        runs = await anyio.to_thread.run_sync(run_folder, context.data)
+        spawner = ProcessSpawner(runs, process_settings(settings))
+        self._fleet = await self._open_fleet(self._database, spawner)
         self._instances = Instances(
             Store(self._database, context.clock),
-            spawner,
+            self._fleet,
             planner,
             context.bus,
-            capacity=settings.manager.capacity,
             start=context.start,
         )
         await self._instances.resume()
         await spawner.prepare()
         context.internal(create_router(self._instances, planner))
+        context.public(node_router(self._fleet, self._instances))
+        self._look_after(planner, declared)
+
+    async def _open_fleet(self, database: Database, process: ProcessSpawner) -> Fleet:
+        context = self.context
+        spawners = Spawners(process, no_containers)
+        strategy = context.settings.manager.strategy
+        fleet = Fleet(database, context.clock, spawners, strategy)
+        await fleet.open(local_node(context.settings.manager))
+        return fleet
+
+    def _look_after(self, planner: Planner, declared: Declared) -> None:
+        if self._instances is None or self._fleet is None:
+            return
+        context = self.context
+
+        async def wanted() -> list[Pool]:
+            return declared_pools(await declared.reload())
+
+        self._pools = PoolKeeper(self._instances, planner, wanted, context.clock)
+        upkeep = Upkeep(self._instances, self._fleet, context.clock)
+        context.start(self._fleet.watch, name="nodes")
+        context.start(upkeep.run, name="upkeep")
+        context.start(self._pools.run, name="pools")
 
     async def on_shutdown(self) -> None:
         """End every instance and close the database."""
@@ -80,14 +117,7 @@ class Extension(IExt):
             await self._database.close()
 
     def metrics(self) -> list[str]:
-        """Slots, for Prometheus."""
-        if self._instances is None:
+        """Places, instances, pools, for Prometheus."""
+        if self._instances is None or self._fleet is None:
             return []
-        return [
-            "# HELP downstage_instances Instances that run on this machine.",
-            "# TYPE downstage_instances gauge",
-            f"downstage_instances {self._instances.running}",
-            "# HELP downstage_capacity Instances that may run on this machine.",
-            "# TYPE downstage_capacity gauge",
-            f"downstage_capacity {self._instances.capacity}",
-        ]
+        return metrics(self._instances, self._fleet, self._pools.sizes if self._pools else {})

@@ -1,25 +1,31 @@
-"""The shell around instances: slots taken, keepers watched, changes told.
+"""The shell around instances: places taken, keepers watched, changes told.
 
-One task drives each instance from its slot to its end; it alone writes the row. Requests only
-set the wish to end, and tell the keeper.
+One task drives each instance from its place to its end; it alone writes the row. Requests only
+set the wish to end, and tell the keeper. One that waits in a pool is given to a session under its
+driver's lock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import anyio
 
 from downstage.bus import Bus
 from downstage.contracts.manager import INSTANCE_CHANGED, InstanceCreate, InstanceView
-from downstage.kernel.errors import NotFound, Unavailable
+from downstage.kernel.errors import Conflict, NotFound, Unavailable
 from downstage.kernel.ids import new_id
 from downstage.kernel.logging import get_logger
 from downstage.manager import states
-from downstage.manager.planning import Planner
+from downstage.manager.driver import Driver, Live, Start
+from downstage.manager.nodes.fleet import Fleet
+from downstage.manager.placing import Place
+from downstage.manager.planning import Planned, Planner
+from downstage.manager.pools.names import pool_that_serves
+from downstage.manager.scheduler import Wish
 from downstage.manager.store import NewInstance, Record, Store
-from downstage.spawners.spawner import Handle, InstanceSpec, Spawner, SpawnFailed
+from downstage.spawners.spawner import Adoption, Handle
 
 __all__ = ["Instances"]
 
@@ -30,82 +36,177 @@ FORCED_S = 1.5
 log = get_logger(__name__)
 
 
-@dataclass(slots=True)
-class _Live:
-    """An instance that holds a slot."""
-
-    record: Record
-    spec: InstanceSpec | None = None
-    handle: Handle | None = None
-    is_kept: bool = False
-    """A task drives it."""
-    ended: anyio.Event = field(default_factory=anyio.Event)
-    lock: anyio.Lock = field(default_factory=anyio.Lock)
-
-
 class Instances:
-    """All instances of this machine.
+    """All instances of this manager.
 
     Args:
         store: their rows.
-        spawner: what runs them.
+        fleet: the nodes that run them.
         planner: turns a request into a specification, or refuses it.
         bus: where changes are told.
-        capacity: slots.
         start: starts a supervised task, as the service context does.
     """
 
     def __init__(
         self,
         store: Store,
-        spawner: Spawner,
+        fleet: Fleet,
         planner: Planner,
         bus: Bus,
         *,
-        capacity: int,
         start: Callable[..., None],
     ) -> None:
-        self._store, self._spawner, self._planner = store, spawner, planner
+        self._store, self._fleet, self._planner = store, fleet, planner
         self._bus, self._start = bus, start
-        self._live: dict[str, _Live] = {}
-        self._is_closing = self._is_forced = False
-        self.capacity = capacity
+        self._live: dict[str, Live] = {}
+        self._driver = Driver(store, fleet, changed=self._tell, over=self._forget)
+        self._is_closing = False
+        self.placed = {"cold": 0, "warm": 0, "refused": 0}
+        """How many sessions got an instance, and how, since the start."""
+        self.listeners: list[Callable[[Record], None]] = []
+        """Told of every change."""
+
+    @property
+    def living(self) -> list[Record]:
+        """Those that have not ended."""
+        return [live.record for live in self._live.values()]
 
     @property
     def running(self) -> int:
-        """Slots that are taken."""
-        return sum(live.record.instance.state != "ended" for live in self._live.values())
+        """How many have not ended and are somebody's."""
+        found = [r for r in self.living if r.instance.state != "ended" and r.fixed.pool is None]
+        return len(found)
+
+    @property
+    def capacity(self) -> int:
+        """Instances that may run at once: places of nodes that take more, and what is elsewhere."""
+        open_nodes = {node.name: node.places for node in self._fleet.nodes if node.takes_more}
+        elsewhere = [r for r in self.living if r.node not in open_nodes and r.fixed.pool is None]
+        return sum(open_nodes.values()) + len(elsewhere)
 
     async def resume(self) -> None:
-        """After a restart: find the keepers of all instances that hold a slot."""
+        """After a restart: find the keepers of all instances that hold a place."""
         for record in await self._store.living():
-            self._drive(_Live(record))
+            self._drive(Live(record))
 
     async def create(self, request: InstanceCreate) -> InstanceView:
-        """Take a slot and start; the same session gets the same instance.
+        """Take a place and start, or take one that waits; a session gets one instance, ever.
 
         Raises:
             NotFound: no such application.
-            InvalidField: something in the request is not acceptable.
-            NoCapacity: every slot is taken.
+            InvalidField: something in the request is not acceptable, or no node could run it.
+            NoCapacity: every place is taken.
         """
+        return (await self._create(request, None)).view()
+
+    async def start_waiting(self, request: InstanceCreate, pool: str) -> Record:
+        """Start one for a pool; it makes nobody give way.
+
+        Raises:
+            NotFound, InvalidField, NoCapacity: as `create`.
+        """
+        return await self._create(request, pool)
+
+    async def _create(self, request: InstanceCreate, pool: str | None) -> Record:
         if self._is_closing:
             raise Unavailable("The manager is shutting down.")
         instance_id = request.instance_id or new_id("i")
         planned = await self._planner.plan(instance_id, request)
+        image = planned.spec.image is not None
+        wish = Wish(planned.needs, request.node_labels, request.node, image)
         new = NewInstance(
             id=instance_id,
             session_id=request.session_id,
             tenant=request.tenant,
             owner=request.owner,
             application=planned.application,
+            version=planned.version,
+            profile=planned.profile,
+            name=request.name,
+            tags=list(request.tags),
+            labels=dict(request.labels),
+            needs=planned.needs,
+            pool=pool,
+            spawner="container" if image else "process",
         )
-        record, is_new = await self._store.create(new, capacity=self.capacity)
-        if is_new:
-            log.info("instance.placed", instance_id=instance_id, application=planned.application)
-            self._tell(record)
-            self._drive(_Live(record, planned.spec))
-        return record.view()
+        place = self._fleet.place(wish)
+        taken = None if pool else await self._claim(new, planned, request, place)
+        if taken is not None:
+            return taken
+        try:
+            created = await self._store.create(new, place)
+        except Unavailable:
+            self.placed["refused"] += pool is None
+            raise
+        if created.is_new:
+            self.placed["cold"] += pool is None
+            log.info(
+                "instance.placed",
+                instance_id=instance_id,
+                application=planned.application,
+                node=created.record.node,
+                pool=pool,
+            )
+            self._tell(created.record)
+            self._drive(Live(created.record, Start(planned.spec, wish)))
+        for evicted in created.evicted:
+            self._start(self._evict, evicted, name=f"evict.{evicted}")
+        return created.record
+
+    # Pools
+
+    async def _claim(
+        self, new: NewInstance, planned: Planned, request: InstanceCreate, place: Place
+    ) -> Record | None:
+        """An instance that waits, if one does; the oldest first."""
+        pool = pool_that_serves(planned, request)
+        adoption = _adoption(new, request, planned)
+        if pool is None or adoption is None:
+            return None
+        for live in sorted(self._live.values(), key=lambda live: live.record.created_at):
+            if not _can_be_taken(live, pool):
+                continue
+            async with live.lock:
+                if not _can_be_taken(live, pool):
+                    continue
+                record = await self._hand_over(live, new, adoption, place)
+            if record is not None:
+                return record
+        return None
+
+    async def _hand_over(
+        self, live: Live, new: NewInstance, adoption: Adoption, place: Place
+    ) -> Record | None:
+        before, handle = live.record.fixed.id, live.handle
+        live.is_claimed = True
+        claimed = await self._store.claim(new, live.record, place)
+        if claimed is None or handle is None:
+            live.is_claimed = False
+            return None
+        if not claimed.is_new:  # its session came twice, and has another one
+            live.is_claimed = False
+            return claimed.record
+        live.record = claimed.record
+        self._live[new.id] = self._live.pop(before)
+        self.placed["warm"] += 1
+        log.info("instance.adopted", instance_id=new.id, runs_as=before, node=live.record.node)
+        self._tell(live.record)
+        try:
+            await handle.adopt(adoption)
+        except Unavailable as error:  # its end is on its way; the session hears of that
+            log.warning("instance.not_adopted", instance_id=new.id, detail=error.detail)
+        return live.record
+
+    async def _evict(self, instance_id: str) -> None:
+        """It gave up its place: end it, and count it in no pool."""
+        live = self._live.get(instance_id)
+        if live is None:
+            return
+        async with live.lock:
+            live.record = replace(live.record, fixed=replace(live.record.fixed, pool=None))
+        await self.stop(instance_id, "evicted")
+
+    # One of them
 
     async def get(self, instance_id: str) -> InstanceView:
         """One instance.
@@ -113,11 +214,24 @@ class Instances:
         Raises:
             NotFound: there is none.
         """
-        return (await self._record(instance_id)).view()
+        return self._shown(await self._record(instance_id))
 
     async def list(self) -> list[InstanceView]:
         """All on record, oldest first."""
-        return [record.view() for record in await self._store.list()]
+        return [self._shown(record) for record in await self._store.list()]
+
+    async def inside(self, instance_id: str) -> Handle:
+        """The handle of one that runs, for programs inside it and for its logs.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: nobody holds it just now.
+        """
+        await self._record(instance_id)
+        live = self._live.get(instance_id)
+        if live is None or live.handle is None:
+            raise Conflict("The instance does not run.")
+        return live.handle
 
     async def stop(self, instance_id: str, reason: str = "stopped") -> InstanceView:
         """Ask one to end; asking again changes nothing.
@@ -129,10 +243,20 @@ class Instances:
         if live is None:
             return (await self._record(instance_id)).view()
         async with live.lock:
-            await self._save(live, states.ask_to_end(live.record.instance, reason))
+            await self._driver.save(live, states.ask_to_end(live.record.instance, reason))
         if live.handle is not None:
             await live.handle.stop(reason)
         return live.record.view()
+
+    async def abandon(self, node: str) -> None:
+        """Call everything on *node* ended: the node is taken away, whatever runs there."""
+        detail = f"The node {node} was removed by force."
+        for live in [live for live in self._live.values() if live.record.node == node]:
+            async with live.lock:
+                after = states.has_ended_by(live.record.instance, "node-removed", detail)
+                await self._driver.save(live, after)
+            if live.handle is not None:
+                await live.handle.kill()
 
     async def close(self) -> None:
         """End every instance in order, then by force, and wait for it, within 3 s.
@@ -140,7 +264,7 @@ class Instances:
         Works whether the tasks that drive them still run or have been cancelled before.
         """
         self._is_closing = True
-        for self._is_forced, patience in ((False, ORDERLY_S), (True, FORCED_S)):
+        for self._driver.is_forced, patience in ((False, ORDERLY_S), (True, FORCED_S)):
             with anyio.move_on_after(patience):
                 async with anyio.create_task_group() as tasks:
                     for live in list(self._live.values()):
@@ -148,96 +272,22 @@ class Instances:
         for live in self._live.values():
             log.warning("instance.outlived", instance_id=live.record.fixed.id)
 
-    async def _close_one(self, live: _Live) -> None:
+    async def _close_one(self, live: Live) -> None:
         await self.stop(live.record.fixed.id)
-        if live.handle is not None and self._is_forced:
+        if live.handle is not None and self._driver.is_forced:
             await live.handle.kill()
         if live.is_kept:
             await live.ended.wait()
         else:
-            await self._keep(live)
+            await self._driver.keep(live)
 
-    # Driving one
-
-    def _drive(self, live: _Live) -> None:
+    def _drive(self, live: Live) -> None:
         instance_id = live.record.fixed.id
         self._live[instance_id] = live
-        self._start(self._keep, live, name=f"instance.{instance_id}")
+        self._start(self._driver.keep, live, name=f"instance.{instance_id}")
 
-    async def _keep(self, live: _Live) -> None:
-        """From slot to end. Called again after a crash, it finds what runs already."""
-        live.is_kept = True
-        try:
-            await self._keep_to_the_end(live)
-        finally:
-            live.is_kept = False
-
-    async def _keep_to_the_end(self, live: _Live) -> None:
-        instance_id = live.record.fixed.id
-        handle = await self._hold(live)
-        if handle is not None:
-            live.handle = handle
-            try:
-                if self._is_forced:
-                    await handle.kill()
-                elif live.record.instance.state == "ending":
-                    await handle.stop(live.record.instance.reason or "stopped")
-                await self._watch(live, handle)
-            finally:
-                live.handle = None
-                with anyio.CancelScope(shield=True):
-                    await handle.close()
-        if live.record.instance.state != "ended":
-            report = await self._spawner.clean(instance_id)
-            async with live.lock:
-                await self._save(live, states.lose(live.record.instance, report))
-        await self._spawner.forget(instance_id)
-        self._live.pop(instance_id, None)
-        live.ended.set()
-        final = live.record.instance
-        log.info(
-            "instance.ended",
-            instance_id=instance_id,
-            reason=final.reason,
-            exit_code=final.exit_code,
-        )
-
-    async def _hold(self, live: _Live) -> Handle | None:
-        """Start it the first time, find it ever after; None where there is nothing to hold."""
-        instance_id = live.record.fixed.id
-        spec, live.spec = live.spec, None
-        if spec is None:
-            return await self._spawner.attach(instance_id)
-        if live.record.instance.state == "ending":
-            reason = "It was ended before it started."
-            await self._give_up(live, "stopped", reason)
-            return None
-        try:
-            return await self._spawner.start(spec)
-        except SpawnFailed as error:
-            await self._give_up(live, "start-failed", error.detail)
-            return None
-
-    async def _give_up(self, live: _Live, reason: str, detail: str) -> None:
-        async with live.lock:
-            await self._save(live, states.has_ended_by(live.record.instance, reason, detail))
-
-    async def _watch(self, live: _Live, handle: Handle) -> None:
-        async for report in handle.reports():
-            if report.phase == "ended":
-                await self._spawner.forget(live.record.fixed.id)
-            async with live.lock:
-                after = states.learn(live.record.instance, report)
-                await self._save(live, after, handle.media_socket)
-
-    async def _save(
-        self, live: _Live, after: states.Instance, media_socket: str | None = None
-    ) -> None:
-        socket = media_socket or live.record.media_socket
-        if after == live.record.instance and socket == live.record.media_socket:
-            return
-        live.record = await self._store.change(live.record, after, socket)
-        self._tell(live.record)
+    def _forget(self, live: Live) -> None:
+        self._live.pop(live.record.fixed.id, None)
 
     def _tell(self, record: Record) -> None:
         self._bus.publish(
@@ -248,6 +298,8 @@ class Instances:
                 "revision": record.instance.revision,
             },
         )
+        for listener in self.listeners:
+            listener(record)
 
     async def _record(self, instance_id: str) -> Record:
         live = self._live.get(instance_id)
@@ -255,3 +307,38 @@ class Instances:
         if record is None:
             raise NotFound("There is no such instance.")
         return record
+
+    def _shown(self, record: Record) -> InstanceView:
+        """As callers see it; where its node is off, that is said."""
+        view = record.view()
+        if record.instance.state == "ended" or not self._fleet.is_off(record.node):
+            return view
+        detail = f"Its node {record.node} does not answer. It is looked for when the node is back."
+        return view.model_copy(update={"detail": detail})
+
+
+def _can_be_taken(live: Live, pool: str) -> bool:
+    record = live.record
+    return (
+        record.fixed.pool == pool
+        and record.instance.state == "running"
+        and live.handle is not None
+        and not live.is_claimed
+    )
+
+
+def _adoption(new: NewInstance, request: InstanceCreate, planned: Planned) -> Adoption | None:
+    token, url = request.instance_token, request.link_url
+    if new.session_id is None or token is None or url is None:
+        return None
+    return Adoption(
+        instance_id=new.id,
+        session_id=new.session_id,
+        instance_token=token,
+        link_url=url,
+        link_urls=tuple(request.link_urls),
+        display=planned.spec.display,
+        ice_servers=tuple(request.ice_servers),
+        access_token=request.access_token,
+        user_data=request.user_data,
+    )

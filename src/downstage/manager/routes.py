@@ -61,7 +61,9 @@ def create_router(instances: Instances, planner: Planner) -> ServiceAPIRouter:
     @router.get("/v1/health", dependencies=reads)
     async def tell_health() -> dict[str, object]:
         """Whether it can start instances, and how many more."""
-        return {"ok": True, "capacity": instances.capacity, "running": instances.running}
+        capacity, running = instances.capacity, instances.running
+        free = max(0, capacity - running)
+        return {"ok": True, "capacity": capacity, "running": running, "free": free}
 
     _ = (list_applications, get_application, list_instances, create_instance)
     _ = (get_instance, stop_instance, tell_health)

@@ -15,7 +15,11 @@ from pydantic import SecretStr
 from downstage.bus import MemoryBus
 from downstage.contracts.manager import InstanceCreate, InstanceView
 from downstage.kernel.clock import SystemClock
+from downstage.kernel.settings import Manager as Settings
 from downstage.manager.instances import Instances
+from downstage.manager.nodes.fleet import Fleet
+from downstage.manager.nodes.local import local_node
+from downstage.manager.nodes.spawners import Spawners, no_containers
 from downstage.manager.planning import Planner
 from downstage.manager.store import Store
 from downstage.services.facilities.database import open_database
@@ -51,8 +55,10 @@ def request_of(session: str, *arguments: str, **changes: Any) -> InstanceCreate:
 class Manager:
     """One run of a manager on a folder; `crash` lets everything go as SIGKILL would."""
 
-    def __init__(self, instances: Instances, planner: Planner, bus: MemoryBus) -> None:
-        self.instances, self.planner, self.bus = instances, planner, bus
+    def __init__(
+        self, instances: Instances, fleet: Fleet, planner: Planner, bus: MemoryBus
+    ) -> None:
+        self.instances, self.fleet, self.planner, self.bus = instances, fleet, planner, bus
         self.crash: Callable[[], None] = lambda: None
         self.cancel: Callable[[], None] = lambda: None
 
@@ -99,16 +105,12 @@ async def run_manager(
             def start(function: Any, *arguments: Any, name: str) -> None:
                 crew.start_soon(supervise, name, function, *arguments)
 
-            instances = Instances(
-                Store(database, SystemClock()),
-                spawner,
-                planner,
-                bus,
-                capacity=capacity,
-                start=start,
-            )
+            clock = SystemClock()
+            fleet = Fleet(database, clock, Spawners(spawner, no_containers), "spread")
+            await fleet.open(local_node(Settings(capacity=capacity)))
+            instances = Instances(Store(database, clock), fleet, planner, bus, start=start)
             await instances.resume()
-            manager = Manager(instances, planner, bus)
+            manager = Manager(instances, fleet, planner, bus)
             manager.crash = tasks.cancel_scope.cancel
             manager.cancel = drivers.cancel
             yield manager

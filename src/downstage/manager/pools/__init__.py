@@ -1,0 +1,1 @@
+"""Warm pools: instances that were started before anybody asked for them."""
