@@ -70,6 +70,7 @@ def order_of(
         act=caller.person,
         version=None if body.app_version in (None, NEWEST) else body.app_version,
         user_data=_user_data(body.extra_data),
+        wait=False,
         dialect=KEY,
         extra={KEY: remembered, "kept": kept, **terms.dump()},
         key=key,
