@@ -31,6 +31,9 @@ type                   direction    content
 ``streams.push``       to streamer  ``seconds``: push picture and sound as streams for so long
                                     (0: stop); ``url`` of the streams service, or null: where
                                     this line goes; see `downstage.contracts.video`
+``media.dial``         to streamer  ``relay peer role``: its media socket cannot be reached from
+                                    there; dial WebSocket ``/v1/relays/{instance}/{relay}`` and
+                                    serve there what ``/media`` serves
 ``fault``              to gateway   ``code``, ``detail``: it is about to give up
 ``end``                to streamer  ``reason``: tell viewers and stop
 =====================  ===========  ===========================================================

@@ -14,8 +14,8 @@ from downstage.contracts.streamer import MAX_TO_BROWSER
 from downstage.gateway.admission import Admission, allowed_origins
 from downstage.gateway.audit import Audit
 from downstage.gateway.dialects.anbox.wiring import GatewayParts, anbox_dialect
-from downstage.gateway.dialects.kit.routes import kit_router
 from downstage.gateway.dialects.internal import internal_router
+from downstage.gateway.dialects.kit.routes import kit_router
 from downstage.gateway.dialects.network import network_router
 from downstage.gateway.dialects.omniverse import OmniverseRoutes
 from downstage.gateway.dialects.regions import region_router

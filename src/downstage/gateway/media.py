@@ -1,5 +1,8 @@
 """Frames and input over a WebSocket: the streamer's bytes, passed on without a look.
 
+The streamer's own socket is dialled where it lies on this machine, else the streamer dials back
+(`downstage.gateway.tunnel`).
+
 Towards the server a message has at most 64 KiB (the public server's own limit), towards the
 browser at most 8 MiB. Nothing is queued here beyond `AHEAD` messages: while a viewer does not
 take them, nothing is read from the streamer, which then drops to its next key frame.
@@ -10,21 +13,24 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlencode
 
 import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect
-from websockets.asyncio.client import ClientConnection, unix_connect
+from websockets.asyncio.client import unix_connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from downstage.contracts.streamer import MAX_TO_BROWSER
 from downstage.gateway.admission import PROTOCOL, Admission, Entry
+from downstage.gateway.models import Session
 from downstage.gateway.reconcile import Reconciler
 from downstage.gateway.rooms import Room, Rooms
 from downstage.gateway.sessions import Sessions
 from downstage.gateway.states import ViewersChanged
+from downstage.gateway.tunnel import Tunnels, Upstream, UpstreamGone
 from downstage.gateway.wire import LATER, deny_socket
-from downstage.kernel.errors import Conflict, PlatformError, Unavailable
+from downstage.kernel.errors import Conflict, PlatformError
 from downstage.kernel.ids import new_id
 from downstage.kernel.logging import get_logger
 
@@ -45,7 +51,8 @@ class MediaRelay:
     Args:
         admission: lets viewers in.
         sessions, rooms, reconciler: of this gateway.
-        run: the folder below which every instance's sockets lie.
+        run: the folder below which the sockets of this machine's instances lie.
+        tunnels: sockets of instances elsewhere.
     """
 
     def __init__(
@@ -55,12 +62,15 @@ class MediaRelay:
         rooms: Rooms,
         reconciler: Reconciler,
         run: Path,
+        *,
+        tunnels: Tunnels,
     ) -> None:
         self._admission = admission
         self._sessions = sessions
         self._rooms = rooms
         self._reconciler = reconciler
         self._run = run
+        self._tunnels = tunnels
 
     async def serve(self, websocket: WebSocket, session_id: str) -> None:
         """One socket, from its handshake to its end."""
@@ -75,7 +85,7 @@ class MediaRelay:
             await websocket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
             await self._relay(websocket, upstream, self._rooms.enter(session_id))
 
-    async def _relay(self, websocket: WebSocket, upstream: ClientConnection, room: Room) -> None:
+    async def _relay(self, websocket: WebSocket, upstream: Upstream, room: Room) -> None:
         async with anyio.create_task_group() as tasks, self._counted(room, tasks.cancel_scope):
             tasks.start_soon(self._up, websocket, upstream, tasks.cancel_scope)
             await self._down(websocket, upstream)
@@ -86,21 +96,39 @@ class MediaRelay:
         with anyio.CancelScope(shield=True), anyio.move_on_after(LEAVE_S):
             await _close(websocket, code, reason)
 
-    async def _dial(self, entry: Entry) -> ClientConnection:
-        """The streamer's own socket, as the manager names it, never the streamer."""
-        if entry.session.life.state in ("ending", "ended"):
+    async def _dial(self, entry: Entry) -> Upstream:
+        """The streamer's own socket where it lies here, else one that it dials."""
+        session, seat = entry.session, entry.seat
+        if session.life.state in ("ending", "ended"):
             raise Conflict("The session has ended.")
-        named = await self._reconciler.media_socket(entry.session)
-        if named is None:
-            raise Unavailable("The session has no picture yet.", retry_after_s=1)
-        path = Path(named)
-        if not await anyio.to_thread.run_sync(self._is_ours, path):
-            log.error("media.path_refused", session_id=entry.session.id, path=named)
-            raise Unavailable("The session has no picture that could be reached.")
-        peer = f"{entry.seat.id}.{new_id('m')}"
-        query = urlencode({"peer": peer, "role": entry.seat.role})
+        peer = f"{seat.id}.{new_id('m')}"
+        path = await self._path(session)
+        if path is not None:
+            near = await self._dial_here(path, peer, seat.role)
+            if near is not None:
+                return near
+            self._reconciler.forget(session.life.instance_id)
+        room = self._rooms.enter(session.id)
         try:
-            return await unix_connect(
+            return await self._tunnels.dial(room, session.life.instance_id, peer, seat.role)
+        finally:
+            self._rooms.tidy(room)
+
+    async def _path(self, session: Session) -> Path | None:
+        """Where the manager, never the streamer, says that its socket is; None: not here."""
+        try:
+            named = await self._reconciler.media_socket(session)
+        except PlatformError as error:
+            log.info("media.not_found", session_id=session.id, why=error.detail)
+            return None
+        if named is None:
+            return None
+        return await anyio.to_thread.run_sync(self._find, Path(named))
+
+    async def _dial_here(self, path: Path, peer: str, role: str) -> Upstream | None:
+        query = urlencode({"peer": peer, "role": role})
+        try:
+            found = await unix_connect(
                 str(path),
                 uri=f"ws://streamer/media?{query}",
                 max_size=MAX_TO_BROWSER,
@@ -112,11 +140,14 @@ class MediaRelay:
                 user_agent_header=None,
             )
         except (OSError, WebSocketException, TimeoutError) as error:
-            self._reconciler.forget(entry.session.life.instance_id)
-            raise Unavailable("The streamer does not answer yet.", retry_after_s=1) from error
+            log.info("media.not_reached", error=type(error).__name__)
+            return None
+        return cast("Upstream", found)  # it iterates over both kinds of messages, as ours does
 
-    def _is_ours(self, path: Path) -> bool:
-        return path.is_absolute() and path.resolve().is_relative_to(self._run.resolve())
+    def _find(self, path: Path) -> Path | None:
+        """*path* where it is a socket of an instance of ours; nothing else is ever dialled."""
+        is_ours = path.is_absolute() and path.resolve().is_relative_to(self._run.resolve())
+        return path if is_ours and path.is_socket() else None
 
     @asynccontextmanager
     async def _counted(self, room: Room, scope: anyio.CancelScope) -> AsyncGenerator[None]:
@@ -132,7 +163,7 @@ class MediaRelay:
             with anyio.CancelScope(shield=True), anyio.move_on_after(LEAVE_S):
                 await self._sessions.apply(room.session_id, lambda: ViewersChanged(room.count))
 
-    async def _down(self, websocket: WebSocket, upstream: ClientConnection) -> None:
+    async def _down(self, websocket: WebSocket, upstream: Upstream) -> None:
         """To the browser, until one side ends."""
         try:
             async for message in upstream:
@@ -143,9 +174,7 @@ class MediaRelay:
         except (ConnectionClosed, WebSocketDisconnect, RuntimeError):
             return
 
-    async def _up(
-        self, websocket: WebSocket, upstream: ClientConnection, scope: anyio.CancelScope
-    ) -> None:
+    async def _up(self, websocket: WebSocket, upstream: Upstream, scope: anyio.CancelScope) -> None:
         """To the streamer, until the browser goes."""
         while True:
             try:
@@ -154,7 +183,7 @@ class MediaRelay:
                     break
                 text = message.get("text")
                 await upstream.send(text if text is not None else message["bytes"])
-            except ConnectionClosed:
+            except (ConnectionClosed, UpstreamGone):
                 return  # the other direction knows why
             except RuntimeError:
                 break

@@ -34,7 +34,6 @@ REPLACED = 4000
 MOVED = 4003
 """Close code where another gateway drives the session now."""
 
-
 SeatServers = Callable[[str, str], list[dict[str, str]]]
 """Session id and seat id → STUN and TURN servers, with credentials of that seat."""
 
@@ -275,6 +274,13 @@ class Room:
 
     # Media sockets ---------------------------------------------------------------------------
 
+    def dial_media(self, relay: str, peer: str, role: str) -> bool:
+        """Let the streamer dial back with *peer*'s media; False where it is not on the line."""
+        if self._link is None:
+            return False
+        self._link.send({"type": "media.dial", "relay": relay, "peer": peer, "role": role})
+        return True
+
     def open_media(self, relay: str, end: Callable[[], None]) -> None:
         """A relay of frames is up; *end* closes it."""
         self._media[relay] = end
@@ -299,20 +305,16 @@ class Room:
         """It has ended: everybody may go."""
         for viewer in self._viewers.values():
             viewer.line.send({"type": "bye", "reason": reason})
-            viewer.line.close(1000, "ended")
-        for end in list(self._media.values()):
-            end()
-        if self._link is not None:
-            self._link.close(1000, "ended")
+        self.close(1000, "ended")
 
-    def move_out(self) -> None:
-        """Another gateway drives the session: everybody is to go there; pictures go on."""
+    def close(self, code: int, reason: str) -> None:
+        """Close all lines."""
         for viewer in self._viewers.values():
-            viewer.line.close(MOVED, "moved")
+            viewer.line.close(code, reason)
         for end in list(self._media.values()):
             end()
         if self._link is not None:
-            self._link.close(MOVED, "moved")
+            self._link.close(code, reason)
 
     def _of(self, seat: str) -> list[Peer]:
         return [peer for peer in self._peers.values() if peer.seat == seat]
@@ -375,10 +377,9 @@ class Rooms:
         return set(self._rooms)
 
     def move_out(self, session_id: str) -> None:
-        """Close all lines of a session that another gateway drives."""
-        room = self._rooms.get(session_id)
-        if room is not None:
-            room.move_out()
+        """Another gateway drives the session: everybody is to go there; pictures go on."""
+        if session_id in self._rooms:
+            self._rooms[session_id].close(MOVED, "moved")
 
     def count(self) -> int:
         """Viewers of all sessions."""

@@ -10,6 +10,7 @@ from aiohttp import WSMsgType, web
 
 from downstage.contracts.streamer import MAX_TO_SERVER
 from downstage.kernel.logging import get_logger
+from downstage.media.transport.websocket import MediaSocket
 
 __all__ = ["MediaServer", "read_messages"]
 
@@ -70,7 +71,7 @@ class MediaServer:
         return socket
 
 
-async def read_messages(socket: web.WebSocketResponse, take: Callable[[str | bytes], None]) -> None:
+async def read_messages(socket: MediaSocket, take: Callable[[str | bytes], None]) -> None:
     """Give every text message of *socket* to *take*, until it ends."""
     async for message in socket:
         if message.type is WSMsgType.TEXT:

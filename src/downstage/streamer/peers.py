@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 import anyio
-from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from downstage.contracts.anbox import AnboxSettings
@@ -19,7 +18,7 @@ from downstage.kernel.logging import get_logger
 from downstage.media.frame import Size
 from downstage.media.transport import TransportEvents
 from downstage.media.transport.webrtc import PeerOptions, WebRtcTransport
-from downstage.media.transport.websocket import WebSocketTransport
+from downstage.media.transport.websocket import MediaSocket, WebSocketTransport
 from downstage.streamer import control
 from downstage.streamer.anbox.speech import AnboxSpeech
 from downstage.streamer.channels.bridge import Bridge
@@ -130,7 +129,7 @@ class Peers:
                 "link.message_refused", kind=str(message.get("type")), errors=len(error.errors())
             )
 
-    async def serve_socket(self, peer: str, role: str, socket: web.WebSocketResponse) -> None:
+    async def serve_socket(self, peer: str, role: str, socket: MediaSocket) -> None:
         """Serve one relayed WebSocket until it ends."""
         if role not in get_args(Role) or len(self._house.viewers) >= MAX_VIEWERS:
             await socket.close(code=1013, message=b"full")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from downstage.streamer.media_server import MediaServer
     from downstage.streamer.outlet import Outlet
     from downstage.streamer.peers import Peers
+    from downstage.streamer.tunnel import Tunnel
 
 __all__ = ["Program"]
 
@@ -67,6 +68,7 @@ class Program:
         self._audio: AudioCapture | None = None
         self._link: Link | None = None
         self._outlet: Outlet | None = None
+        self._dial_back: Tunnel | None = None
 
     async def run(self) -> int:
         """Serve until told to stop; returns the exit status."""
@@ -95,7 +97,7 @@ class Program:
 
     async def _open_doors(self, house: House) -> tuple[Peers, MediaServer]:
         """Load what serves viewers, while the application is starting already."""
-        for name in ("peers", "link", "media_server", "outlet"):
+        for name in ("peers", "link", "media_server", "outlet", "tunnel"):
             await to_thread.run_sync(import_module, f"downstage.streamer.{name}")
         from downstage.streamer.media_server import MediaServer
         from downstage.streamer.peers import Peers
@@ -110,7 +112,10 @@ class Program:
         """Open the line of the session, now that there is one."""
         from downstage.streamer.link import Link
         from downstage.streamer.outlet import Outlet
+        from downstage.streamer.tunnel import Tunnel
 
+        if self._peers is not None:
+            self._dial_back = Tunnel(self._config, house.spawn, self._peers.serve_socket)
         self._link = Link(self._config, self)
         self._outlet = Outlet(
             self._config,
@@ -174,6 +179,9 @@ class Program:
             if self._outlet is not None and self._link is not None:
                 url = message.get("url") or self._link.place.url
                 self._outlet.ask({**message, "url": url})
+        elif message.get("type") == "media.dial":
+            if self._dial_back is not None and self._link is not None:
+                self._dial_back.ask(message, self._link.place)
         elif self._peers is not None:
             self._peers.received(message)
 

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import anyio
-from aiohttp import web
+from aiohttp import ClientWebSocketResponse, web
 
 from downstage.contracts.streamer import (
     AUDIO,
@@ -27,9 +27,12 @@ from downstage.media.transport.acks import AckWindow
 from downstage.media.transport.bitrate import BitrateControl, PathReport
 from downstage.media.transport.protocol import TransportEvents, TransportStats
 
-__all__ = ["WebSocketTransport"]
+__all__ = ["MediaSocket", "WebSocketTransport"]
 
 log = get_logger(__name__)
+
+MediaSocket = web.WebSocketResponse | ClientWebSocketResponse
+"""A viewer's socket: accepted here, or dialled to a gateway that passes it on."""
 
 MAX_QUEUED_MS = 250.0
 MAX_QUEUED_AUDIO = 50
@@ -50,7 +53,7 @@ class WebSocketTransport:
     """One viewer on one WebSocket; `run` sends until the socket ends.
 
     Args:
-        socket: accepted, without compression.
+        socket: accepted or dialled, without compression.
         codec: what the page's decoder takes.
         ceiling_kbps: the highest rate.
         events: what to call.
@@ -60,7 +63,7 @@ class WebSocketTransport:
 
     def __init__(
         self,
-        socket: web.WebSocketResponse,
+        socket: MediaSocket,
         *,
         codec: Codec,
         ceiling_kbps: int,
