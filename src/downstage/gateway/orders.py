@@ -44,6 +44,8 @@ class Order:
     """Handed to the application as a file."""
     wishes: Wishes = field(default_factory=Wishes)
     """What is wanted of the instance."""
+    instance_id: str | None = None
+    """What the instance shall be called, where somebody else has chosen that already."""
     wait: bool = False
     """Wait in the queue where nothing is free; False: `NoCapacity` at once."""
     priority: int = 0

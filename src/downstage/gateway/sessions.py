@@ -326,7 +326,7 @@ class Sessions:
             region_reason=ranking.reason,
             home=self.home,
             display=order.display,
-            life=begin(now, self._policy, new_id("i")),
+            life=begin(now, self._policy, order.instance_id or new_id("i")),
             created_at=now.wall,
             updated_at=now.wall,
             spec=order.spec,

@@ -9,13 +9,15 @@ import pytest
 from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 
+from downstage.agent import sessions
 from downstage.agent.bridge import Bridge, Site
 from downstage.agent.routes import create_router
+from downstage.agent.sessions import SessionDoor
 from downstage.auth.principal import Principal
 from downstage.bus import MemoryBus
 from downstage.contracts.agent import ANY_INSTANCE_CHANGED
 from downstage.contracts.manager import INSTANCE_CHANGED
-from downstage.kernel.errors import InvalidField, NoCapacity, NotFound, PlatformError
+from downstage.kernel.errors import InvalidField, NoCapacity, NotFound, PlatformError, Unavailable
 from downstage.services import AsyncClient, BaseServiceError
 from downstage.services.facilities.principal import Require
 from downstage.services.registry import create_app
@@ -61,10 +63,26 @@ class Agent:
         self.manager = Manager()
         self.bus = MemoryBus()
         self.acted_for: list[str | None] = []
+        self.asked: list[Any] = []
+        self.losses = 0
+        self.gateway = create_app("gateway double")
+        self.gateway.add_api_route("/v1/internal/sessions", self.session, methods=["POST"])
         self.bridge = Bridge(Site("west", 52.5, 13.4), self.clients, self.bus)
         self.app: FastAPI = create_app("agent")
-        self.app.include_router(create_router(self.bridge))
+        self.door = SessionDoor("west", self.gateways)
+        self.app.include_router(create_router(self.bridge, self.door))
         self.client = AsyncClient("local://a", app=self.app, retries=0)
+
+    async def session(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(body)
+        if self.losses:
+            self.losses -= 1
+            raise Unavailable("not now")
+        return {"id": "s-1"}
+
+    def gateways(self, person: str) -> AsyncClient:
+        self.acted_for.append(person)
+        return AsyncClient("local://g", app=self.gateway, retries=0)
 
     def clients(self, person: str | None) -> AsyncClient:
         self.acted_for.append(person)
@@ -140,3 +158,35 @@ async def test_hints_are_repeated_under_the_region_s_name(agent: Agent) -> None:
         assert hint.subject == "agent.west.instance.changed"
         assert dict(hint.payload) == payload
         tasks.cancel_scope.cancel()
+
+
+async def test_a_session_is_asked_of_a_gateway_in_the_person_s_name(agent: Agent) -> None:
+    instance = {"instance_id": "i-" + "a" * 26, "owner": "anna", "application": "test-card"}
+    body = {"instance": instance, "username": "Anna", "extra": {"display": "x"}}
+    answer = await agent.client.v1.sessions.post(**body)
+    assert answer == {"id": "s-1"}
+    assert agent.acted_for == [None, "anna"]
+    assert agent.asked[0]["region"] == "west", "its own, whoever asks"
+    assert agent.asked[0]["instance"]["instance_id"] == instance["instance_id"]
+    with pytest.raises(BaseServiceError) as caught:
+        await agent.client.v1.sessions.post(**body, region="east")
+    assert caught.value.status == 422
+
+
+async def test_what_a_gateway_refuses_is_handed_on(agent: Agent) -> None:
+    agent.losses = 1
+    instance = {"instance_id": "i-" + "a" * 26, "owner": "anna", "application": "test-card"}
+    with pytest.raises(BaseServiceError) as caught:
+        await agent.client.v1.sessions.post(instance=instance, username="Anna")
+    assert (caught.value.status, caught.value.detail) == (503, "not now")
+    assert len(agent.asked) == 1
+
+
+async def test_a_gateway_that_does_not_answer_is_named(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "PAUSE_S", 0.0)
+    monkeypatch.setattr(agent.door, "_gateways", lambda _: AsyncClient("local://nobody", retries=0))
+    instance = {"instance_id": "i-" + "a" * 26, "owner": "anna", "application": "test-card"}
+    with pytest.raises(BaseServiceError, match="The gateway does not answer"):
+        await agent.client.v1.sessions.post(instance=instance, username="Anna")

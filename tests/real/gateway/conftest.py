@@ -98,6 +98,10 @@ class ManagerDouble:
             await self._answer()
             return self._find(instance_id)
 
+        async def census() -> dict[str, Any]:
+            await self._answer()
+            return {"items": list(self.instances.values())}
+
         async def stop(instance_id: str) -> dict[str, Any]:
             await self._answer()
             found = self._find(instance_id)
@@ -115,6 +119,7 @@ class ManagerDouble:
             return {"items": []}
 
         app.add_api_route("/v1/instances", create, methods=["POST"], status_code=201)
+        app.add_api_route("/v1/instances", census, methods=["GET"])
         app.add_api_route("/v1/instances/{instance_id}", get, methods=["GET"])
         app.add_api_route("/v1/instances/{instance_id}", stop, methods=["DELETE"])
         app.add_api_route("/v1/health", health, methods=["GET"])

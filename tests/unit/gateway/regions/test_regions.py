@@ -70,7 +70,7 @@ class Agent:
         return {"ok": True, "capacity": 2, "running": 2 - self.free, "latitude": 1.0}
 
     async def applications(self) -> dict[str, Any]:
-        view = {
+        view: dict[str, Any] = {
             "description": "",
             "display": "x11",
             "images": [],
