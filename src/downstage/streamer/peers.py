@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,8 @@ __all__ = ["Peers"]
 
 log = get_logger(__name__)
 
+MAX_RELAYS = 4
+"""Servers that the instance's own interface was told of; the oldest gives way."""
 MAX_VIEWERS = 32
 MAX_SDP = 48 * 1024
 MAX_EARLY = 80
@@ -84,6 +87,7 @@ class Peers:
         self._rtc: dict[str, WebRtcTransport] = {}
         self._speeches: dict[str, Speech] = {}
         self._early: dict[str, list[_Signal]] = {}
+        self._relays: deque[dict[str, str]] = deque(maxlen=MAX_RELAYS)
         folder = Path(config.channels) if config.channels else None
         self._bridge = Bridge(folder, config.channel_names, self._told)
 
@@ -93,6 +97,10 @@ class Peers:
             self._bridge.open()
         except OSError as error:
             log.warning("channels.failed", error=str(error))
+
+    def add_relay(self, server: dict[str, str]) -> None:
+        """Find paths by this server, too, from the next viewer on."""
+        self._relays.append(server)
 
     def use(self, config: StreamerConfig) -> None:
         """Open paths by *config* from now on."""
@@ -177,7 +185,7 @@ class Peers:
     async def _run_peer(self, wish: _Open) -> None:
         options = PeerOptions(
             ceiling_kbps=self._config.bitrate_kbps,
-            ice_servers=(*self._config.ice_servers, *wish.ice_servers),
+            ice_servers=(*self._config.ice_servers, *self._relays, *wish.ice_servers),
             udp_ports=self._config.udp_ports,
             public_ip=self._config.public_ip,
             audio=self._config.pulse_server is not None,

@@ -97,7 +97,7 @@ class Program:
 
     async def _open_doors(self, house: House) -> tuple[Peers, MediaServer]:
         """Load what serves viewers, while the application is starting already."""
-        for name in ("peers", "link", "media_server", "outlet", "tunnel"):
+        for name in ("peers", "link", "media_server", "outlet", "tunnel", "instance_api"):
             await to_thread.run_sync(import_module, f"downstage.streamer.{name}")
         from downstage.streamer.media_server import MediaServer
         from downstage.streamer.peers import Peers
@@ -106,7 +106,26 @@ class Program:
         await self._peers.open()
         server = MediaServer(Path(self._config.media_socket), self._peers.serve_socket)
         await server.open()
+        await self._open_inside(self._peers)
         return self._peers, server
+
+    async def _open_inside(self, peers: Peers) -> None:
+        """Offer the application what Kit applications offer, where it has a folder for it."""
+        from downstage.streamer.instance_api import InstanceApi, InstanceHooks
+
+        if self._config.channels is None:
+            return
+        hooks = InstanceHooks(
+            is_ready=lambda: self._ready,
+            token=lambda: self._config.instance_token,
+            add_relay=peers.add_relay,
+            end=self._end,
+        )
+        api = InstanceApi(Path(self._config.channels), hooks)
+        try:
+            await api.open()
+        except OSError as error:
+            log.warning("inside.failed", error=str(error))
 
     def _dial(self, tasks: TaskGroup, house: House) -> None:
         """Open the line of the session, now that there is one."""
