@@ -10,8 +10,15 @@ from typing import ClassVar
 import anyio.to_thread
 
 from downstage.kernel.settings import Settings
-from downstage.manager.catalogue.declared import Declared
-from downstage.manager.catalogue.service import Pool
+from downstage.manager.catalogue.routes import (
+    addon_routes,
+    catalogue_routes,
+    upload_routes,
+    version_routes,
+)
+from downstage.manager.catalogue.running import RunningInstances
+from downstage.manager.catalogue.service import Applications
+from downstage.manager.catalogue.wiring import open_catalogue
 from downstage.manager.instances import Instances
 from downstage.manager.metrics import metrics
 from downstage.manager.nodes.fleet import Fleet
@@ -20,7 +27,6 @@ from downstage.manager.nodes.routes import node_router
 from downstage.manager.nodes.spawners import Spawners, no_containers
 from downstage.manager.planning import Planner
 from downstage.manager.pools.keeper import PoolKeeper
-from downstage.manager.pools.wanted import declared_pools
 from downstage.manager.routes import create_router
 from downstage.manager.store import Store
 from downstage.manager.upkeep import Upkeep
@@ -61,15 +67,22 @@ class Extension(IExt):
         del ext_id
         context = self.context
         settings = context.settings
-        shipped = Path(str(files("downstage"))) / "apps"
-        declared = Declared([shipped, *settings.manager.applications])
-        planner = Planner(declared, settings.manager.stages)
-        await planner.reload()
         self._database = await open_database(
             context.data / "manager.db",
             name="manager",
             migrations="downstage.manager.migrations",
             url=settings.platform.database,
+        )
+        shipped = Path(str(files("downstage"))) / "apps"
+        folders = [shipped, *settings.manager.applications]
+        catalogue = await open_catalogue(
+            self._database, context.clock, context.data, folders, settings.manager
+        )
+        planner = Planner(
+            catalogue.declared,
+            settings.manager.stages,
+            published=catalogue.offered,
+            images=settings.manager.images,
         )
         runs = await anyio.to_thread.run_sync(run_folder, context.data)
         spawner = ProcessSpawner(runs, process_settings(settings))
@@ -85,7 +98,8 @@ class Extension(IExt):
         await spawner.prepare()
         context.internal(create_router(self._instances, planner))
         context.public(node_router(self._fleet, self._instances))
-        self._look_after(planner, declared)
+        self._serve_catalogue(catalogue.applications, self._instances)
+        self._look_after(planner, catalogue.applications)
 
     async def _open_fleet(self, database: Database, process: ProcessSpawner) -> Fleet:
         context = self.context
@@ -95,15 +109,19 @@ class Extension(IExt):
         await fleet.open(local_node(context.settings.manager))
         return fleet
 
-    def _look_after(self, planner: Planner, declared: Declared) -> None:
+    def _serve_catalogue(self, applications: Applications, instances: Instances) -> None:
+        context = self.context
+        applications.watch(RunningInstances(instances, context.bus))
+        for routes in (catalogue_routes, version_routes, addon_routes):
+            context.public(routes(applications))
+        max_upload = context.settings.manager.max_upload
+        context.public(upload_routes(applications), max_body=max_upload)
+
+    def _look_after(self, planner: Planner, applications: Applications) -> None:
         if self._instances is None or self._fleet is None:
             return
         context = self.context
-
-        async def wanted() -> list[Pool]:
-            return declared_pools(await declared.reload())
-
-        self._pools = PoolKeeper(self._instances, planner, wanted, context.clock)
+        self._pools = PoolKeeper(self._instances, planner, applications.pools, context.clock)
         upkeep = Upkeep(self._instances, self._fleet, context.clock)
         context.start(self._fleet.watch, name="nodes")
         context.start(upkeep.run, name="upkeep")
