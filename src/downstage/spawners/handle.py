@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,16 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from downstage.kernel.errors import Unavailable
 from downstage.kernel.logging import get_logger
+from downstage.spawners.entering import enter_process
+from downstage.spawners.exec import Exec, ExecStream
+from downstage.spawners.logs import read_log
 from downstage.spawners.plan import Report
 from downstage.spawners.spawner import Adoption
 
-__all__ = ["KeeperHandle", "connect"]
+__all__ = ["Enter", "KeeperHandle", "connect"]
+
+Enter = Callable[[Path, Exec], Awaitable[ExecStream]]
+"""Starts a program beside the application of the instance in a folder."""
 
 ANSWER_S = 5.0
 MAX_REPORT = 1024 * 1024
@@ -26,8 +32,8 @@ log = get_logger(__name__)
 class KeeperHandle:
     """What `downstage.spawners.spawner.Handle` promises, by the keeper's socket."""
 
-    def __init__(self, folder: Path, stream: SocketStream) -> None:
-        self._folder, self._stream = folder, stream
+    def __init__(self, folder: Path, stream: SocketStream, enter: Enter = enter_process) -> None:
+        self._folder, self._stream, self._enter = folder, stream, enter
         self._lines = BufferedByteReceiveStream(stream)
 
     @property
@@ -69,6 +75,14 @@ class KeeperHandle:
         if not await self._send(request):
             raise Unavailable("The keeper of this instance is gone.")
 
+    async def exec(self, asked: Exec) -> ExecStream:
+        """Start one more program beside the application."""
+        return await self._enter(self._folder, asked)
+
+    def logs(self, *, follow: bool = False, tail: int | None = None) -> AsyncGenerator[bytes]:
+        """What the application has written."""
+        return read_log(self._folder, follow=follow, tail=tail)
+
     async def stop(self, reason: str) -> None:
         """Ask for an orderly end."""
         await self._send({"do": "stop", "reason": reason})
@@ -95,7 +109,7 @@ class KeeperHandle:
         return True
 
 
-async def connect(folder: Path) -> KeeperHandle:
+async def connect(folder: Path, enter: Enter = enter_process) -> KeeperHandle:
     """Attach to the keeper of *folder*.
 
     Raises:
@@ -103,7 +117,8 @@ async def connect(folder: Path) -> KeeperHandle:
         TimeoutError: it does not answer.
     """
     with anyio.fail_after(ANSWER_S):
-        handle = KeeperHandle(folder, await anyio.connect_unix(folder / "keeper.sock"))
+        stream = await anyio.connect_unix(folder / "keeper.sock")
+        handle = KeeperHandle(folder, stream, enter)
         await handle.attach()
     return handle
 
