@@ -11,7 +11,7 @@ from downstage.kernel.ids import new_secret
 
 __all__ = ["Ticket", "TicketUse", "hash_ticket", "new_ticket"]
 
-TicketUse = Literal["join", "signalling", "media", "setup"]
+TicketUse = Literal["join", "signalling", "media", "resume", "setup"]
 SIZE = 24
 """Random bytes of a ticket: 192 bits, so that a plain hash protects it."""
 

@@ -37,10 +37,16 @@ type                    direction   content
                                     connection (the streamer was started anew)
 ``candidate``           both        ``candidate``, ``sdp_mid``, ``sdp_mline_index``; null ends;
                                     ``peer`` may be told back, and is then checked
+``resume``              to viewer   ``ticket``, ``gateways``: in place of the seat's last resume
+                                    ticket, before that expires
 ``restart``             to server   asks for a new offer with an ICE restart
 ``bye``                 both        ``reason``
 ``error``               to viewer   a problem object; the socket closes after it
 ======================  ==========  =========================================================
+
+What needs the session's own gateway is answered 421 by any other, with ``home`` in the problem
+and the header ``Downstage-Home``: ask there. The header ``Downstage-Resume`` shows a resume
+ticket where the cookie of a seat is unknown: for the seat, the session, and its end.
 """
 
 from __future__ import annotations
@@ -200,6 +206,11 @@ class SeatAnswer(Answer):
     role: Role
     signalling_ticket: str
     media_ticket: str
+    resume_ticket: str | None = None
+    """Takes this seat once more, once, at any of `gateways`: header ``Downstage-Resume`` in place
+    of the cookie. None: there is one gateway, and the cookie is enough."""
+    gateways: list[str] = Field(default_factory=list[str])
+    """Addresses to ask in turn when this one does not answer."""
 
 
 class SocketTicketRequest(Request):

@@ -73,8 +73,9 @@ __all__ = [
     "UserView",
 ]
 
-TicketUse = Literal["join", "signalling", "media", "setup"]
-"""What a ticket opens: a seat (join code), one of the two sockets, or the first set-up."""
+TicketUse = Literal["join", "signalling", "media", "resume", "setup"]
+"""What a ticket opens: a seat (join code), one of the two sockets, the same seat once more, or the
+first set-up."""
 
 PEOPLE_CHANGED = "identity.people.changed"
 """Bus subject; a hint without content: users or their groups are not what they were."""
@@ -241,7 +242,7 @@ class TicketRequest(Request):
     seat: str | None = None
     """Seat it opens or belongs to: an id, or for a join code the role."""
     ttl_s: int = Field(ge=1, le=900)
-    """Socket tickets at most 60, join codes at most 900; more is 422."""
+    """Socket tickets at most 60, join codes and resume tickets at most 900; more is 422."""
 
 
 class TicketAnswer(Answer):

@@ -3,7 +3,8 @@
 ==================  =============================================================================
 a page's socket     its Origin must be ours, and a ticket must come as a sub-protocol
 a program's socket  no Origin; a ticket, or a bearer token
-a page's request    bearer token, or the seat's cookie from our own origin and with JSON
+a page's request    bearer token, or the seat's cookie from our own origin and with JSON, or
+                    from another gateway a resume ticket
 a program's request bearer token
 ==================  =============================================================================
 
@@ -34,6 +35,7 @@ from downstage.services.facilities.principal import bearer_token, context_authen
 __all__ = [
     "COOKIE",
     "PROTOCOL",
+    "RESUME",
     "TICKET_PREFIX",
     "Admission",
     "AtHome",
@@ -43,6 +45,8 @@ __all__ = [
 
 COOKIE = "downstage-seat"
 PROTOCOL = "downstage.v1"
+RESUME = "downstage-resume"
+"""Header of a page that comes from another gateway: its resume ticket."""
 TICKET_PREFIX = "downstage.ticket."
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -106,9 +110,10 @@ class Admission:
         return len(given) == 1 and given[0].lower() in self.origins
 
     async def caller(self, request: Request, session_id: str) -> Principal:
-        """Who asks about one session: by bearer token, or by the session's seat cookie.
+        """Who asks about one session: by bearer token, resume ticket, or the seat's cookie.
 
         Raises:
+            Misdirected: another gateway drives it; the ticket may still be used there.
             Unauthenticated, InvalidToken: nobody that we know.
             Forbidden: a page of another origin uses the cookie.
         """
@@ -117,6 +122,9 @@ class Admission:
             if principal.kind not in PEOPLE:
                 raise Forbidden("This kind of caller may not do that.", kind=principal.kind)
             return principal
+        resume = request.headers.get(RESUME)
+        if resume is not None:
+            return await self._by_resume(resume, session_id)
         cookie = request.cookies.get(COOKIE)
         if cookie is None:
             raise Unauthenticated("This needs a bearer token or a seat. Open the session's link.")
@@ -218,6 +226,19 @@ class Admission:
         session = await self.session(principal, session_id, "sessions:write")
         session = await self.at_home(session)
         return Entry(session, await self.take_seat(session, principal.subject, "controller"))
+
+    async def _by_resume(self, ticket: str, session_id: str) -> Principal:
+        entry = await self.by_ticket(ticket, session_id, "resume")
+        seat = entry.seat
+        return Principal(
+            seat.subject,
+            seat.subject,
+            "seat",
+            tenant=seat.tenant,
+            session_id=session_id,
+            seat=seat.id,
+            role=seat.role,
+        )
 
     def _check_page(self, request: Request) -> None:
         """A cookie comes by itself: the page that sends it must be ours."""

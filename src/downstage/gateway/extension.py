@@ -30,6 +30,7 @@ from downstage.gateway.reconcile import Reconciler
 from downstage.gateway.regions.metrics import metric_lines
 from downstage.gateway.regions.opening import open_regions
 from downstage.gateway.regions.regions import Regions
+from downstage.gateway.resume import Resume
 from downstage.gateway.rooms import Rooms
 from downstage.gateway.seats import Seats
 from downstage.gateway.session_files import SessionFiles
@@ -138,22 +139,28 @@ class Extension(IExt):
         reconciler = Reconciler(sessions, context.bus)
         further = (*settings.peers, homes.url, *context.settings.platform.origins)
         origins = allowed_origins(context.urls.public, further)
+        public, peers = context.urls.public, settings.peers
+        siblings = allowed_origins(homes.url, (public, *peers)) if peers else frozenset[str]()
         tunnels = Tunnels()
         context.front(RELAYS, tunnels, max_message=MAX_TO_BROWSER)
         takeover = TakeOver(sessions, rooms, homes, context.bus, reconciler.mark)
         admission = Admission(origins, store, office, clock, takeover.at_home)
         rate = settings.signalling_rate
         code_life = settings.start_deadline + settings.connect_lease
-        seats = Seats(office, admission, sessions, context.urls.public, code_life)
+        gateways = (homes.url, *settings.peers)
+        resume = Resume(office, gateways, settings.resume_lease)
+        seats = Seats(office, admission, sessions, public, code_life, resume=resume)
         omniverse = OmniverseRoutes(
             sessions, seats, admission, context.settings, context.urls.public
         )
-        context.public(SessionRoutes(sessions, seats, admission).router())
+        context.public(SessionRoutes(sessions, seats, admission, siblings).router())
         streams_url = context.settings.services.streams or context.urls.streams
         context.public(StreamRoutes(store, rooms, takeover.at_home, streams_url).router())
         context.public(
             socket_router(
-                Signalling(admission, sessions, rooms, clock, rate, policy=ice.policy),
+                Signalling(
+                    admission, sessions, rooms, clock, rate, policy=ice.policy, resume=resume
+                ),
                 MediaRelay(admission, sessions, rooms, reconciler, runs, tunnels=tunnels),
             )
         )
@@ -165,7 +172,7 @@ class Extension(IExt):
         )
         context.public(anbox.router)
         context.public(region_router(self.regions))
-        context.public(Pages().router())
+        context.public(Pages(gateways=gateways if settings.peers else ()).router())
         context.internal(internal_router(sessions))
         links = Links(sessions, rooms, reconciler, takeover, clock, rate=rate)
         # Where gateways have addresses of their own, streamers dial them there.

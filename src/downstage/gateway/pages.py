@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -87,9 +88,13 @@ class Pages:
 
     Args:
         folder: where they were built to; None is the package's own.
+        gateways: addresses that the page may ask beside its own.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, gateways: Sequence[str] = ()) -> None:
+        further = " ".join(("connect-src 'self' ws: wss:", *gateways))
+        policy = POLICY.replace("connect-src 'self' ws: wss:", further)
+        self._headers = {**PAGE_HEADERS, "content-security-policy": policy}
         self._folder = (folder or Path(str(files("downstage.gateway"))) / "static").resolve()
         self._read: dict[Path, tuple[int, bytes]] = {}
 
@@ -108,8 +113,8 @@ class Pages:
         del request
         body = await anyio.to_thread.run_sync(self._content, "index.html")
         if body is None:
-            return HTMLResponse(NOT_BUILT, 503, {**PAGE_HEADERS, "cache-control": "no-store"})
-        return HTMLResponse(body, headers={**PAGE_HEADERS, "cache-control": "no-cache"})
+            return HTMLResponse(NOT_BUILT, 503, {**self._headers, "cache-control": "no-store"})
+        return HTMLResponse(body, headers={**self._headers, "cache-control": "no-cache"})
 
     async def asset(self, name: str) -> Response:
         """A built file; its name changes with its content."""

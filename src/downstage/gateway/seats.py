@@ -14,6 +14,7 @@ from downstage.auth.principal import Principal
 from downstage.contracts.gateway import JoinLink, SeatAnswer, SocketTicket
 from downstage.gateway.admission import COOKIE, Admission
 from downstage.gateway.models import Seat, Session
+from downstage.gateway.resume import Resume
 from downstage.gateway.sessions import Sessions
 from downstage.gateway.tickets import TicketOffice
 from downstage.kernel.errors import Conflict, InvalidToken
@@ -27,6 +28,7 @@ class _Bundle:
     """What a new seat is handed, gathered in parallel."""
 
     cookie: str | None = None
+    resume: str | None = None
     tickets: dict[str, str] = field(default_factory=dict[str, str])
 
 
@@ -39,6 +41,7 @@ class Seats:
         sessions: of this gateway.
         public: address by which browsers reach us.
         code_life: how long a join code opens a session.
+        resume: how pages come back at other gateways.
     """
 
     def __init__(
@@ -48,8 +51,11 @@ class Seats:
         sessions: Sessions,
         public: str,
         code_life: timedelta,
+        *,
+        resume: Resume,
     ) -> None:
         self._office = office
+        self._resume = resume
         self._admission = admission
         self._sessions = sessions
         self._public = public.rstrip("/")
@@ -100,6 +106,7 @@ class Seats:
                 tasks.start_soon(self._bake, seat, bundle)
             tasks.start_soon(self._mint, "signalling", seat, bundle)
             tasks.start_soon(self._mint, "media", seat, bundle)
+            tasks.start_soon(self._let_resume, seat, bundle)
         if bundle.cookie is not None:
             self._set_cookie(response, session.id, bundle.cookie)
         return SeatAnswer(
@@ -108,6 +115,8 @@ class Seats:
             role=seat.role,
             signalling_ticket=bundle.tickets["signalling"],
             media_ticket=bundle.tickets["media"],
+            resume_ticket=bundle.resume,
+            gateways=self._resume.gateways,
         )
 
     async def ticket(self, use: str, seat: Seat) -> SocketTicket:
@@ -118,6 +127,9 @@ class Seats:
 
     async def _bake(self, seat: Seat, bundle: _Bundle) -> None:
         bundle.cookie = await self._office.seat_token(seat)
+
+    async def _let_resume(self, seat: Seat, bundle: _Bundle) -> None:
+        bundle.resume = await self._resume.ticket(seat)
 
     async def _mint(self, use: str, seat: Seat, bundle: _Bundle) -> None:
         bundle.tickets[use] = (await self.ticket(use, seat)).ticket

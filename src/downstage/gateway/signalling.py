@@ -9,6 +9,7 @@ from downstage.contracts.gateway import SessionView
 from downstage.gateway.admission import PROTOCOL, Admission, Entry
 from downstage.gateway.ice import Policy
 from downstage.gateway.messages import Bye, read_viewer
+from downstage.gateway.resume import Resume
 from downstage.gateway.rooms import Room, Rooms, Viewer, Violation
 from downstage.gateway.sessions import Sessions
 from downstage.gateway.states import ViewersChanged
@@ -35,6 +36,7 @@ class Signalling:
         clock: of the platform.
         rate: messages a second that a socket may send.
         policy: which paths viewers may try: all, or the relay alone.
+        resume: how pages come back at other gateways.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Signalling:
         rate: int,
         *,
         policy: Policy = "all",
+        resume: Resume,
     ) -> None:
         self._admission = admission
         self._sessions = sessions
@@ -53,6 +56,7 @@ class Signalling:
         self._clock = clock
         self._rate = rate
         self._policy = policy
+        self._resume = resume
 
     async def serve(self, websocket: WebSocket, session_id: str) -> None:
         """One socket, from its handshake to its end."""
@@ -82,15 +86,21 @@ class Signalling:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wire.pump)
             if await self._welcome(wire, entry):
-                try:
-                    said_bye = await self._read(wire, room, viewer)
-                except Refusal as refusal:
-                    log.warning(
-                        "signalling.refused", session_id=room.session_id, why=refusal.reason
-                    )
-                    wire.refuse(refusal)
+                said_bye = await self._listen(wire, room, viewer)
             wire.close(1000, "bye" if said_bye else "")
             tasks.cancel_scope.deadline = anyio.current_time() + LEAVE_S
+        return said_bye
+
+    async def _listen(self, wire: Wire, room: Room, viewer: Viewer) -> bool:
+        said_bye = False
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._resume.renew, wire, viewer.seat)
+            try:
+                said_bye = await self._read(wire, room, viewer)
+            except Refusal as refusal:
+                log.warning("signalling.refused", session_id=room.session_id, why=refusal.reason)
+                wire.refuse(refusal)
+            tasks.cancel_scope.cancel()
         return said_bye
 
     async def _welcome(self, wire: Wire, entry: Entry) -> bool:

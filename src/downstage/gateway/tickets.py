@@ -65,6 +65,10 @@ class TicketOffice:
         """A ticket for one socket of *seat*, once."""
         return await self._mint(use, seat.subject, seat.session_id, seat.id, SOCKET_TICKET_S)
 
+    async def resume_ticket(self, seat: Seat, ttl_s: int) -> TicketAnswer:
+        """A ticket that stands for *seat* once more, once, at any gateway."""
+        return await self._mint("resume", seat.subject, seat.session_id, seat.id, ttl_s)
+
     async def redeem(self, ticket: str, use: TicketUse, session_id: str) -> TicketClaims:
         """Spend *ticket*.
 

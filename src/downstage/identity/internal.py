@@ -27,7 +27,7 @@ from downstage.contracts.identity import (
 from downstage.identity.routes import answer_of
 from downstage.identity.service import IdentityService
 from downstage.kernel.errors import Forbidden, InvalidField
-from downstage.kernel.limits import JOIN_CODE_S, SOCKET_TICKET_S
+from downstage.kernel.limits import JOIN_CODE_S, RESUME_TICKET_S, SOCKET_TICKET_S
 from downstage.services.facilities.principal import require
 from downstage.services.openapi import refusals
 from downstage.services.routers import ServiceAPIRouter
@@ -37,7 +37,12 @@ __all__ = ["internal_router"]
 Service = Annotated[Principal, Depends(require(kinds=("service",)))]
 Gatekeeper = Annotated[Principal, Depends(require("tickets:write", kinds=("service",)))]
 Clerk = Annotated[Principal, Depends(require("users:read", kinds=("service",)))]
-LONGEST_S = {"join": JOIN_CODE_S, "signalling": SOCKET_TICKET_S, "media": SOCKET_TICKET_S}
+LONGEST_S = {
+    "join": JOIN_CODE_S,
+    "signalling": SOCKET_TICKET_S,
+    "media": SOCKET_TICKET_S,
+    "resume": RESUME_TICKET_S,
+}
 
 
 def internal_router(service: IdentityService) -> ServiceAPIRouter:

@@ -7,6 +7,7 @@ __all__ = [
     "MAX_BODY",
     "MAX_MEDIA_TO_BROWSER",
     "MAX_SIGNALLING",
+    "RESUME_TICKET_S",
     "SOCKET_TICKET_S",
 ]
 
@@ -24,3 +25,6 @@ SOCKET_TICKET_S = 60
 
 JOIN_CODE_S = 900
 """Longest life of a join code."""
+
+RESUME_TICKET_S = 900
+"""Longest life of a ticket by which a page takes its seat at another gateway."""

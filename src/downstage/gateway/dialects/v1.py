@@ -30,6 +30,7 @@ from downstage.gateway.models import Key
 from downstage.gateway.regions.score import Wish
 from downstage.gateway.seats import Seats
 from downstage.gateway.sessions import Order, Sessions
+from downstage.gateway.sharing import preflight, shared_with
 from downstage.gateway.signalling import Signalling
 from downstage.gateway.store import Filter
 from downstage.gateway.wishes import Wishes
@@ -76,9 +77,17 @@ class SessionRoutes:
 
     Args:
         sessions, seats, admission: of this gateway.
+        pages: origins of the gateways' pages, which may call each of them.
     """
 
-    def __init__(self, sessions: Sessions, seats: Seats, admission: Admission) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        seats: Seats,
+        admission: Admission,
+        pages: frozenset[str] = frozenset(),
+    ) -> None:
+        self._pages = pages
         self._sessions = sessions
         self._seats = seats
         self._admission = admission
@@ -93,15 +102,20 @@ class SessionRoutes:
         own: dict[str, Any] = {"openapi_extra": secured(), "responses": lost}
         add("/v1/sessions", self.create, methods=["POST"], status_code=201, responses=lost)
         add("/v1/sessions", self.page, methods=["GET"])
-        add(one, self.get, methods=["GET"], **own)
-        add(one, self.end, methods=["DELETE"], status_code=202, **own)
+        shared: dict[str, Any] = {"route_class_override": shared_with(self._pages)}
+        add(one, self.get, methods=["GET"], **own, **shared)
+        add(one, self.end, methods=["DELETE"], status_code=202, **own, **shared)
         add(f"{one}/events", self.events, methods=["GET"], response_class=EventStream, **own)
         add(f"{one}/links", self.link, methods=["POST"], **own)
         own["responses"] = refusals(404, 409, 421)
         open_to_all: dict[str, Any] = {**own, "openapi_extra": secured(optional=True)}
-        add(f"{one}/seat", self.take_seat, methods=["POST"], **open_to_all)
-        add(f"{one}/seat", self.seat, methods=["GET"], **own)
-        add(f"{one}/tickets", self.ticket, methods=["POST"], **own)
+        add(f"{one}/seat", self.take_seat, methods=["POST"], **open_to_all, **shared)
+        add(f"{one}/seat", self.seat, methods=["GET"], **own, **shared)
+        add(f"{one}/tickets", self.ticket, methods=["POST"], **own, **shared)
+        if self._pages:
+            may = preflight(self._pages)
+            for path in (one, f"{one}/seat", f"{one}/tickets"):
+                add(path, may, methods=["OPTIONS"], include_in_schema=False)
         return router
 
     async def applications(self, caller: Reader) -> ApplicationPage:
