@@ -14,6 +14,10 @@ import type {
 } from "./wire";
 
 const DEADLINE_MS = 10_000;
+/** One of several gateways that is cut off must not keep the others from being asked. */
+const SOON_MS = 2500;
+
+const RESUME = "Downstage-Resume";
 
 interface CallOptions {
   readonly headers?: Record<string, string>;
@@ -24,11 +28,27 @@ interface CallOptions {
 export class Api {
   readonly #base: URL;
   readonly #token: () => string | null;
+  readonly #isElsewhere: boolean;
 
-  /** *base* is the gateway's address; *token* gives the bearer token of the person, if any. */
-  constructor(base: string | URL, token: () => string | null = () => null) {
+  /**
+   * *base* is the gateway's address; *token* gives the bearer token of the person, if any.
+   * *isElsewhere*: no cookie of ours is known there.
+   */
+  constructor(
+    base: string | URL, token: () => string | null = () => null, isElsewhere = false,
+  ) {
     this.#base = new URL(base);
     this.#token = token;
+    this.#isElsewhere = isElsewhere;
+  }
+
+  get base(): string {
+    return this.#base.origin;
+  }
+
+  /** The same at another gateway. */
+  at(base: string): Api {
+    return new Api(base, this.#token, true);
   }
 
   /** Exchange a join code, or the bearer token, for a seat and its cookie. */
@@ -41,6 +61,13 @@ export class Api {
   seat(session: string): Promise<SeatAnswer> {
     const path = `/v1/sessions/${encodeURIComponent(session)}/seat`;
     return this.#call("GET", path, undefined, { bearer: null });
+  }
+
+  /** The seat that a resume ticket stands for; the ticket is spent. */
+  resume(session: string, ticket: string): Promise<SeatAnswer> {
+    const path = `/v1/sessions/${encodeURIComponent(session)}/seat`;
+    const headers = { [RESUME]: ticket };
+    return this.#call("GET", path, undefined, { bearer: null, headers });
   }
 
   ticket(session: string, use: "signalling" | "media"): Promise<{ ticket: string }> {
@@ -68,8 +95,11 @@ export class Api {
     return this.#call("POST", "/v1/sessions", body, { headers: { "Idempotency-Key": key } });
   }
 
-  async end(session: string): Promise<void> {
-    await this.#call("DELETE", `/v1/sessions/${encodeURIComponent(session)}`);
+  /** End it; *ticket*: a resume ticket, where no cookie and no token speaks for the seat. */
+  async end(session: string, ticket: string | null = null): Promise<void> {
+    const path = `/v1/sessions/${encodeURIComponent(session)}`;
+    const more = ticket === null ? {} : { headers: { [RESUME]: ticket }, bearer: null };
+    await this.#call("DELETE", path, undefined, more);
   }
 
   /** End a session in the way the Omniverse web client does: *verb* on its streaming interface. */
@@ -108,9 +138,9 @@ export class Api {
     const init: RequestInit = {
       method,
       headers: all,
-      credentials: "include",
+      credentials: this.#isElsewhere ? "omit" : "include",
       cache: "no-store",
-      signal: AbortSignal.timeout(DEADLINE_MS),
+      signal: AbortSignal.timeout(this.#isElsewhere ? SOON_MS : DEADLINE_MS),
     };
     if (body !== undefined) init.body = JSON.stringify(body);
     let answer: Response;

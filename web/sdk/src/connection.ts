@@ -36,7 +36,6 @@ export interface ConnectionHooks {
 export class Connection {
   readonly #options: ConnectionOptions;
   readonly #hooks: ConnectionHooks;
-  readonly #api: Api;
   readonly #seat: Seat;
   readonly #signalling = new Signalling();
   readonly #media: Media;
@@ -61,8 +60,7 @@ export class Connection {
   constructor(options: ConnectionOptions, hooks: ConnectionHooks) {
     this.#options = options;
     this.#hooks = hooks;
-    this.#api = new Api(options.base, options.token);
-    this.#seat = new Seat(this.#api, options);
+    this.#seat = new Seat(new Api(options.base, options.token), options);
     this.#media = this.#makeMedia();
   }
 
@@ -145,7 +143,7 @@ export class Connection {
 
   /** End the session for everybody. */
   async end(): Promise<void> {
-    await this.#api.end(this.#options.session);
+    await this.#seat.end();
   }
 
   async #keepSignalling(): Promise<void> {
@@ -154,7 +152,7 @@ export class Connection {
       this.#adopt(seat);
       if (this.#isEnded()) return;
       const opened = performance.now();
-      const url = this.#api.socketUrl(this.#options.session, "signalling");
+      const url = this.#seat.api.socketUrl(this.#options.session, "signalling");
       await this.#signalling.run(url, seat.signalling_ticket, {
         opened: () => {
           this.#problem = null;
@@ -207,7 +205,7 @@ export class Connection {
 
   /** The seat was refused: most likely the session has ended while we were away. */
   async #gone(problem: Problem): Promise<void> {
-    const now = await this.#api.session(this.#options.session).catch(() => null);
+    const now = await this.#seat.api.session(this.#options.session).catch(() => null);
     if (now) this.#session = now;
     else if (problem.status === 404 || problem.status === 410) this.#isGone = true;
     if (!this.#isEnded()) this.#problem = problem;
@@ -226,6 +224,9 @@ export class Connection {
       case "welcome":
         this.#media.setIceServers(message.ice_servers ?? [], message.ice_policy ?? "all");
         this.#onSession(message.session);
+        break;
+      case "resume":
+        this.#seat.renewed(message.ticket, message.gateways);
         break;
       case "session":
         this.#onSession(message.session);
@@ -305,8 +306,9 @@ export class Connection {
       },
       signal: (message) => this.#signalling.send(message),
       mediaTicket: async () => ({
-        url: this.#api.socketUrl(this.#options.session, "media"),
+        // The ticket first: it tells where the session is at home.
         ticket: await this.#seat.mediaTicket(),
+        url: this.#seat.api.socketUrl(this.#options.session, "media"),
       }),
       size,
     });

@@ -5,6 +5,8 @@ export interface ProblemFields {
   readonly status: number;
   readonly title: string;
   readonly detail: string;
+  /** Of 421: the gateway to ask instead. */
+  readonly home?: string | null;
 }
 
 export class Problem extends Error implements ProblemFields {
@@ -12,6 +14,7 @@ export class Problem extends Error implements ProblemFields {
   readonly status: number;
   readonly title: string;
   readonly detail: string;
+  readonly home: string | null;
 
   constructor(fields: ProblemFields) {
     super(fields.detail || fields.title);
@@ -20,6 +23,7 @@ export class Problem extends Error implements ProblemFields {
     this.status = fields.status;
     this.title = fields.title;
     this.detail = fields.detail;
+    this.home = fields.home ?? null;
   }
 
   /** Worth another try without a person doing anything. */
@@ -61,6 +65,7 @@ export function problemOf(status: number, body: unknown): Problem {
     status,
     title,
     detail: text("detail") || text("message") || detail,
+    home: text("home") || null,
   });
 }
 

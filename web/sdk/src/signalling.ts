@@ -27,6 +27,11 @@ export type Incoming =
   | CandidateMessage
   | { readonly type: "session"; readonly session: SessionView }
   | { readonly type: "offer"; readonly sdp: string; readonly peer?: string | null }
+  | {
+      readonly type: "resume";
+      readonly ticket: string;
+      readonly gateways?: readonly string[];
+    }
   | { readonly type: "bye"; readonly reason?: string }
   | { readonly type: "error" };
 

@@ -18,6 +18,8 @@ export interface SessionView {
   readonly application: string;
   readonly stage: string | null;
   readonly region: string;
+  /** The gateway that drives it; null where there is one alone. */
+  readonly home?: string | null;
   readonly state: SessionState;
   readonly outcome: Outcome | null;
   readonly reason: string | null;
@@ -67,6 +69,9 @@ export interface SeatAnswer {
   readonly role: Role;
   readonly signalling_ticket: string;
   readonly media_ticket: string;
+  /** Takes this seat once more at any of `gateways`; null: the cookie is enough. */
+  readonly resume_ticket?: string | null;
+  readonly gateways?: readonly string[];
 }
 
 export interface TokenAnswer {
