@@ -51,6 +51,14 @@ app.command(
     help="Live layers: files that several people edit together.",
 )
 app.command(
+    "downstage.cli.fleet.app:app",
+    name="app",
+    help="Applications: publish versions of them, list and remove them.",
+)
+app.command(
+    "downstage.cli.fleet.app:node", name="node", help="Nodes: what runs where, and making room."
+)
+app.command(
     "downstage.cli.network.app:turn",
     name="turn",
     help="A TURN server, for people whom no straight path reaches.",
@@ -473,6 +481,14 @@ def session_create(
     from downstage.cli.sessions import create_session
 
     _run(create_session(_quiet(common), application, stage=stage, size=size))
+
+
+@session.command(name="queue")
+def session_queue(common: Common | None = None) -> None:
+    """List who waits for a free place, who is next first."""
+    from downstage.cli.sessions import show_queue
+
+    _run(show_queue(_quiet(common)))
 
 
 @session.command(name="open")

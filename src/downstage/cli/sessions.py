@@ -12,13 +12,42 @@ from downstage.kernel.errors import InvalidField
 from downstage.kernel.settings import Settings
 from downstage.services import AsyncClient
 
-__all__ = ["create_session", "list_sessions", "open_session", "remove_session", "show_status"]
+__all__ = [
+    "create_session",
+    "list_sessions",
+    "open_session",
+    "remove_session",
+    "show_queue",
+    "show_status",
+]
 
 
 async def list_sessions(settings: Settings) -> None:
     """Print all sessions of the platform."""
     async with platform_client(settings) as (client, _):
         Console().print(_table(await _all(client)))
+
+
+async def show_queue(settings: Settings) -> None:
+    """Print who waits for a place, who is next first."""
+    async with platform_client(settings) as (client, _):
+        waiting = [item for item in await _all(client) if item["state"] == "queued"]
+    if not waiting:
+        Console().print("Nobody waits.")
+        return
+    table = Table("place", "session", "application", "owner", "region", "since", "starts in")
+    for item in sorted(waiting, key=lambda item: (item["region"], item["position"] or 0)):
+        eta = item.get("eta_s")
+        table.add_row(
+            str(item["position"] or "–"),
+            item["id"],
+            item["application"],
+            item["owner"],
+            item["region"],
+            item["created_at"][:19].replace("T", " "),
+            "not known" if eta is None else f"about {round(eta)} s",
+        )
+    Console().print(table)
 
 
 async def create_session(

@@ -1,0 +1,1 @@
+"""Applications, nodes and instances from the command line, all over the API."""

@@ -1,0 +1,141 @@
+"""The commands of ``downstage app`` and ``downstage node``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from downstage.cli.fleet.desk import At, Json
+from downstage.cli.running import run
+
+__all__ = ["app", "node"]
+
+app = App(name="app", help="Applications: publish versions of them, list and remove them.")
+node = App(name="node", help="Nodes: what runs where, and making room.")
+Force = Annotated[bool, Parameter(negative="")]
+
+
+@app.command(name="ls")
+def app_ls(*, as_json: Json = False, at: At | None = None) -> None:
+    """List applications with their versions and profiles."""
+    from downstage.cli.fleet.applications import list_applications
+
+    run(list_applications(at, as_json=as_json))
+
+
+@app.command(name="show")
+def app_show(name: str, *, at: At | None = None) -> None:
+    """Print all that is known of an application, as JSON."""
+    from downstage.cli.fleet.applications import show_application
+
+    run(show_application(at, name))
+
+
+@app.command(name="publish")
+def app_publish(
+    source: Path,
+    *,
+    name: str | None = None,
+    draft: Annotated[bool, Parameter(negative="")] = False,
+    at: At | None = None,
+) -> None:
+    """Publish a folder with an application.toml, or an archive of one.
+
+    Parameters
+    ----------
+    source
+        Folder, zip, tar or tar.gz.
+    name
+        Application that this is a further version of [default: as its manifest says].
+    draft
+        Upload the version without publishing it.
+    """
+    from downstage.cli.fleet.applications import publish
+
+    run(publish(at, source, name=name, draft=draft))
+
+
+@app.command(name="release")
+def app_release(name: str, version: int, *, at: At | None = None) -> None:
+    """Publish a version that was a draft or was taken back."""
+    from downstage.cli.fleet.applications import set_published
+
+    run(set_published(at, name, version, published=True))
+
+
+@app.command(name="revoke")
+def app_revoke(name: str, version: int, *, at: At | None = None) -> None:
+    """Take a version back: sessions that run it go on, new ones take another."""
+    from downstage.cli.fleet.applications import set_published
+
+    run(set_published(at, name, version, published=False))
+
+
+@app.command(name="rm")
+def app_rm(
+    name: str,
+    *,
+    version: int | None = None,
+    force: Force = False,
+    at: At | None = None,
+) -> None:
+    """Remove an application, or one version of it.
+
+    Parameters
+    ----------
+    version
+        Only this version.
+    force
+        End the instances that run it, too.
+    """
+    from downstage.cli.fleet.applications import remove
+
+    run(remove(at, name, version, force=force))
+
+
+@node.command(name="ls")
+def node_ls(*, as_json: Json = False, at: At | None = None) -> None:
+    """List nodes and what of them is taken."""
+    from downstage.cli.fleet.nodes import list_nodes
+
+    run(list_nodes(at, as_json=as_json))
+
+
+@node.command(name="cordon")
+def node_cordon(name: str, *, at: At | None = None) -> None:
+    """Place nothing new on a node; what runs there goes on."""
+    from downstage.cli.fleet.nodes import mark
+
+    run(mark(at, name, cordoned=True))
+
+
+@node.command(name="uncordon")
+def node_uncordon(name: str, *, at: At | None = None) -> None:
+    """Place instances on a node again."""
+    from downstage.cli.fleet.nodes import mark
+
+    run(mark(at, name, cordoned=False))
+
+
+@node.command(name="drain")
+def node_drain(
+    name: str,
+    *,
+    deadline: float = 0,
+    wait: Annotated[bool, Parameter(negative="--no-wait")] = True,
+    at: At | None = None,
+) -> None:
+    """Empty a node: nothing new comes, what runs there is ended.
+
+    Parameters
+    ----------
+    deadline
+        Seconds that instances may go on before they are ended.
+    wait
+        Wait until the node is empty.
+    """
+    from downstage.cli.fleet.nodes import drain
+
+    run(drain(at, name, deadline_s=deadline, wait=wait))

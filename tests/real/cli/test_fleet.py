@@ -1,0 +1,128 @@
+"""``downstage app``, ``node`` and ``session queue`` against a platform: as a person uses them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from downstage.testing.platform import PlatformProcess
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+
+MANIFEST = """
+name = "hello"
+title = "Hello"
+command = ["xterm"]
+"""
+Downstage = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[PlatformProcess]:
+    with (
+        tempfile.TemporaryDirectory(prefix="ds-", dir="/tmp") as folder,
+        PlatformProcess(Path(folder, "data"), "--capacity", "1") as running,
+    ):
+        yield running
+
+
+@pytest.fixture(scope="module")
+def downstage(platform: PlatformProcess) -> Downstage:
+    """Runs a command against the platform's data folder, or with *server* over the API alone."""
+
+    def call(*words: str, server: bool = False) -> subprocess.CompletedProcess[str]:
+        where = ["--server", platform.url] if server else ["--data", str(platform.data)]
+        return subprocess.run(
+            [sys.executable, "-m", "downstage", *words, *where],
+            env={**os.environ, "DOWNSTAGE_TOKEN": platform.facts["token"], "COLUMNS": "160"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return call
+
+
+def test_an_application_is_published_listed_taken_back_and_removed(
+    downstage: Downstage, tmp_path: Path
+) -> None:
+    (tmp_path / "application.toml").write_text(MANIFEST)
+    done = downstage("app", "publish", str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "hello:1\n"), done.stderr
+    with zipfile.ZipFile(tmp_path / "next.zip", "w") as archive:
+        archive.writestr("application.toml", MANIFEST)
+    done = downstage("app", "publish", str(tmp_path / "next.zip"), "--name", "hello", "--draft")
+    assert (done.returncode, done.stdout) == (0, "hello:2\n"), done.stderr
+    listed = downstage("app", "ls")
+    assert "1, 2 (draft)" in listed.stdout or "2 (draft), 1" in listed.stdout
+    assert downstage("app", "revoke", "hello", "1").returncode == 0
+    shown = json.loads(downstage("app", "show", "hello").stdout)
+    assert [v["published"] for v in shown["versions"]] == [False, False]
+    assert downstage("app", "release", "hello", "2").returncode == 0
+    assert downstage("app", "rm", "hello", "--version", "1").returncode == 0
+    assert downstage("app", "rm", "hello").returncode == 0
+    gone = downstage("app", "show", "hello")
+    assert gone.returncode == 1
+    assert "There is no such application" in gone.stderr
+
+
+def test_what_cannot_be_published_is_told_in_one_line(downstage: Downstage, tmp_path: Path) -> None:
+    for make, words in (
+        (lambda: None, "holds no application.toml"),
+        (lambda: (tmp_path / "application.toml").symlink_to("/etc/passwd"), "without any"),
+    ):
+        make()
+        done = downstage("app", "publish", str(tmp_path))
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_nodes_are_listed_cordoned_and_drained(
+    downstage: Downstage, platform: PlatformProcess
+) -> None:
+    made = platform.create("test-card")
+    assert "1 of 1" in downstage("node", "ls").stdout
+    assert "cordoned" in downstage("node", "cordon", "local").stdout
+    assert '"cordoned": true' in downstage("node", "ls", "--json").stdout
+    done = downstage("node", "drain", "local")
+    assert (done.returncode, done.stdout) == (0, "local is empty.\n"), done.stderr
+    platform.wait_state(made["id"], "ended")
+    assert downstage("node", "uncordon", "local").returncode == 0
+    assert downstage("node", "cordon", "nowhere").returncode == 1
+
+
+def test_the_queue_is_shown(downstage: Downstage, platform: PlatformProcess) -> None:
+    assert downstage("session", "queue").stdout == "Nobody waits.\n"
+    made = platform.create("test-card")
+    waits = platform.call("POST", "/v1/sessions", {"application": "test-card"}).body
+    assert waits["state"] == "queued"
+    shown = downstage("session", "queue").stdout
+    assert waits["id"] in shown
+    for session in (waits["id"], made["id"]):
+        platform.call("DELETE", f"/v1/sessions/{session}")
+        platform.wait_state(session, "ended")
+
+
+def test_a_server_is_named_with_a_token(downstage: Downstage, platform: PlatformProcess) -> None:
+    done = downstage("app", "ls", server=True)
+    assert done.returncode == 0, done.stderr
+    assert "test-card" in done.stdout
+    bare = subprocess.run(
+        [sys.executable, "-m", "downstage", "app", "ls", "--server", platform.url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert bare.returncode == 2
+    assert "DOWNSTAGE_TOKEN" in bare.stderr
