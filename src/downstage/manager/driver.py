@@ -31,6 +31,10 @@ __all__ = ["Driver", "Live", "Start"]
 
 AGAIN_S = 2.0
 """After which a node that was out of reach is tried again; sooner when it is seen to be back."""
+START_S = 900.0
+"""In which a spawner must have started it, its image pulled; one that was asked to end meanwhile
+has `CUT_S` left."""
+CUT_S = 5.0
 log = get_logger(__name__)
 
 
@@ -49,10 +53,14 @@ class Live:
     record: Record
     start: Start | None = None
     handle: Handle | None = None
+    starting: anyio.CancelScope | None = None
+    """Its spawner is about to start it."""
     is_kept: bool = False
     """A task drives it."""
     is_claimed: bool = False
     """Its session's own words are on their way to its keeper, or were."""
+    last_hooks_s: float = 0.0
+    """How long its end may take longer, since hooks run after its application."""
     ended: anyio.Event = field(default_factory=anyio.Event)
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     """Held by who changes the record."""
@@ -89,6 +97,16 @@ class Driver:
                 await self._fleet.returned(AGAIN_S)
         finally:
             live.is_kept = False
+
+    async def end(self, live: Live, reason: str) -> None:
+        """Ask for its end, wherever it is; asking again changes nothing."""
+        async with live.lock:
+            await self.save(live, states.ask_to_end(live.record.instance, reason))
+        if live.handle is not None:
+            await live.handle.stop(reason)
+        elif live.starting is not None:
+            soon = anyio.current_time() + CUT_S
+            live.starting.deadline = min(live.starting.deadline, soon)
 
     async def save(
         self,
@@ -165,9 +183,8 @@ class Driver:
             if live.record.instance.state == "ending":
                 await self._give_up(live, "stopped", "It was ended before it started.")
                 return None
-            spec = replace(start.spec, gpu_card=live.record.gpu_card)
             try:
-                return await self._spawner(live).start(spec)
+                return await self._start(live, start.spec)
             except SpawnFailed as error:
                 await self._give_up(live, "start-failed", error.detail)
                 return None
@@ -176,6 +193,20 @@ class Driver:
                 if not await self._move(live, start.wish, failed):
                     await self._give_up(live, "node-unreachable", error.detail)
                     return None
+
+    async def _start(self, live: Live, spec: InstanceSpec) -> Handle | None:
+        spec = replace(spec, gpu_card=live.record.gpu_card)
+        spawner = self._spawner(live)
+        with anyio.move_on_after(START_S) as scope:
+            live.starting = scope
+            try:
+                return await spawner.start(spec)
+            finally:
+                live.starting = None
+        with anyio.move_on_after(CUT_S):
+            await spawner.clean(live.record.runs_as)
+        await self._give_up(live, "start-failed", "Its node did not start it in time.")
+        return None
 
     async def _move(self, live: Live, wish: Wish, failed: set[str]) -> bool:
         """Find it another node: nobody waits for one that is off."""
@@ -200,6 +231,7 @@ class Driver:
 
     async def _watch(self, live: Live, handle: Handle) -> None:
         async for report in handle.reports():
+            live.last_hooks_s = report.last_hooks_s
             if report.phase == "ended":
                 await self._spawner(live).forget(live.record.runs_as)
             async with live.lock:

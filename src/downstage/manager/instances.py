@@ -242,11 +242,23 @@ class Instances:
         live = self._live.get(instance_id)
         if live is None:
             return (await self._record(instance_id)).view()
-        async with live.lock:
-            await self._driver.save(live, states.ask_to_end(live.record.instance, reason))
-        if live.handle is not None:
-            await live.handle.stop(reason)
+        await self._driver.end(live, reason)
         return live.record.view()
+
+    def patience(self, instance_id: str) -> float:
+        """Seconds that its end may take longer than others', since hooks run after it."""
+        live = self._live.get(instance_id)
+        return 0.0 if live is None else live.last_hooks_s
+
+    async def kill(self, instance_id: str) -> None:
+        """End one at once, if it is held."""
+        live = self._live.get(instance_id)
+        if live is not None and live.handle is not None:
+            await live.handle.kill()
+
+    async def prune(self) -> None:
+        """Forget those that ended long ago."""
+        await self._store.prune()
 
     async def abandon(self, node: str) -> None:
         """Call everything on *node* ended: the node is taken away, whatever runs there."""
@@ -273,9 +285,12 @@ class Instances:
             log.warning("instance.outlived", instance_id=live.record.fixed.id)
 
     async def _close_one(self, live: Live) -> None:
-        await self.stop(live.record.fixed.id)
-        if live.handle is not None and self._driver.is_forced:
+        if live.handle is None:
+            await self.stop(live.record.fixed.id)
+        elif self._driver.is_forced:
             await live.handle.kill()
+        else:  # its end is written when it comes: one row each is enough at such a time
+            await live.handle.stop("stopped")
         if live.is_kept:
             await live.ended.wait()
         else:

@@ -129,11 +129,6 @@ class Store:
             record = _placed(new, choice, now)
             await connection.execute(insert(instances).values(**_values(record)))
             await self._evict(connection, evicted)
-            await connection.execute(
-                delete(instances).where(
-                    instances.c.state == "ended", instances.c.updated_at < _text(now - KEPT)
-                )
-            )
         return Created(record, is_new=True, evicted=tuple(one.id for one in evicted))
 
     async def claim(self, new: NewInstance, waiting: Record, place: Place) -> Created | None:
@@ -224,6 +219,14 @@ class Store:
             )
         return changed
 
+    async def prune(self) -> None:
+        """Forget those that ended long ago."""
+        old = _text(self._clock.now() - KEPT)
+        async with self._database.write() as connection:
+            await connection.execute(
+                delete(instances).where(instances.c.state == "ended", instances.c.updated_at < old)
+            )
+
     async def get(self, instance_id: str) -> Record | None:
         """One instance."""
         async with self._database.read() as connection:
@@ -245,13 +248,14 @@ class Store:
 
     async def _known(self, connection: AsyncConnection, new: NewInstance) -> Record | None:
         i = instances.c
+        is_same = (i.id == new.id, i.runs_as == new.id)
         if new.session_id is not None:
-            query = select(instances).where(i.session_id == new.session_id)
-            row = (await connection.execute(query)).mappings().first()
-            if row is not None:
+            is_same += (i.session_id == new.session_id,)
+        rows = (await connection.execute(select(instances).where(or_(*is_same)))).mappings().all()
+        for row in rows:
+            if new.session_id is not None and row["session_id"] == new.session_id:
                 return _record(row)
-        taken = select(i.id).where(or_(i.id == new.id, i.runs_as == new.id))
-        if (await connection.execute(taken)).first() is not None:
+        if rows:
             raise Conflict("This instance id belongs to another session.")
         return None
 

@@ -56,6 +56,7 @@ instances = Table(
     Column("updated_at", String(40), nullable=False),
     Index("instances_by_state", "state"),
     Index("instances_by_node", "node", "state"),
+    Index("instances_by_place", "runs_as"),
 )
 """One row an instance; it stays when the instance has ended, until a week has passed.
 

@@ -22,6 +22,8 @@ LOOK_S = 1.0
 """Between two looks at nodes that are emptied."""
 SWEEP_S = 30.0
 """Between two looks for strangers; also when a node comes back."""
+KILL_S = 15.0
+"""How long an end may take before it is made one by force; keepers are much quicker."""
 END_S = 10.0
 """How long a stranger may take to end before it is left for the next look."""
 log = get_logger(__name__)
@@ -45,6 +47,7 @@ class Upkeep:
         """Go on until cancelled."""
         while True:
             await self.empty_nodes()
+            await self.end_by_force()
             if self._clock.monotonic() >= self._sweep_at:
                 self._sweep_at = self._clock.monotonic() + SWEEP_S
                 await self.sweep()
@@ -63,8 +66,19 @@ class Upkeep:
             if is_over or waits:
                 await self._instances.stop(record.fixed.id, "node-drained")
 
+    async def end_by_force(self) -> None:
+        """Kill what was asked to end long ago."""
+        now = self._clock.now()
+        for record in self._instances.living:
+            most = KILL_S + self._instances.patience(record.fixed.id)
+            is_late = (now - record.updated_at).total_seconds() > most
+            if record.instance.state == "ending" and is_late:
+                log.warning("instance.does_not_end", instance_id=record.fixed.id)
+                await self._instances.kill(record.fixed.id)
+
     async def sweep(self) -> None:
-        """End strangers on every node that answers; each node by itself."""
+        """End strangers on every node that answers, each by itself; forget what ended long ago."""
+        await self._instances.prune()
         async with anyio.create_task_group() as tasks:
             for node, spawners in self._fleet.online():
                 for spawner in spawners:

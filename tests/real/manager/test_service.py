@@ -73,7 +73,7 @@ async def test_an_instance_by_rest(gateway: AsyncClient, host: ServiceHost) -> N
     assert (placed["id"], placed["state"]) == (chosen, "starting")
     assert "instance_token" not in placed
     health = await gateway.v1.health.get()
-    assert health == {"ok": True, "capacity": 1, "running": 1}
+    assert health == {"ok": True, "capacity": 1, "running": 1, "free": 0}
     with pytest.raises(BaseServiceError) as refused:
         await gateway.v1.instances.post(**body(session_id="s-2"))
     assert (refused.value.status, refused.value.retry_after) == (503, 10)

@@ -39,6 +39,7 @@ def upgrade() -> None:
             batch.add_column(column)
     op.execute("UPDATE instances SET runs_as = id")
     op.create_index("instances_by_node", "instances", ["node", "state"])
+    op.create_index("instances_by_place", "instances", ["runs_as"])
 
 
 def _columns() -> list[sa.Column[Any]]:

@@ -158,7 +158,7 @@ class Fleet:
             await put_node(connection, node)
         log.info("node.added", node=node.name)
         self._keep(node)
-        await self._ask(node.name)
+        await self.ask(node.name)
         return await self.view(node.name)
 
     async def patch(self, name: str, wanted: NodePatch) -> NodeView:
@@ -251,7 +251,7 @@ class Fleet:
             async with anyio.create_task_group() as tasks:
                 for node in self.nodes:
                     if node.name != LOCAL or node.spawner != "process":
-                        tasks.start_soon(self._ask, node.name)
+                        tasks.start_soon(self.ask, node.name)
             await anyio.sleep(ASK_S)
 
     async def returned(self, seconds: float) -> None:
@@ -259,7 +259,8 @@ class Fleet:
         with anyio.move_on_after(seconds):
             await self._returned.wait()
 
-    async def _ask(self, name: str) -> None:
+    async def ask(self, name: str) -> None:
+        """Look whether a node is there, now."""
         node = self._nodes.get(name)
         if node is None:
             return

@@ -48,20 +48,20 @@ async def remove_node(connection: AsyncConnection, name: str) -> None:
 async def read_usage(connection: AsyncConnection) -> dict[str, Usage]:
     """What instances hold, by node."""
     i = instances.c
-    sums = (func.count(), func.sum(i.cpus), func.sum(i.memory_mb))
-    taken = await connection.execute(select(i.node, *sums).where(HOLDING).group_by(i.node))
-    cards = await connection.execute(
-        select(i.node, i.gpu_card, func.sum(i.gpu_slots))
-        .where(HOLDING, i.gpu_card.is_not(None))
-        .group_by(i.node, i.gpu_card)
-    )
-    gpus = dict[str, dict[int, int]]()
-    for node, card, slots in cards:
-        gpus.setdefault(node, {})[card] = int(slots)
-    return {
-        node: Usage(places, float(cpus), int(memory), _cards(gpus.get(node, {})))
-        for node, places, cpus, memory in taken
-    }
+    sums = (func.count(), func.sum(i.cpus), func.sum(i.memory_mb), func.sum(i.gpu_slots))
+    query = select(i.node, i.gpu_card, *sums).where(HOLDING).group_by(i.node, i.gpu_card)
+    found, gpus = dict[str, Usage](), dict[str, dict[int, int]]()
+    for node, card, places, cpus, memory_mb, slots in await connection.execute(query):
+        if card is not None:
+            gpus.setdefault(node, {})[card] = int(slots)
+        so_far = found.get(node, Usage())
+        found[node] = Usage(
+            so_far.places + int(places),
+            so_far.cpus + float(cpus),
+            so_far.memory_mb + int(memory_mb),
+            _cards(gpus.get(node, {})),
+        )
+    return found
 
 
 async def read_waiting(connection: AsyncConnection) -> dict[str, int]:
