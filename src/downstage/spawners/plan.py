@@ -39,7 +39,7 @@ Stage = Literal["placed", "pulling", "display", "audio", "streamer", "applicatio
 
 HookStage = Literal["pre-start", "post-start", "post-stop"]
 
-Record = TypeVar("Record", bound="Plan | Report")
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,8 @@ class Report:
     display: str | None = None
     audio_reason: str | None = None
     streamer_restarts: int = 0
+    last_hooks_s: float = 0.0
+    """How long hooks after the application may take, all together: until then it may be ending."""
     pids: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
     """Name → process id and its start time, which together never come again."""
     ports: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -148,7 +150,7 @@ def read_json(path: Path, kind: type[Record]) -> Record:
         msg = f"{path.name} holds no object"
         raise ValueError(msg)  # noqa: TRY004 - content, not a type
     items = cast("dict[str, Any]", raw)
-    known = {item.name for item in dataclasses.fields(kind)}
+    known = {item.name for item in dataclasses.fields(cast("Any", kind))}
     try:
         return kind(**{key: value for key, value in items.items() if key in known})
     except TypeError as error:

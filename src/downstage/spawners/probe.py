@@ -20,7 +20,9 @@ from downstage.spawners.plan import Isolation, Plan
 __all__ = ["Fact", "IsolationFound", "facts", "find_isolation", "python_folders"]
 
 PROBE_S = 20.0
-UID = 61184
+UID, UIDS = 61184, 4096
+"""First and number of user ids that applications get where we may choose."""
+
 MAX_SHOWN = 300
 
 
@@ -81,6 +83,7 @@ async def facts() -> list[Fact]:
             {
                 "drop": "bubblewrap, applications under a user id of their own",
                 "userns": "bubblewrap in a user namespace",
+                "container": "containers",
                 "none": f"applications run as plain processes: {isolation.reason}",
             }[isolation.mode],
             None if isolation.mode != "none" else _isolation_fix(isolation),

@@ -8,10 +8,12 @@ instance whose keeper was killed is found by process id and start time, and by t
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,10 +25,12 @@ from downstage.contracts.streamer import StreamerConfig
 from downstage.kernel.errors import SetupError
 from downstage.kernel.logging import get_logger
 from downstage.spawners import leftovers, probe
-from downstage.spawners.handle import KeeperHandle, connect
+from downstage.spawners.container.plan import PLAN
+from downstage.spawners.entering import enter_process
+from downstage.spawners.handle import Enter, KeeperHandle, connect
 from downstage.spawners.keeper import adoption, linux
 from downstage.spawners.plan import Plan, Report, read_json, write_private
-from downstage.spawners.spawner import InstanceSpec, SpawnFailed
+from downstage.spawners.spawner import Handle, InstanceSpec, SpawnFailed
 
 __all__ = ["KeeperHandle", "ProcessSettings", "ProcessSpawner", "run_folder"]
 
@@ -38,7 +42,6 @@ LONGEST_FOLDER = 57
 KEPT_FOLDERS = 20
 SCREEN = (4096, 2304)
 LARGEST_SCREEN = (8192, 4320)
-UIDS = 4096
 INHERITED = ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "XDG_DATA_DIRS", "SSL_CERT_FILE", "HOME")
 INHERITED_GROUPS = ("LC_", "LIBVA_", "NVIDIA_", "CUDA_", "__EGL_", "VK_", "DOWNSTAGE_LOG__")
 log = get_logger(__name__)
@@ -110,26 +113,41 @@ class ProcessSpawner:
             self._isolation = found
         return self._isolation
 
-    async def start(self, spec: InstanceSpec) -> KeeperHandle:
+    async def start(self, spec: InstanceSpec) -> Handle:
         """Start the keeper and attach to it."""
+        if spec.image is not None:
+            raise SpawnFailed("This node runs no containers (manager.engine).")
         isolation = await self.prepare()
+        return await self._launch(spec, self._plan(spec, isolation), enter_process)
+
+    async def _launch(
+        self,
+        spec: InstanceSpec,
+        plan: Plan,
+        enter: Enter,
+        more: Callable[[Path], None] = lambda _: None,
+    ) -> KeeperHandle:
+        """Start the keeper on *plan*, with whatever else *more* writes for it."""
         folder = self._folder(spec.instance_id)
-        plan = self._plan(spec, isolation)
         try:
             await anyio.to_thread.run_sync(self._write, folder, plan, spec)
+            await anyio.to_thread.run_sync(more, folder)
             await self._start_keeper(folder, spec.instance_id)
-            handle = await connect(folder)
+            handle = await connect(folder, enter)
         except (OSError, TimeoutError) as error:
             await self.clean(spec.instance_id)
             raise SpawnFailed(f"The instance's keeper did not start: {error}.") from error
         return handle
 
-    async def attach(self, instance_id: str) -> KeeperHandle | None:
+    async def attach(self, instance_id: str) -> Handle | None:
         """Find a living keeper by its socket."""
+        return await self._attach(instance_id, enter_process)
+
+    async def _attach(self, instance_id: str, enter: Enter) -> KeeperHandle | None:
         folder = self._folder(instance_id)
         try:
             report = await anyio.to_thread.run_sync(read_json, folder / "report.json", Report)
-            handle = await connect(folder)
+            handle = await connect(folder, enter)
         except (OSError, ValueError, TimeoutError):
             return None
         pid, started = report.pids.get("keeper", (0, 0))
@@ -156,15 +174,16 @@ class ProcessSpawner:
 
     async def known(self) -> list[str]:
         """Instances whose folder has a keeper's socket."""
-        return await anyio.to_thread.run_sync(self._kept)
+        return await anyio.to_thread.run_sync(self._kept, False)
 
     async def check(self) -> None:
         """This machine is there as long as we are."""
 
     # How a keeper comes to be
 
-    def _kept(self) -> list[str]:
-        return sorted(path.parent.name for path in self._runs.glob("i-*/keeper.sock"))
+    def _kept(self, is_contained: bool) -> list[str]:
+        folders = [path.parent for path in self._runs.glob("i-*/keeper.sock")]
+        return sorted(folder.name for folder in folders if (folder / PLAN).exists() == is_contained)
 
     def _folder(self, instance_id: str) -> Path:
         return self._runs / instance_id
@@ -172,7 +191,7 @@ class ProcessSpawner:
     def _plan(self, spec: InstanceSpec, isolation: probe.IsolationFound) -> Plan:
         uid = os.getuid()
         if isolation.mode == "drop":
-            uid = probe.UID + hash(spec.instance_id) % UIDS
+            uid = probe.UID + hash(spec.instance_id) % probe.UIDS
         elif uid == 0:
             uid = 1000
         width, height = SCREEN
@@ -204,6 +223,8 @@ class ProcessSpawner:
             start_deadline_s=spec.start_deadline_s,
             attach_deadline_s=settings.attach_deadline_s,
             stop_grace_s=settings.stop_grace_s,
+            hooks=[dataclasses.asdict(hook) for hook in spec.hooks],
+            facts=dict(spec.facts),
         )
 
     def _write(self, folder: Path, plan: Plan, spec: InstanceSpec) -> None:

@@ -111,6 +111,8 @@ def seams_of(plan: Plan, seams: Seams) -> ContainerSeams:
         mounts.append([str(seams.wayland), "/run/display/wayland-0", "rw"])
     if seams.pulse is not None:
         mounts.append([str(seams.pulse), "/run/display/pulse", "rw"])
+    if seams.channels is not None:
+        mounts.append([str(seams.channels), "/run/channels", "ro"])
     if plan.content_folder is not None:
         mounts.append([plan.content_folder, "/run/content", "ro"])
     mounts += [[path, path, "ro"] for path in plan.read_only]
