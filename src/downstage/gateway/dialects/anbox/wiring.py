@@ -52,7 +52,7 @@ class AnboxDialect:
 def anbox_dialect(context: ServiceContext, parts: GatewayParts) -> AnboxDialect:
     """The dialect, wired."""
     settings = context.settings.gateway
-    origins = Origins(parts.admission.origins, context.settings.platform.origins)
+    origins = Origins(parts.admission.origins)
     connector = Connector(parts.sessions, parts.rooms, parts.admission, parts.office)
     items = Items(DialectSettings(parts.database))
     shares = Shares(parts.database, parts.sealer)
