@@ -23,6 +23,7 @@ from downstage.gateway.dialects.streams import StreamRoutes
 from downstage.gateway.dialects.v1 import SessionRoutes, link_router, socket_router
 from downstage.gateway.homes import Homes
 from downstage.gateway.ice import IceServers, Relay, read_relay, time_left
+from downstage.gateway.launching import Launcher
 from downstage.gateway.link import Links
 from downstage.gateway.media import MediaRelay
 from downstage.gateway.pages import Pages
@@ -38,11 +39,12 @@ from downstage.gateway.sessions import Sessions
 from downstage.gateway.signalling import Signalling
 from downstage.gateway.stages import OwnStages
 from downstage.gateway.states import Policy
-from downstage.gateway.store import Store
+from downstage.gateway.store import Bounds, Store
 from downstage.gateway.takeover import TakeOver
 from downstage.gateway.tickets import TicketOffice
 from downstage.gateway.tunnel import PATH as RELAYS
 from downstage.gateway.tunnel import Tunnels
+from downstage.gateway.waiting import Queue
 from downstage.kernel.settings import Gateway as GatewaySettings
 from downstage.services.context import ServiceContext
 from downstage.services.extension import IExt
@@ -61,6 +63,8 @@ def policy_of(settings: GatewaySettings) -> Policy:
         idle=settings.idle_lease,
         maximum=settings.maximum_lease,
         end=settings.end_deadline,
+        hold=settings.queue_hold,
+        queue=settings.queue_lease,
     )
 
 
@@ -80,6 +84,7 @@ class Extension(IExt):
 
     _database: Database | None = None
     _homes: Homes | None = None
+    _queue: Queue | None = None
     _rooms: Rooms | None = None
     _admission: Admission | None = None
     _jobs: anyio.CancelScope | None = None
@@ -114,28 +119,34 @@ class Extension(IExt):
         relay: Relay | None,
     ) -> None:
         settings, clock = context.settings.gateway, context.clock
-        store = Store(database, homes.url)
+        bounds = Bounds(settings.sessions_per_user, settings.queue_length)
+        store = Store(database, homes.url, bounds)
         ice_servers = context.settings.media.ice_servers
         office = TicketOffice(context.client("identity"), settings.maximum_lease)
         sessions = Sessions(
             store=store,
             regions=self.regions,
-            office=office,
+            launcher=Launcher(
+                regions=self.regions,
+                office=office,
+                files=SessionFiles(
+                    office, OwnStages(context.urls.public), context.urls.content_folder or None
+                ),
+                link_url=settings.url or context.urls.link,
+                link_urls=settings.peers,
+                ice_servers=ice_servers,
+            ),
             policy=policy_of(settings),
             clock=clock,
             bus=context.bus,
             sealer=sealer,
             home=homes.url,
-            link_url=settings.url or context.urls.link,
-            link_urls=settings.peers,
-            ice_servers=ice_servers,
-            files=SessionFiles(
-                office, OwnStages(context.urls.public), context.urls.content_folder or None
-            ),
         )
         ice = IceServers(ice_servers, relay, clock, lambda item: time_left(store.peek(item), clock))
         rooms = Rooms(lambda item: sessions.view(item).model_dump(mode="json"), ice.of)
         sessions.listeners.append(rooms.on_change)
+        sessions.presences.append(lambda session_id: session_id in rooms.ids())
+        queue = self._queue = Queue(sessions, context.bus, clock, sealer)
         reconciler = Reconciler(sessions, context.bus)
         further = (*settings.peers, homes.url, *context.settings.platform.origins)
         origins = allowed_origins(context.urls.public, further)
@@ -182,6 +193,7 @@ class Extension(IExt):
             reconciler.run,
             Audit(sessions, reconciler.mark).run,
             sessions.leases.run,
+            queue.run,
             homes.run,
             takeover.run,
             anbox.run,
@@ -213,7 +225,7 @@ class Extension(IExt):
 
     def metrics(self) -> list[str]:
         """Viewers and refusals, for Prometheus."""
-        if self._rooms is None or self._admission is None:
+        if self._rooms is None or self._admission is None or self._queue is None:
             return []
         lines = [
             "# HELP downstage_viewers People who watch a session now.",

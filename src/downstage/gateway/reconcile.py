@@ -121,6 +121,8 @@ class Reconciler:
             await self._sessions.files.end(session)
             return
         instance = await self._instance(session)
+        if instance is None and session.life.waits:
+            return  # `downstage.gateway.waiting` places it
         if instance is None:
             is_new = session.life.state == "queued"
             gone = InstanceEnded(*(("not-placed", CUT_OFF) if is_new else ("instance-lost", LOST)))

@@ -12,22 +12,20 @@ from dataclasses import replace
 from weakref import WeakValueDictionary
 
 import anyio
-from pydantic import SecretStr
 
 from downstage.auth.seal import Sealer
 from downstage.bus import Bus
 from downstage.contracts.gateway import SESSION_CHANGED, SessionView
-from downstage.contracts.manager import InstanceCreate
 from downstage.gateway.facts import NOTHING_NEW, Facts
+from downstage.gateway.launching import Failed, Launcher
 from downstage.gateway.leases import LeaseKeeper, read_clock
+from downstage.gateway.line import Line, waiting_of
 from downstage.gateway.models import Key, Session, view
-from downstage.gateway.orders import Order
-from downstage.gateway.region import is_refusal
+from downstage.gateway.orders import Order, keep
 from downstage.gateway.regions.regions import Regions
 from downstage.gateway.regions.score import Ranking
-from downstage.gateway.session_files import SessionFiles
-from downstage.gateway.stages import OwnStages
 from downstage.gateway.states import (
+    AskedAfter,
     Effect,
     EndAsked,
     Event,
@@ -40,14 +38,14 @@ from downstage.gateway.states import (
     Policy,
     Progressed,
     Restored,
+    Waits,
     begin,
     step,
 )
 from downstage.gateway.store import Store
 from downstage.gateway.terms import Terms
-from downstage.gateway.tickets import TicketOffice
 from downstage.kernel.clock import Clock
-from downstage.kernel.errors import Conflict, NotFound, PlatformError, Unavailable
+from downstage.kernel.errors import Conflict, NoCapacity, NotFound, Unavailable
 from downstage.kernel.ids import new_id, new_uuid
 from downstage.kernel.logging import get_logger
 
@@ -55,6 +53,9 @@ __all__ = ["Facts", "Listener", "Order", "Sessions"]
 
 TRIES = 5
 """Times that a change is tried again because another gateway was faster."""
+ASKED_S = 5.0
+"""How often it is written down that somebody asks after a session of another gateway."""
+LONG_AGO_S = 1e9
 ELSEWHERE_S = 1.0
 """How often a session is looked at that another gateway drives, beside hints."""
 log = get_logger(__name__)
@@ -70,15 +71,15 @@ class Sessions:
     Args:
         store: their rows.
         regions: where instances are started.
-        office: mints the streamer's token.
+        launcher: starts them.
         policy: how long leases last.
         clock, bus: of the platform.
-        sealer: closes access tokens while they wait.
+        sealer: closes orders and access tokens while they wait.
         home: address of this gateway.
-        link_url: where streamers dial.
-        link_urls: where they dial when that one is gone.
-        ice_servers: handed to streamers.
-        files: what applications may touch of the platform's own content.
+
+    Attributes:
+        line: the queue as it was last seen.
+        presences: tell of a session whether somebody looks at it just now.
     """
 
     def __init__(
@@ -86,16 +87,12 @@ class Sessions:
         *,
         store: Store,
         regions: Regions,
-        office: TicketOffice,
+        launcher: Launcher,
         policy: Policy,
         clock: Clock,
         bus: Bus,
         sealer: Sealer,
         home: str,
-        link_url: str,
-        link_urls: Sequence[str] = (),
-        ice_servers: Sequence[dict[str, str]] = (),
-        files: SessionFiles | None = None,
     ) -> None:
         self.store = store
         self.regions = regions
@@ -103,16 +100,15 @@ class Sessions:
         """Sessions whose instance is being asked for: their rows may be ahead of the manager."""
         self.listeners: list[Listener] = []
         self.leases = LeaseKeeper(clock, self._lease_rang)
-        self._office = office
+        self.line = Line(clock)
+        self.presences: list[Callable[[str], bool]] = []
+        self.files = launcher.files
+        self._launcher = launcher
         self._policy = policy
         self._clock = clock
         self._bus = bus
         self._sealer = sealer
         self.home = home
-        self._link_url = link_url
-        self._link_urls = list(link_urls)
-        self._ice_servers = list(ice_servers)
-        self.files = files or SessionFiles(office, OwnStages(home), None)
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._inputs: dict[str, float] = {}
         self._watchers: dict[str, set[anyio.Event]] = {}
@@ -123,14 +119,18 @@ class Sessions:
 
     def view(self, session: Session) -> SessionView:
         """*session* as its owner may see it."""
-        return view(session, self.now())
+        found = view(session, self.now())
+        if not session.life.waits:
+            return found
+        position, eta_s = self.line.position(session.id), self.line.eta_s(session.id)
+        return found.model_copy(update={"position": position, "eta_s": eta_s})
 
     async def create(self, order: Order) -> Session:
-        """Start what *order* asks for; the same idempotency key starts it once.
+        """Start what *order* asks for, or let it wait; the same idempotency key starts it once.
 
         Raises:
-            InvalidField, NotFound, NoCapacity, Conflict, Unavailable: nothing was started, or
-                what was is being ended.
+            InvalidField, NotFound, NoCapacity, SessionQuota, Conflict, Unavailable: nothing was
+                started, or what was is being ended.
         """
         if order.key is None:
             return await self._create(order)
@@ -180,11 +180,21 @@ class Sessions:
                 changed = replace(
                     changed, revision=session.revision + 1, updated_at=self._clock.now()
                 )
-                if await self.store.replace(changed, session.revision):
+                joins = changed.life.waits and not session.life.waits
+                if await self.store.replace(changed, session.revision, joins_queue=joins):
                     self._note(session, changed)
                     self._tell(changed, effects)
                     return changed
         raise Conflict("The session changes too fast; try again.", session_id=session_id)
+
+    async def note_asked(self, session: Session) -> None:
+        """Somebody for whom *session* waits asks how it stands: its place is held."""
+        if not session.life.waits:
+            return
+        is_news = (self.line.asked_ago(session.id) or ASKED_S) >= ASKED_S
+        self.line.note_asked(session.id)
+        if is_news and session.home != self.home:
+            await self.store.note_asked(session.id, self._clock.now())
 
     def note_input(self, session_id: str, ago: float) -> Event | None:
         """Remember when the newest input came; an event where that renews the idle lease."""
@@ -196,8 +206,11 @@ class Sessions:
         return InputSeen(ago)
 
     async def watch(self, session_id: str) -> AsyncIterator[Session]:
-        """The session now, and again at every change, until it has ended or is gone."""
-        revision = 0
+        """The session now, and again at every change, until it has ended or is gone.
+
+        While it waits, a change of its position is one, too.
+        """
+        seen: tuple[int, int | None] = (0, None)
         while True:
             changed = anyio.Event()
             events = self._watchers.setdefault(session_id, set())
@@ -206,8 +219,11 @@ class Sessions:
                 session = await self.store.get(session_id)
                 if session is None:
                     return
-                if session.revision > revision:
-                    revision = session.revision
+                if session.home != self.home:
+                    await self.note_asked(session)
+                now = (session.revision, self.line.position(session.id))
+                if session.revision >= seen[0] and now != seen:
+                    seen = now
                     yield session
                 if session.life.state == "ended":
                     return
@@ -227,24 +243,77 @@ class Sessions:
                 found.append(session)
         return found
 
+    async def end_placing(self, session_id: str) -> None:
+        """It is in `placing` no longer; where its end was asked for meanwhile, that follows."""
+        self.placing.discard(session_id)
+        latest = await self.store.get(session_id)
+        if latest is not None and latest.life.state == "ending":
+            self._tell(latest, (Effect.STOP_INSTANCE,))
+
+    async def place(
+        self, session: Session, order: Order, regions: Sequence[str]
+    ) -> Session | Failed:
+        """Try to start its instance; a session that may have one nevertheless is being ended."""
+        outcome = await self._launcher.launch(session, order, regions)
+        if isinstance(outcome, Failed):
+            if outcome.region is not None:
+                failed = EndAsked("failed", "start-failed", outcome.error.detail)
+                await self.apply(session.id, failed, facts=Facts(region=outcome.region))
+            return outcome
+        instance = outcome.instance
+        placed = await self.apply(
+            session.id,
+            Placed(instance.id),
+            Progressed(instance.stage),
+            facts=Facts(application=instance.application, region=outcome.region),
+        )
+        return placed or session
+
     async def _create(self, order: Order) -> Session:
         ranking = await self.regions.choose(order.where)
         session = self._new(order, ranking)
         # Whoever asked may hang up: what was begun is finished, so that nothing is left over.
         with anyio.CancelScope(shield=True):
-            self.placing.add(session.id)
-            try:
-                if not await self.store.insert(session, order.key):
-                    return await self._made_by(order.key)
-                self._tell(session, ())
-                log.info("session.created", session_id=session.id, application=order.application)
-                session = await self._place(session, order, ranking.regions)
-            finally:
-                self.placing.discard(session.id)
-                latest = await self.store.get(session.id)
-                if latest is not None and latest.life.state == "ending":
-                    self._tell(latest, (Effect.STOP_INSTANCE,))
+            session = await self._insert(session, order, ranking.regions)
+        if session.life.waits:
+            log.info("session.queued", session_id=session.id)
         return session
+
+    async def _insert(self, session: Session, order: Order, regions: Sequence[str]) -> Session:
+        self.placing.add(session.id)
+        try:
+            if not await self.store.insert(session, order.key):
+                return await self._made_by(order.key)
+            self._tell(session, ())
+            log.info("session.created", session_id=session.id, application=order.application)
+            return await self._begin(session, order, regions)
+        finally:
+            await self.end_placing(session.id)
+
+    async def _begin(self, session: Session, order: Order, regions: Sequence[str]) -> Session:
+        """Place it, or let it wait."""
+        outcome: Session | Failed = Failed(NoCapacity("Others wait for a place.", retry_after_s=10))
+        if not self.line.is_ahead(order):
+            outcome = await self.place(session, order, regions)
+        if not isinstance(outcome, Failed):
+            return outcome
+        if outcome.is_full and order.wait:
+            return await self._wait(session, order)
+        if outcome.region is None:
+            await self._withdraw(session)
+        raise outcome.error
+
+    async def _wait(self, session: Session, order: Order) -> Session:
+        kept = keep(order, session.id, self._sealer)
+        facts = Facts(order=kept, queued_at=session.created_at)
+        try:
+            waiting = await self.apply(session.id, Waits(), facts=facts)
+        except NoCapacity:
+            await self._withdraw(session)
+            raise
+        if waiting is not None and waiting.life.waits:
+            self.line.add(waiting_of(waiting))
+        return waiting or session
 
     async def _made_by(self, key: Key | None) -> Session:
         """What another gateway made by the same key at the same moment."""
@@ -253,52 +322,6 @@ class Sessions:
         if found is None:
             raise Unavailable("The same request was made at the same moment.", retry_after_s=1)
         return found
-
-    async def _place(self, session: Session, order: Order, regions: tuple[str, ...]) -> Session:
-        try:
-            wanted = await self._wanted(session, order)
-        except PlatformError:
-            await self._withdraw(session)
-            raise
-        try:
-            region, instance = await self.regions.launch(regions, wanted, act=order.act)
-        except PlatformError as error:
-            if is_refusal(error):
-                await self._withdraw(session)
-            else:
-                await self.apply(session.id, EndAsked("failed", "start-failed", error.detail))
-            raise
-        placed = await self.apply(
-            session.id,
-            Placed(instance.id),
-            Progressed(instance.stage),
-            facts=Facts(application=instance.application, region=region),
-        )
-        return placed or session
-
-    async def _wanted(self, session: Session, order: Order) -> InstanceCreate:
-        files = await self.files.grant(session)
-        return InstanceCreate(
-            session_id=session.id,
-            instance_id=session.life.instance_id,
-            tenant=session.tenant,
-            owner=session.owner,
-            application=order.application,
-            stage=order.stage,
-            arguments=list(order.arguments),
-            environment=order.environment,
-            version=order.version,
-            user_data=order.user_data,
-            **order.wishes.fields(),
-            display=order.display,
-            access_token=order.access_token or files.token,
-            content_folder=files.folder,
-            content_host=files.host,
-            instance_token=SecretStr(await self._office.instance_token(session)),
-            link_url=self._link_url,
-            link_urls=self._link_urls,
-            ice_servers=self._ice_servers,
-        )
 
     async def _withdraw(self, session: Session) -> None:
         """Nothing was started: leave no trace, unless somebody has asked for its end meanwhile."""
@@ -332,6 +355,8 @@ class Sessions:
             spec=order.spec,
             warnings=order.warnings,
             version=order.version,
+            wait=order.wait,
+            priority=order.priority,
             profile=order.wishes.profile,
             dialect=order.dialect,
             extra=order.extra,
@@ -349,6 +374,8 @@ class Sessions:
             life = done.life
             effects += done.effects
         changed = facts.put(session).with_life(life)
+        if not life.waits:
+            changed = replace(changed, order=None, queued_at=None)
         if Effect.ERASE_SECRET in effects:
             changed = replace(changed, sealed_token=None)
         return changed, tuple(effects)
@@ -359,7 +386,19 @@ class Sessions:
         if kind == "idle" and newest is not None:
             ago = max(self._clock.monotonic() - newest, 0.0)
             happenings.insert(0, InputSeen(ago, exact=True))
+        if kind == "hold":
+            happenings.insert(0, AskedAfter(await self._asked_ago(session_id)))
         await self.apply(session_id, *happenings)
+
+    async def _asked_ago(self, session_id: str) -> float:
+        """Seconds since somebody asked after a session that waits, here or at another gateway."""
+        if session_id in self._watchers or any(look(session_id) for look in self.presences):
+            return 0.0
+        here, elsewhere = self.line.asked_ago(session_id), await self.store.asked_at(session_id)
+        ago = LONG_AGO_S if here is None else here
+        if elsewhere is not None:
+            ago = min(ago, max((self._clock.now() - elsewhere).total_seconds(), 0.0))
+        return ago
 
     def _note(self, before: Session, after: Session) -> None:
         if before.life.state != after.life.state:

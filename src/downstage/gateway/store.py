@@ -8,14 +8,16 @@ from typing import Any, Literal, cast
 
 from sqlalchemy import Select, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from downstage.gateway.models import Key, Seat, Session
+from downstage.gateway.queue import Waiting
 from downstage.gateway.rows import key_row, read_session, session_row
 from downstage.gateway.tables import gateways, idempotency, seats, sessions
-from downstage.kernel.errors import Conflict, InvalidField
+from downstage.kernel.errors import Conflict, InvalidField, NoCapacity, SessionQuota
 from downstage.services.facilities.database import Database
 
-__all__ = ["Filter", "Store"]
+__all__ = ["Bounds", "Filter", "Store"]
 
 KEY_LIFE = timedelta(hours=24)
 """How long an idempotency key is remembered."""
@@ -23,6 +25,10 @@ MAX_SEATS = 64
 """Seats of one session; a reload takes none."""
 MANY = 1000
 """Orphans that are looked at together."""
+
+FULL_S = 30
+"""When to try again where even the queue is full."""
+IN_QUEUE = (sessions.c.state == "queued", sessions.c.queued_at.is_not(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,16 @@ class Filter:
     """None: ended ones too; else only those that ended by themselves after it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many there may be."""
+
+    per_user: int = 0
+    """Sessions of one person that have not ended; 0: any number."""
+    queue: int = 1000
+    """Sessions that wait."""
+
+
 class Store:
     """The only place that knows the tables.
 
@@ -46,16 +62,25 @@ class Store:
     Args:
         database: of the gateways.
         home: address of this one.
+        bounds: how many sessions there may be.
     """
 
-    def __init__(self, database: Database, home: str) -> None:
+    def __init__(self, database: Database, home: str, bounds: Bounds | None = None) -> None:
         self._database = database
+        self._bounds = bounds or Bounds()
         self._home = home
         self._live: dict[str, Session] = {}
         self._seats: dict[str, dict[str, Seat]] = {}
 
     async def insert(self, session: Session, key: Key | None) -> bool:
-        """A new session, with the key that it was asked for by; False: that made one already."""
+        """A new session, with the key that it was asked for by; False: that made one already.
+
+        Count and insert are one transaction that holds the write lock, so that nobody gets more
+        by asking for many at once.
+
+        Raises:
+            SessionQuota: its owner has as many as they may.
+        """
         async with self._database.write() as connection:
             if key is not None:
                 oldest = session.created_at - KEY_LIFE
@@ -65,6 +90,7 @@ class Store:
                 if (await connection.execute(_same_key(key))).first() is not None:
                     return False
                 await connection.execute(insert(idempotency).values(key_row(key, session)))
+            await self._check_quota(connection, session)
             await connection.execute(insert(sessions).values(session_row(session)))
         self._keep(session)
         return True
@@ -116,11 +142,17 @@ class Store:
             self._keep(found)
         return found
 
-    async def replace(self, session: Session, revision: int) -> bool:
-        """Store *session* if the row still has *revision*; whether it had."""
+    async def replace(self, session: Session, revision: int, *, joins_queue: bool = False) -> bool:
+        """Store *session* if the row still has *revision*; whether it had.
+
+        Raises:
+            NoCapacity: it joins the queue, and as many wait as may.
+        """
         values = session_row(session)
         del values["id"], values["created_at"]
         async with self._database.write() as connection:
+            if joins_queue:
+                await self._check_queue(connection)
             done = await connection.execute(
                 update(sessions)
                 .where(sessions.c.id == session.id, sessions.c.revision == revision)
@@ -156,6 +188,32 @@ class Store:
             lives = select(gateways.c.url).where(gateways.c.url == sessions.c.home, fresh)
             query = query.where(~lives.exists())
         return await self._sessions(query.order_by(sessions.c.created_at).limit(MANY))
+
+    async def waiting(self) -> list[Waiting]:
+        """All that are in the queue, at whichever gateway."""
+        order = sessions.c.order
+        query = select(
+            sessions.c.id,
+            sessions.c.home,
+            sessions.c.priority,
+            sessions.c.queued_at,
+            order["region"].as_string().label("region"),
+            order["shape"].as_string().label("shape"),
+        ).where(*IN_QUEUE)
+        async with self._database.read() as connection:
+            return [Waiting(*row) for row in await connection.execute(query)]
+
+    async def note_asked(self, session_id: str, now: datetime) -> None:
+        """Somebody asked, at another gateway, after a session that waits; no change of it."""
+        which = and_(sessions.c.id == session_id, sessions.c.state == "queued")
+        async with self._database.write() as connection:
+            await connection.execute(update(sessions).where(which).values(asked_at=now))
+
+    async def asked_at(self, session_id: str) -> datetime | None:
+        """When that was last."""
+        query = select(sessions.c.asked_at).where(sessions.c.id == session_id)
+        async with self._database.read() as connection:
+            return (await connection.execute(query)).scalar()
 
     def kept(self) -> dict[str, int]:
         """Of all that are kept in memory: id → revision."""
@@ -266,6 +324,32 @@ class Store:
         """Keep it in memory no longer."""
         self._live.pop(session_id, None)
         self._seats.pop(session_id, None)
+
+    async def _check_quota(self, connection: AsyncConnection, session: Session) -> None:
+        most = self._bounds.per_user
+        if not most:
+            return
+        query = select(sessions.c.id).where(
+            sessions.c.tenant == session.tenant,
+            sessions.c.owner == session.owner,
+            sessions.c.state != "ended",
+        )
+        rows = (await connection.execute(query.order_by(sessions.c.created_at))).scalars().all()
+        if len(rows) >= most:
+            raise SessionQuota(
+                f"You have {len(rows)} sessions, and may have {most} at once. End one first, for "
+                f"example the oldest: {rows[0]}.",
+                limit=most,
+                oldest=rows[0],
+            )
+
+    async def _check_queue(self, connection: AsyncConnection) -> None:
+        query = select(func.count()).select_from(sessions).where(*IN_QUEUE)
+        if (await connection.execute(query)).scalar_one() >= self._bounds.queue:
+            raise NoCapacity(
+                f"Every place is taken, and {self._bounds.queue} sessions wait already.",
+                retry_after_s=FULL_S,
+            )
 
     def _keep(self, session: Session) -> None:
         if session.life.state == "ended" or session.home != self._home:

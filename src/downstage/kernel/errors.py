@@ -12,6 +12,7 @@
     ├── Unauthenticated              unauthenticated       401
     │   └── InvalidToken             invalid-token         401   one message for every cause
     ├── Forbidden                    forbidden             403
+    │   └── SessionQuota             session-quota         403   as many sessions as one may have
     ├── NotFound                     not-found             404   absent, or not yours
     ├── Conflict                     conflict              409
     │   ├── AlreadyExists            already-exists        409
@@ -72,6 +73,7 @@ __all__ = [
     "PlatformError",
     "QuotaReached",
     "RangeNotSatisfiable",
+    "SessionQuota",
     "SetupError",
     "SourceIsTarget",
     "StoreFull",
@@ -173,6 +175,13 @@ class Forbidden(PlatformError):
     code = "forbidden"
     status = 403
     title = "Not allowed"
+
+
+class SessionQuota(Forbidden):
+    """As many sessions as this person may have at once; `limit`, and which one is the oldest."""
+
+    code = "session-quota"
+    title = "You have as many sessions as you may"
 
 
 class NotFound(PlatformError):

@@ -54,6 +54,7 @@ class ManagerDouble:
     requests: list[InstanceCreate] = field(default_factory=list[InstanceCreate])
     claims: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """Of the tokens that instances were asked for with."""
+    refused_applications: set[str] = field(default_factory=set[str])
     bus: Any = None
 
     def app(self) -> FastAPI:
@@ -67,7 +68,8 @@ class ManagerDouble:
                 await self.gate.wait()
             if self.fail_create is not None:
                 raise self.fail_create
-            if body.application not in ("test-card", "registry.example/app:1"):
+            is_gone = body.application in self.refused_applications
+            if is_gone or body.application not in ("test-card", "registry.example/app:1"):
                 raise NotFound(f"There is no application named {body.application}.")
             if "LD_PRELOAD" in body.environment:
                 raise InvalidField("environment.LD_PRELOAD", "environment.LD_PRELOAD: not allowed.")

@@ -99,7 +99,9 @@ async def test_50_creates_on_capacity_4(house: Any) -> None:
 
     async def one() -> None:
         answers.append(
-            await house.call("POST", "/v1/sessions", token, json={"application": "test-card"})
+            await house.call(
+                "POST", "/v1/sessions", token, json={"application": "test-card", "wait": False}
+            )
         )
 
     async with anyio.create_task_group() as tasks:
@@ -153,7 +155,7 @@ async def test_an_end_during_a_start_that_is_refused(house: Any) -> None:
 
     async def create() -> None:
         status, _, _ = await house.call(
-            "POST", "/v1/sessions", token, json={"application": "test-card"}
+            "POST", "/v1/sessions", token, json={"application": "test-card", "wait": False}
         )
         statuses.append(status)
 
@@ -225,7 +227,8 @@ async def test_the_same_key_starts_one_session(house: Any) -> None:
 async def test_a_refused_start_frees_its_key(house: Any) -> None:
     token = await house.token()
     house.manager.capacity = 0
-    options = {"json": {"application": "test-card"}, "headers": {"idempotency-key": "again"}}
+    body = {"application": "test-card", "wait": False}
+    options = {"json": body, "headers": {"idempotency-key": "again"}}
     assert (await house.call("POST", "/v1/sessions", token, **options))[0] == 503
     house.manager.capacity = 1
     assert (await house.call("POST", "/v1/sessions", token, **options))[0] == 201

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -62,7 +63,7 @@ def test_the_order_is_the_same_whoever_looks(items: list[Waiting], random: objec
 @given(queues())
 def test_priority_first_then_who_waited_longer(items: list[Waiting]) -> None:
     arranged = arrange(items)
-    for before, after in zip(arranged, arranged[1:], strict=False):
+    for before, after in pairwise(arranged):
         assert before.priority >= after.priority
         if before.priority == after.priority:
             assert before.since <= after.since

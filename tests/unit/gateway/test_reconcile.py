@@ -22,7 +22,7 @@ class House:
     def __init__(self) -> None:
         self.said: list[str] = []
         self.is_away = False
-        life = SimpleNamespace(state="running", instance_id="i-1")
+        life = SimpleNamespace(state="running", instance_id="i-1", waits=False)
         self.session = SimpleNamespace(id="s-1", region="local", life=life)
         self.listeners: list[Any] = []
         self.placing: set[str] = set()

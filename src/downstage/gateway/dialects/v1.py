@@ -34,7 +34,7 @@ from downstage.gateway.sharing import preflight, shared_with
 from downstage.gateway.signalling import Signalling
 from downstage.gateway.store import Filter
 from downstage.gateway.wishes import Wishes
-from downstage.kernel.errors import InvalidField, NotFound
+from downstage.kernel.errors import Forbidden, InvalidField, NotFound
 from downstage.services.facilities.principal import require
 from downstage.services.openapi import refusals, secured
 from downstage.services.routers import ServiceAPIRouter
@@ -44,6 +44,8 @@ __all__ = ["PAGE", "SessionRoutes", "order_key", "socket_router"]
 PAGE = 50
 MAX_PAGE = 200
 HEARTBEAT_S = 15
+LOOK_AGAIN_S = 5
+"""How often to ask after a session that waits, for who does not follow its events."""
 MAX_KEY = 255
 LATEST = -1
 """The newest published version, as clients of Anbox say it."""
@@ -128,9 +130,15 @@ class SessionRoutes:
         caller: Writer,
         body: SessionCreate,
         request: Request,
+        response: Response,
         idempotency_key: KeyHeader = None,
     ) -> SessionCreated:
-        """Put an application on stage; the answer's link opens it once."""
+        """Put an application on stage; the answer's link opens it once.
+
+        Where nothing is free it is ``queued``, and Retry-After says when to look at it again.
+        """
+        if body.priority > 0 and not caller.may("sessions:admin"):
+            raise Forbidden("priority: above 0 needs the scope sessions:admin.", field="priority")
         key = order_key(caller, idempotency_key, await request.body())
         order = Order(
             tenant=caller.tenant,
@@ -152,11 +160,15 @@ class SessionRoutes:
             version=None if body.version == LATEST else body.version,
             wishes=Wishes(profile=body.profile),
             user_data=body.user_data,
+            wait=body.wait,
+            priority=body.priority,
             key=key,
         )
         session = await self._sessions.create(order)
         link = await self._seats.link(session, caller.subject)
         view = self._sessions.view(session)
+        if session.life.waits:
+            response.headers["retry-after"] = str(LOOK_AGAIN_S)
         return SessionCreated(**view.model_dump(), join_url=link.join_url)
 
     async def page(
@@ -175,6 +187,8 @@ class SessionRoutes:
         """One session."""
         caller = await self._admission.caller(request, session_id)
         session = await self._admission.session(caller, session_id, "sessions:read")
+        if caller.kind == "seat" or caller.subject == session.owner:
+            await self._sessions.note_asked(session)
         return self._sessions.view(session)
 
     async def end(self, session_id: str, request: Request) -> SessionView:
@@ -241,7 +255,7 @@ class SessionRoutes:
 
     async def _events(self, session_id: str, seen: int) -> AsyncIterator[ServerSentEvent]:
         async for session in self._sessions.watch(session_id):
-            if session.revision > seen:
+            if session.revision > seen or session.life.waits:
                 view = self._sessions.view(session)
                 yield ServerSentEvent(
                     view.model_dump_json(), event="session", id=str(session.revision)
