@@ -6,6 +6,7 @@ from typing import Any
 
 from selkies.webrtc import sdp as sdp
 from selkies.webrtc.rtcicetransport import RTCIceTransport
+from selkies.webrtc.rtcsctptransport import RTCSctpCapabilities
 
 class MediaStreamTrack:
     kind: str
@@ -49,6 +50,7 @@ class RTCDtlsTransport:
 
 class RTCSctpTransport:
     transport: RTCDtlsTransport
+    getCapabilities: Callable[[], RTCSctpCapabilities]
 
 class RTCRtpSender:
     transport: RTCDtlsTransport

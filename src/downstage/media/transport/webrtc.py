@@ -32,13 +32,14 @@ from selkies.webrtc import (
 )
 from selkies.webrtc.exceptions import InvalidStateError, OperationError
 from selkies.webrtc.rtcicetransport import candidate_to_aioice
+from selkies.webrtc.rtcsctptransport import RTCSctpCapabilities
 
 from downstage.kernel.errors import BadMessage
 from downstage.kernel.logging import get_logger
 from downstage.media.codec import first_codec
 from downstage.media.frame import AudioPacket, Codec, EncodedFrame
 from downstage.media.transport.bitrate import BitrateControl, PathReport, SmoothedLoss
-from downstage.media.transport.channel import Channel
+from downstage.media.transport.channel import MAX_MESSAGE, Channel
 from downstage.media.transport.gate import FrameGate
 from downstage.media.transport.peer_options import (
     PeerOptions,
@@ -140,13 +141,20 @@ class WebRtcTransport:
         if not self._options.own_channels:
             # Without any channel an offer has no section for them.
             self._connection.createDataChannel("", negotiated=True, id=PLACEHOLDER)
+            self._bound_messages()
             return None
         ordered = self._connection.createDataChannel("input", ordered=True)
         pointer = self._connection.createDataChannel("pointer", ordered=False, maxRetransmits=0)
         for channel in (ordered, pointer):
             channel.on("message", self._events.on_message)
         ordered.on("open", self._flush_control)
+        self._bound_messages()
         return ordered
+
+    def _bound_messages(self) -> None:
+        """Say how long a message may be: a browser refuses what would be lost here."""
+        bound = RTCSctpCapabilities(maxMessageSize=MAX_MESSAGE)
+        self._connection.sctp.getCapabilities = lambda: bound
 
     @property
     def is_open(self) -> bool:

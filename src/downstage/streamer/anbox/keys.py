@@ -1,8 +1,8 @@
 """That dialect's key codes → `KeyboardEvent.code`, and from there to Linux key codes.
 
-Up to 82 they are the numbers of USB's keyboard page but for two (Quote, Semicolon), without the
-keys 52 and 53; above that they are their own. They are places on the keyboard, not characters.
-Modifiers have no left and right there; the left one is taken, but for AltGraph.
+Up to 82 they are the numbers of USB's keyboard page, but for Quote, which is 50 in place of 52;
+above that they are their own. They are places on the keyboard, not characters. Modifiers have no
+left and right there; the left one is taken, but for AltGraph.
 """
 
 from __future__ import annotations

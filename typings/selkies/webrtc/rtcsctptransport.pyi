@@ -1,0 +1,3 @@
+class RTCSctpCapabilities:
+    maxMessageSize: int
+    def __init__(self, maxMessageSize: int) -> None: ...
