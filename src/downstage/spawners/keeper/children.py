@@ -154,11 +154,14 @@ class Children:
                 break
             if pid == 0:
                 break
-            child = self._living.pop(pid, None)
+            child = self._living.get(pid)
             if child is not None:
                 child.process.returncode = os.waitstatus_to_exitcode(status)
                 ended.append((child, child.process.returncode))
         for child, code in ended:
+            # Until then it counts as living: nobody shall take the end of one for that of all.
+            if self._living.get(child.pid) is child:
+                del self._living[child.pid]
             child.finish_output()
             self._on_exit(child, code)
 

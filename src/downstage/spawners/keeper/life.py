@@ -24,6 +24,7 @@ from downstage.spawners.keeper.application import Application
 from downstage.spawners.keeper.children import Child, Children
 from downstage.spawners.keeper.contained import Contained
 from downstage.spawners.keeper.control import Control
+from downstage.spawners.keeper.hooks import Hooks
 from downstage.spawners.keeper.loop import Deadlines, Loop
 from downstage.spawners.keeper.output import Output
 from downstage.spawners.keeper.servers import DisplayServer, SoundServer
@@ -66,6 +67,9 @@ class Life:
         secrets = folder.secrets_of(path)
         self._app_log = Output(path / "app.log", secrets)
         self._streamer_log = Output(path / "streamer.log", secrets)
+        self._hook_log = Output(path / "hooks.log", secrets) if plan.hooks else self._log
+        self._hooks = Hooks(plan, path, self._spawn, self._deadlines, self._hook_log)
+        self._report.last_hooks_s = self._hooks.last_s
         self._application = Application(
             plan,
             self._children,
@@ -176,12 +180,21 @@ class Life:
             self._has_streamer = True
             if self._plan.waits and not self._report.waits:
                 self._nudge()  # what it read at its start may be older than its session
-            if self._report.phase == "starting" and not self._application.is_running:
-                self._start_application()
+            is_idle = not self._application.is_running and not self._hooks.is_running
+            if self._report.phase == "starting" and is_idle:
+                self._progress("application")
+                self._hooks.run("pre-start", self._start_application, self._hook_failed)
         elif line == "FIRST-PICTURE" and self._report.phase == "starting":
             self._deadlines.cancel("picture")
-            self._report.phase = "running"
-            self._progress("running")
+            if not self._hooks.is_running:
+                self._hooks.run("post-start", self._is_up, self._hook_failed)
+
+    def _is_up(self) -> None:
+        self._report.phase = "running"
+        self._progress("running")
+
+    def _hook_failed(self, detail: str) -> None:
+        self._end("hook-failed", detail[:MAX_DETAIL])
 
     def _start_application(self) -> None:
         plan = self._plan
@@ -196,7 +209,6 @@ class Life:
         )
         if plan.is_other_user and seams.wayland is not None:
             os.chown(seams.wayland, plan.uid, plan.gid)
-        self._progress("application")
         try:
             self._application.start(seams)
         except OSError as error:
@@ -216,6 +228,9 @@ class Life:
         self._log.write(f"{child.name} ended with {code}")
         if child.name == "application":
             self._application.clean_up()
+            self._hooks.exit_code = self._application.outcome(code, has_drawn=True).exit_code
+        elif child.name == "hook":
+            self._hooks.exited(code)
         if self._report.phase in ("ending", "ended"):
             self._end_more()
         elif child.name == "application":
@@ -265,6 +280,7 @@ class Life:
                 self._adopt(request)
             case {"do": "kill"}:
                 self._end("stopped", None)
+                self._hooks.kill()
                 self._kill("application", "streamer")
             case _:
                 self._log.write("a request was not understood")
@@ -278,7 +294,7 @@ class Life:
         except (OSError, ValueError) as error:
             self._end("not-adopted", f"It could not be given to its session: {error}.")
             return
-        for log in (self._app_log, self._streamer_log):
+        for log in (self._app_log, self._streamer_log, self._hook_log):
             log.mask(secrets)
         self._report.waits = False
         self._publish()
@@ -310,6 +326,7 @@ class Life:
         report.detail, report.exit_code = detail, exit_code
         self._deadlines.cancel_all()
         self._publish()
+        self._hooks.stop()
         self._application.ask_to_end()
         streamer = self._children.get("streamer")
         if streamer is not None:
@@ -329,7 +346,9 @@ class Life:
 
     def _end_more(self) -> None:
         names = {child.name for child in self._children.living()}
-        if names & {"application", "streamer", "remover"}:
+        if names & {"application", "streamer", "remover", "hook"}:
+            return
+        if self._hooks.run_last(self._end_more):
             return
         if names and not self._are_servers_told:
             self._are_servers_told = True

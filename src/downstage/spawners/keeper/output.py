@@ -55,6 +55,10 @@ class Output:
         """The last lines, at most *size* characters of them."""
         return "\n".join(self._tail)[-size:]
 
+    def forget_tail(self) -> None:
+        """Let the last lines begin anew: somebody else writes now."""
+        self._tail.clear()
+
     def close(self) -> None:
         """Write no more."""
         os.close(self._handle)
