@@ -183,7 +183,8 @@ class Extension(IExt):
         )
         context.public(anbox.router)
         context.public(region_router(self.regions))
-        context.public(Pages(gateways=gateways if settings.peers else ()).router())
+        others = gateways if settings.peers else ()
+        context.public(Pages(gateways=others, probes=self.regions.probes).router())
         context.internal(internal_router(sessions))
         links = Links(sessions, rooms, reconciler, takeover, clock, rate=rate)
         # Where gateways have addresses of their own, streamers dial them there.
@@ -238,7 +239,8 @@ class Extension(IExt):
             f'downstage_handshakes_refused_total{{cause="{cause}"}} {number}'
             for cause, number in sorted(self._admission.refused.items())
         ]
-        return lines + metric_lines(self.regions.counts(), len(self.sessions.store.kept()))
+        lines += metric_lines(self.regions.counts(), len(self.sessions.store.kept()))
+        return lines + self._queue.metrics()
 
 
 def _homes_of(context: ServiceContext, database: Database) -> Homes:
