@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import pytest
 
+from downstage.cli import main as cli
+from downstage.kernel import logging
 from downstage.testing.platform import PlatformProcess
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
@@ -22,7 +25,7 @@ name = "hello"
 title = "Hello"
 command = ["xterm"]
 """
-Downstage = Callable[..., subprocess.CompletedProcess[str]]
+Downstage = Callable[..., "Done"]
 
 
 @pytest.fixture(scope="module")
@@ -31,25 +34,47 @@ def platform() -> Iterator[PlatformProcess]:
         tempfile.TemporaryDirectory(prefix="ds-", dir="/tmp") as folder,
         PlatformProcess(Path(folder, "data"), "--capacity", "1") as running,
     ):
+        # What loops and threads start once in a process, and never end.
+        anyio.run(anyio.to_thread.run_sync, int, backend_options={"use_uvloop": True})
         yield running
 
 
-@pytest.fixture(scope="module")
-def downstage(platform: PlatformProcess) -> Downstage:
-    """Runs a command against the platform's data folder, or with *server* over the API alone."""
+@dataclass(frozen=True)
+class Done:
+    """What a command came to."""
 
-    def call(*words: str, server: bool = False) -> subprocess.CompletedProcess[str]:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def downstage(
+    platform: PlatformProcess,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Downstage:
+    """Runs a command against the platform's data folder, or with *server* over the API alone."""
+    monkeypatch.setattr(logging, "configure", _leave_alone)
+    monkeypatch.setenv("DOWNSTAGE_TOKEN", platform.facts["token"])
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def call(*words: str, server: bool = False) -> Done:
         where = ["--server", platform.url] if server else ["--data", str(platform.data)]
-        return subprocess.run(
-            [sys.executable, "-m", "downstage", *words, *where],
-            env={**os.environ, "DOWNSTAGE_TOKEN": platform.facts["token"], "COLUMNS": "160"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        monkeypatch.setattr(sys, "argv", ["downstage", *words, *where])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        said = capsys.readouterr()
+        return Done(code, said.out, said.err)
 
     return call
+
+
+def _leave_alone(*_: object, **__: object) -> None:
+    """The tests' own log stays as it is."""
 
 
 def test_an_application_is_published_listed_taken_back_and_removed(
@@ -113,16 +138,13 @@ def test_the_queue_is_shown(downstage: Downstage, platform: PlatformProcess) -> 
         platform.wait_state(session, "ended")
 
 
-def test_a_server_is_named_with_a_token(downstage: Downstage, platform: PlatformProcess) -> None:
+def test_a_server_is_named_with_a_token(
+    downstage: Downstage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = downstage("app", "ls", server=True)
     assert done.returncode == 0, done.stderr
     assert "test-card" in done.stdout
-    bare = subprocess.run(
-        [sys.executable, "-m", "downstage", "app", "ls", "--server", platform.url],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    monkeypatch.delenv("DOWNSTAGE_TOKEN")
+    bare = downstage("app", "ls", server=True)
     assert bare.returncode == 2
     assert "DOWNSTAGE_TOKEN" in bare.stderr
