@@ -31,9 +31,9 @@ __all__ = ["Driver", "Live", "Start"]
 
 AGAIN_S = 2.0
 """After which a node that was out of reach is tried again; sooner when it is seen to be back."""
-START_S = 900.0
-"""In which a spawner must have started it, its image pulled; one that was asked to end meanwhile
-has `CUT_S` left."""
+START_S = 60.0
+"""In which somebody must keep it, be it that its image is still pulled; one that was asked to end
+meanwhile has `CUT_S` left."""
 CUT_S = 5.0
 log = get_logger(__name__)
 

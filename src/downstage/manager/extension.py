@@ -20,11 +20,12 @@ from downstage.manager.catalogue.running import RunningInstances
 from downstage.manager.catalogue.service import Applications
 from downstage.manager.catalogue.wiring import open_catalogue
 from downstage.manager.instances import Instances
+from downstage.manager.logs import InstanceLogs, log_routes
 from downstage.manager.metrics import metrics
 from downstage.manager.nodes.fleet import Fleet
 from downstage.manager.nodes.local import local_node
 from downstage.manager.nodes.routes import node_router
-from downstage.manager.nodes.spawners import Spawners, no_containers
+from downstage.manager.nodes.spawners import Spawners, containers_of
 from downstage.manager.planning import Planner
 from downstage.manager.pools.keeper import PoolKeeper
 from downstage.manager.routes import create_router
@@ -32,6 +33,7 @@ from downstage.manager.store import Store
 from downstage.manager.upkeep import Upkeep
 from downstage.services.extension import IExt
 from downstage.services.facilities.database import Database, open_database
+from downstage.spawners.kept import Keep
 from downstage.spawners.process import ProcessSettings, ProcessSpawner, run_folder
 
 __all__ = ["Extension", "process_settings"]
@@ -49,6 +51,7 @@ def process_settings(settings: Settings) -> ProcessSettings:
         public_ip=media.public_ip,
         attach_deadline_s=manager.attach_deadline.total_seconds(),
         stop_grace_s=manager.stop_grace.total_seconds(),
+        keep=Keep(manager.keep_failed.total_seconds(), manager.keep_failed_bytes),
     )
 
 
@@ -85,8 +88,10 @@ class Extension(IExt):
             images=settings.manager.images,
         )
         runs = await anyio.to_thread.run_sync(run_folder, context.data)
-        spawner = ProcessSpawner(runs, process_settings(settings))
-        self._fleet = await self._open_fleet(self._database, spawner)
+        process = process_settings(settings)
+        spawner = ProcessSpawner(runs, process)
+        spawners = Spawners(spawner, containers_of(runs, process, settings))
+        self._fleet = await self._open_fleet(self._database, spawners)
         self._instances = Instances(
             Store(self._database, context.clock),
             self._fleet,
@@ -98,12 +103,12 @@ class Extension(IExt):
         await spawner.prepare()
         context.internal(create_router(self._instances, planner))
         context.public(node_router(self._fleet, self._instances))
+        context.public(log_routes(InstanceLogs(self._instances, runs)))
         self._serve_catalogue(catalogue.applications, self._instances)
         self._look_after(planner, catalogue.applications)
 
-    async def _open_fleet(self, database: Database, process: ProcessSpawner) -> Fleet:
+    async def _open_fleet(self, database: Database, spawners: Spawners) -> Fleet:
         context = self.context
-        spawners = Spawners(process, no_containers)
         strategy = context.settings.manager.strategy
         fleet = Fleet(database, context.clock, spawners, strategy)
         await fleet.open(local_node(context.settings.manager))

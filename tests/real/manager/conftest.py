@@ -87,8 +87,14 @@ async def run_manager(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "application.toml").write_text(DECLARED.format(programs=PROGRAMS))
     command = (sys.executable, str(PROGRAMS / "streamer.py"), "plain")
-    options = {"audio": False, "stop_grace_s": 0.5, "attach_deadline_s": 3.0, **settings}
-    spawner = ProcessSpawner(run_folder(data), ProcessSettings(streamer=command, **options))
+    options = {
+        "streamer": command,
+        "audio": False,
+        "stop_grace_s": 0.5,
+        "attach_deadline_s": 3.0,
+        **settings,
+    }
+    spawner = ProcessSpawner(run_folder(data), ProcessSettings(**options))
     planner = Planner([data / "applications"], [data / "stages"])
     bus = MemoryBus()
     database = await open_database(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from downstage.kernel.settings import Manager
 from downstage.manager.nodes.model import LOCAL, Node
@@ -25,5 +26,11 @@ def local_node(settings: Manager) -> Node:
         cpu_overcommit=settings.cpu_overcommit,
         memory_overcommit=settings.memory_overcommit,
         spawner=settings.spawner,
-        engine=settings.engine or None,
+        engine=settings.engine if _is_there(settings.engine) else None,
     )
+
+
+def _is_there(engine: str) -> bool:
+    """Whether the engine's socket exists; one elsewhere is asked when it is needed."""
+    scheme, _, path = engine.partition("://")
+    return bool(engine) and (scheme != "unix" or Path(path).exists())

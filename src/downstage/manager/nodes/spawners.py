@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
+from downstage.kernel.settings import Settings
 from downstage.manager.nodes.model import LOCAL, Node
+from downstage.spawners.process import ProcessSettings
 from downstage.spawners.spawner import NodeUnreachable, Spawner
 
-__all__ = ["Kind", "Spawners", "no_containers"]
+__all__ = ["Kind", "Spawners", "containers_of", "no_containers"]
 
 Kind = Literal["process", "container"]
 
@@ -52,8 +55,35 @@ class Spawners:
         return found
 
 
+def containers_of(
+    runs: Path, process: ProcessSettings, settings: Settings
+) -> Callable[[str], Spawner]:
+    """Makes a spawner for an engine; what it needs is loaded with the first one.
+
+    Args:
+        runs: folder of running instances.
+        process: what is the same for every instance.
+        settings: of the platform.
+    """
+
+    def make(engine: str) -> Spawner:
+        from downstage.spawners.container.spawner import ContainerSettings, ContainerSpawner
+
+        manager = settings.manager
+        container = ContainerSettings(
+            engine=engine,
+            registries=manager.registries,
+            pull_deadline_s=manager.pull_deadline.total_seconds(),
+            user_ports=manager.user_ports,
+            host=settings.media.public_ip or settings.platform.host,
+        )
+        return ContainerSpawner(runs, process, container)
+
+    return make
+
+
 def no_containers(engine: str) -> Spawner:
-    """Where this installation cannot run containers.
+    """Where there is no engine.
 
     Raises:
         NodeUnreachable: always.
