@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from downstage.services.routers import ServiceAPIRouter
 
 __all__ = ["PAGE_HEADERS", "Pages"]
 
+CONNECT = "connect-src 'self' ws: wss:"
 POLICY = "; ".join(
     (
         "default-src 'self'",
-        "connect-src 'self' ws: wss:",
+        CONNECT,
         "img-src 'self' data: blob:",
         "media-src 'self' blob:",
         "style-src 'self' 'unsafe-inline'",
@@ -89,12 +90,17 @@ class Pages:
     Args:
         folder: where they were built to; None is the package's own.
         gateways: addresses that the page may ask beside its own.
+        probes: tells origins, ``https://host[:port]``, that it may measure its distance to.
     """
 
-    def __init__(self, folder: Path | None = None, gateways: Sequence[str] = ()) -> None:
-        further = " ".join(("connect-src 'self' ws: wss:", *gateways))
-        policy = POLICY.replace("connect-src 'self' ws: wss:", further)
-        self._headers = {**PAGE_HEADERS, "content-security-policy": policy}
+    def __init__(
+        self,
+        folder: Path | None = None,
+        gateways: Sequence[str] = (),
+        probes: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        self._gateways = tuple(gateways)
+        self._probes = probes
         self._folder = (folder or Path(str(files("downstage.gateway"))) / "static").resolve()
         self._read: dict[Path, tuple[int, bytes]] = {}
 
@@ -112,9 +118,11 @@ class Pages:
         """The page around the viewer."""
         del request
         body = await anyio.to_thread.run_sync(self._content, "index.html")
+        further = " ".join((CONNECT, *self._gateways, *self._probes()))
+        headers = {**PAGE_HEADERS, "content-security-policy": POLICY.replace(CONNECT, further)}
         if body is None:
-            return HTMLResponse(NOT_BUILT, 503, {**self._headers, "cache-control": "no-store"})
-        return HTMLResponse(body, headers={**self._headers, "cache-control": "no-cache"})
+            return HTMLResponse(NOT_BUILT, 503, {**headers, "cache-control": "no-store"})
+        return HTMLResponse(body, headers={**headers, "cache-control": "no-cache"})
 
     async def asset(self, name: str) -> Response:
         """A built file; its name changes with its content."""

@@ -5,6 +5,7 @@ import type {
   ApplicationPage,
   NetworkView,
   PrincipalView,
+  RegionPage,
   SeatAnswer,
   SessionCreate,
   SessionCreated,
@@ -89,6 +90,11 @@ export class Api {
   /** Servers to look for a path with, before there is a session. */
   network(): Promise<NetworkView> {
     return this.#call("GET", "/v1/network");
+  }
+
+  /** Where sessions can be started. */
+  regions(): Promise<RegionPage> {
+    return this.#call("GET", "/v1/regions");
   }
 
   create(body: SessionCreate, key: string): Promise<SessionCreated> {

@@ -92,6 +92,26 @@ export interface SessionCreate {
   readonly application: string;
   readonly stage?: string;
   readonly display?: { readonly width: number; readonly height: number; readonly fps: number };
+  readonly region?: string;
+  /** Milliseconds to the regions' probes, by name. */
+  readonly rtt_ms?: Readonly<Record<string, number>>;
+}
+
+/** One of `GET /v1/regions`. */
+export interface RegionView {
+  readonly name: string;
+  readonly free: number;
+  readonly capacity: number;
+  /** What to measure the distance by: `https://…` or `stun:host:port`. */
+  readonly probe: string | null;
+  readonly latitude: number | null;
+  readonly longitude: number | null;
+  readonly answering: boolean;
+}
+
+/** Answer of `GET /v1/regions`. */
+export interface RegionPage {
+  readonly items: readonly RegionView[];
 }
 
 /** The `["s", …]` control message: what the streamer sends right now. */

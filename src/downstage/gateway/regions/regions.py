@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import anyio
@@ -37,6 +38,9 @@ STALE_S = 1.0
 """What it said counts for so long to whoever wants to know now."""
 OWN = "of-settings"
 ONLY = "It is the only region."
+ORIGIN = re.compile(r"https://[A-Za-z0-9.-]{1,253}(:\d{1,5})?(?=/|$)", re.ASCII)
+"""Host names alone: what an agent tells ends up in a header."""
+MAX_PROBES = 16
 log = get_logger(__name__)
 
 Reach = Callable[[str], AgentClients]
@@ -123,6 +127,13 @@ class Regions:
             )
             for item in await self.facts()
         ]
+
+    def probes(self) -> list[str]:
+        """Origins of the probes that a page can measure by; whatever else was told is none."""
+        now = self._clock.monotonic()
+        told = [self._sights.facts(name, now).probe or "" for name in self.names()]
+        found = {match[0] for probe in told if (match := ORIGIN.match(probe))}
+        return sorted(found)[:MAX_PROBES]
 
     async def choose(self, wish: Wish) -> Ranking:
         """Where somebody with this *wish* is served best.

@@ -247,6 +247,25 @@ async def test_what_is_no_announcement_changes_nothing(payload: dict[str, Any]) 
         assert world.regions.names() == ["eu"]
 
 
+@pytest.mark.parametrize(
+    ("probe", "origins"),
+    [
+        ("https://p.example/x?y", ["https://p.example"]),
+        ("https://p.example:8443", ["https://p.example:8443"]),
+        ("stun:p.example:3478", []),
+        ("http://p.example/", []),
+        ("https://p.example; script-src *", []),
+        ("https://p.example\r\nx: y", []),
+        ("https://*", []),
+        (None, []),
+    ],
+)
+async def test_pages_may_ask_probes_and_nothing_else(probe: str | None, origins: list[str]) -> None:
+    async with World(Agent("eu")).running() as world:
+        await world.tell("eu", probe=probe)
+        assert world.regions.probes() == origins
+
+
 async def test_a_newer_agent_may_tell_more() -> None:
     async with World(Agent("eu")).running() as world:
         more = {"agent": "x", "region": "eu", "at": STAMP, "colour": "red"}
