@@ -38,6 +38,8 @@ export interface Transport {
   readonly picture: HTMLElement;
   readonly audioStream: MediaStream | null;
   send(message: InputMessage): void;
+  /** A data channel to the application; null where this way has none, or is not there yet. */
+  openChannel(name: string): RTCDataChannel | null;
   setMuted(muted: boolean): void;
   /** A person has just clicked or typed: sound may start now. */
   gesture(): void;

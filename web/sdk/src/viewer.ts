@@ -82,14 +82,12 @@ export class DownstageViewer extends LitElement {
     this.controls = this.autoconnect = this.showStats = false;
   }
 
-  get state(): ViewerState {
-    return this.#state;
-  }
+  get state(): ViewerState { return this.#state; }
+
+  get #way(): Transport | null { return this.#connection?.transport ?? null; }
 
   /** What is heard, as a stream; null without sound. */
-  get audioStream(): MediaStream | null {
-    return this.#connection?.transport?.audioStream ?? null;
-  }
+  get audioStream(): MediaStream | null { return this.#way?.audioStream ?? null; }
 
   /** Take a seat and bring the picture; state changes come as `downstage-state` events. */
   connect(): void {
@@ -141,9 +139,10 @@ export class DownstageViewer extends LitElement {
     else if (document.fullscreenElement) await document.exitFullscreen();
   }
 
-  async stats(): Promise<ViewerStats> {
-    return (await this.#connection?.stats()) ?? NO_STATS;
-  }
+  /** A data channel to the application, by its name; null while there is no WebRTC path. */
+  openChannel(name: string): RTCDataChannel | null { return this.#way?.openChannel(name) ?? null; }
+
+  async stats(): Promise<ViewerStats> { return (await this.#connection?.stats()) ?? NO_STATS; }
 
   override connectedCallback(): void {
     super.connectedCallback();

@@ -96,6 +96,10 @@ export class WebSocketTransport implements Transport {
     if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }
 
+  openChannel(): null {
+    return null;
+  }
+
   setMuted(muted: boolean): void {
     this.#sound.setMuted(muted);
   }

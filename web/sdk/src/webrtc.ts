@@ -116,6 +116,13 @@ export class WebRtcTransport implements Transport {
     channel?.send(JSON.stringify(message));
   }
 
+  openChannel(name: string): RTCDataChannel | null {
+    if (this.#isClosed || !this.isConnected) return null;
+    const channel = this.#pc.createDataChannel(name);
+    channel.binaryType = "arraybuffer";
+    return channel;
+  }
+
   setMuted(muted: boolean): void {
     this.#muted = muted;
     this.#audio.muted = muted;
