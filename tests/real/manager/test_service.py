@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
 
+from downstage.identity.extension import Extension as IdentityExtension
 from downstage.kernel.ids import new_id
 from downstage.kernel.settings import load
+from downstage.manager.extension import Extension as ManagerExtension
 from downstage.services.client import AsyncClient
 from downstage.services.context import PlatformUrls
 from downstage.services.errors import BaseServiceError, ServiceNotFoundError
@@ -120,3 +122,49 @@ async def test_who_may_not_is_refused(host: ServiceHost) -> None:
     with pytest.raises(BaseServiceError) as refused:
         await powerless.v1.instances.post(**body())
     assert refused.value.status == 403
+
+
+async def test_nodes_by_rest(host: ServiceHost, gateway: AsyncClient) -> None:
+    (local,) = (await gateway.v1.nodes.get())["items"]
+    assert (local["name"], local["status"], local["places"]) == ("local", "online", 1)
+    assert local["cpus"] > 0 < local["memory_mb"]
+    with pytest.raises(ServiceNotFoundError):
+        await gateway.v1.nodes["nowhere"].get()
+    identity = cast("IdentityExtension", host.extension("identity"))
+    operator = AsyncClient("local://manager", token=await identity.operator_token())
+    assert (await operator.v1.nodes["local"].cordon.post())["cordoned"]
+    with pytest.raises(BaseServiceError) as refused:
+        await gateway.v1.instances.post(**body())
+    assert (refused.value.status, refused.value.code) == (503, "capacity")
+    assert "local: is cordoned" in refused.value.detail
+    assert (await operator.v1.nodes["local"].drain.post(deadline_s=60))["draining"]
+    assert not (await operator.v1.nodes["local"].uncordon.post())["cordoned"]
+    bad = {"name": "x", "engine": "ftp://x", "places": 1, "cpus": 1, "memory_mb": 64}
+    for wrong, status in ((bad, 422), ({**bad, "engine": "unix:///x", "name": "../x"}, 422)):
+        with pytest.raises(BaseServiceError) as refused:
+            await operator.v1.nodes.post(**wrong)
+        assert refused.value.status == status
+    added = await operator.v1.nodes.post(**{**bad, "engine": "unix:///nowhere/engine.sock"})
+    assert (added["status"], added["spawner"]) == ("offline", "container")
+    assert added["detail"]
+    with pytest.raises(BaseServiceError) as refused:
+        await gateway.v1.nodes["x"].delete()
+    assert refused.value.status == 403, "reading is no right to remove"
+    await operator.v1.nodes["x"].delete()
+    assert len((await gateway.v1.nodes.get())["items"]) == 1
+
+
+async def test_the_manager_tells_its_figures(host: ServiceHost, gateway: AsyncClient) -> None:
+    await gateway.v1.instances.post(**body())
+    with pytest.raises(BaseServiceError):
+        await gateway.v1.instances.post(**body(session_id="s-2"))
+    text = "\n".join(cast("ManagerExtension", host.extension("manager")).metrics())
+    for line in (
+        "downstage_instances 1",
+        "downstage_capacity 1",
+        'downstage_node_online{node="local"} 1',
+        'downstage_node_places{node="local"} 1',
+        'downstage_placements_total{how="cold"} 1',
+        'downstage_placements_total{how="refused"} 1',
+    ):
+        assert line in text
