@@ -10,6 +10,8 @@ POST        /v1/instances                          InstanceCreate → InstanceVi
                                                    404 application, 422 field, 503 capacity
 GET         /v1/instances/{id}                     → InstanceView, 404
 DELETE      /v1/instances/{id}                     → InstanceView (ending); idempotent
+GET         /v1/instances/{id}/logs                → LogPage, 404 (also on the public port)
+GET         /v1/instances/{id}/logs/{name}?most=…  → text, its last bytes, 404 (the same)
 GET         /v1/health                             → {"ok": true, "capacity": n, "running": n}
 ==========  =====================================  ==========================================
 
@@ -35,6 +37,8 @@ __all__ = [
     "InstancePage",
     "InstanceState",
     "InstanceView",
+    "LogPage",
+    "LogView",
     "Needs",
     "PortRoute",
     "PortWish",
@@ -201,3 +205,18 @@ class InstancePage(Answer):
     """Instances that have not been forgotten, oldest first."""
 
     items: list[InstanceView]
+
+
+class LogView(Answer):
+    """One log of an instance."""
+
+    name: str
+    """``app.log``, ``hooks.log``, ``streamer.log`` or ``keeper.log``."""
+    size: int
+    modified_at: datetime
+
+
+class LogPage(Answer):
+    """What is kept of an instance's logs; the application's first."""
+
+    items: list[LogView]

@@ -220,6 +220,14 @@ class Instances:
         """All on record, oldest first."""
         return [self._shown(record) for record in await self._store.list()]
 
+    async def runs_as(self, instance_id: str) -> str:
+        """What its spawner calls one, living or ended.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return (await self._record(instance_id)).runs_as
+
     async def inside(self, instance_id: str) -> Handle:
         """The handle of one that runs, for programs inside it and for its logs.
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-import shutil
 import sys
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +29,7 @@ from downstage.spawners.container.plan import PLAN
 from downstage.spawners.entering import enter_process
 from downstage.spawners.handle import Enter, KeeperHandle, connect
 from downstage.spawners.keeper import adoption, linux
+from downstage.spawners.kept import Keep, prune
 from downstage.spawners.plan import Plan, Report, read_json, write_private
 from downstage.spawners.spawner import Handle, InstanceSpec, SpawnFailed
 
@@ -39,7 +40,6 @@ ANSWER_S = 5.0
 LONGEST_FOLDER = 57
 """Of the run folder: what lies in it is up to 50 longer, and a socket's path has 107 at most."""
 
-KEPT_FOLDERS = 20
 SCREEN = (4096, 2304)
 LARGEST_SCREEN = (8192, 4320)
 INHERITED = ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "XDG_DATA_DIRS", "SSL_CERT_FILE", "HOME")
@@ -60,6 +60,8 @@ class ProcessSettings:
     public_ip: str | None = None
     attach_deadline_s: float = 10.0
     stop_grace_s: float = 2.0
+    keep: Keep = field(default_factory=Keep)
+    """What stays of instances that failed."""
 
 
 def run_folder(data: Path) -> Path:
@@ -168,7 +170,7 @@ class ProcessSpawner:
         return report
 
     async def forget(self, instance_id: str) -> None:
-        """Keep the logs of the last few instances, remove the rest."""
+        """Keep the logs of the last few instances and of those that failed; remove the rest."""
         await self._reap(instance_id)
         await anyio.to_thread.run_sync(self._prune)
 
@@ -308,10 +310,7 @@ class ProcessSpawner:
             return
 
     def _prune(self) -> None:
-        ended = [path for path in self._runs.iterdir() if not (path / "keeper.sock").exists()]
-        ended.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in ended[KEPT_FOLDERS:]:
-            shutil.rmtree(path, ignore_errors=True)
+        prune(self._runs, self._settings.keep, time.time())
 
 
 def _keeper_environment() -> dict[str, str]:

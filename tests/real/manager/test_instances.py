@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from downstage.contracts.manager import INSTANCE_CHANGED
 from downstage.kernel.errors import InvalidField, NoCapacity, NotFound
+from downstage.manager.logs import InstanceLogs
 from downstage.spawners.plan import Report, read_json
 from downstage.spawners.process import run_folder
 
@@ -257,3 +258,16 @@ async def test_a_new_application_needs_no_restart(run: Run, data: Path) -> None:
         assert (await manager.planner.view("later")).title == "L"
         names = [view.name for view in (await manager.planner.page()).items]
         assert names == ["later", "test"]
+
+
+async def test_logs_are_read_while_it_runs_and_after(run: Run, data: Path) -> None:
+    async with run() as manager:
+        logs = InstanceLogs(manager.instances, run_folder(data))
+        placed = await manager.instances.create(request_of("s-1", "exit", "3"))
+        await manager.until(placed.id, "ended")
+        names = [log.name for log in await logs.list(placed.id)]
+        assert names == ["app.log", "streamer.log", "keeper.log"]
+        assert b"application ended with 3" in await logs.read(placed.id, "keeper.log")
+        for instance_id, name in ((placed.id, "../plan.json"), ("i-none", "app.log")):
+            with pytest.raises(NotFound):
+                await logs.read(instance_id, name)

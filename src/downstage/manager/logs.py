@@ -1,0 +1,92 @@
+"""Logs of instances, of those that run and of those that ended not long ago."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio.to_thread
+from fastapi import Depends, Query, Response
+
+from downstage.contracts.manager import LogPage, LogView
+from downstage.kernel.errors import NotFound
+from downstage.manager.instances import Instances
+from downstage.services.facilities.principal import require
+from downstage.services.openapi import refusals
+from downstage.services.routers import ServiceAPIRouter
+from downstage.spawners.kept import kept_logs, read_kept
+
+__all__ = ["InstanceLogs", "log_routes"]
+
+PIECE = 256 * 1024
+MOST = 2 << 20
+
+
+class InstanceLogs:
+    """What instances wrote, as their keepers keep it: bounded, and without secrets.
+
+    Args:
+        instances: all of them.
+        runs: the folder of their folders.
+    """
+
+    def __init__(self, instances: Instances, runs: Path) -> None:
+        self._instances, self._runs = instances, runs
+
+    async def list(self, instance_id: str) -> list[LogView]:
+        """Logs there are; none once they were removed.
+
+        Raises:
+            NotFound: there is no such instance.
+        """
+        folder = await self._folder(instance_id)
+        return [
+            LogView(
+                name=log.name, size=log.size, modified_at=datetime.fromtimestamp(log.modified, UTC)
+            )
+            for log in await anyio.to_thread.run_sync(kept_logs, folder)
+        ]
+
+    async def read(self, instance_id: str, name: str, most: int = PIECE) -> bytes:
+        """The last *most* bytes of a log, in whole lines.
+
+        Raises:
+            NotFound: there is no such instance, or no such log of it.
+        """
+        folder = await self._folder(instance_id)
+        found = await anyio.to_thread.run_sync(read_kept, folder, name, most)
+        if found is None:
+            raise NotFound("There is no such log of this instance (any more).", field="name")
+        return found
+
+    async def _folder(self, instance_id: str) -> Path:
+        return self._runs / await self._instances.runs_as(instance_id)
+
+
+def log_routes(logs: InstanceLogs) -> ServiceAPIRouter:
+    """Routes on *logs*, for those who may look into instances."""
+    router = ServiceAPIRouter(tags=["manager"])
+    reads = [Depends(require("instances:exec"))]
+    base = "/v1/instances/{instance_id}/logs"
+
+    @router.get(base, dependencies=reads, responses=refusals(404))
+    async def list_logs(instance_id: str) -> LogPage:
+        """The logs of one instance."""
+        return LogPage(items=await logs.list(instance_id))
+
+    @router.get(
+        f"{base}/{{name}}", dependencies=reads, responses=refusals(404), response_class=Response
+    )
+    async def read_log(
+        instance_id: str, name: str, most: int = Query(default=PIECE, ge=1, le=MOST)
+    ) -> Response:
+        """The end of a log, at most *most* bytes of it."""
+        text = await logs.read(instance_id, name, most)
+        headers = {
+            "content-disposition": f'attachment; filename="{name}"',
+            "x-content-type-options": "nosniff",
+        }
+        return Response(text, media_type="text/plain; charset=utf-8", headers=headers)
+
+    _ = (list_logs, read_log)
+    return router
