@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -33,6 +35,10 @@ class ServedPlatform(PlatformProcess):
             ``{"agent": "nats://127.0.0.1:4222/agent"}``.
         secret: what a service proves itself with; one for all where it is not given.
         environment: further variables for all of them.
+        gateways: how many of them there are: ``gateway``, ``gateway-2`` and so on, each with an
+            address of its own, which the others know. They need one database: name it by
+            ``DOWNSTAGE_PLATFORM__DATABASE``.
+        without: services that are not needed.
     """
 
     def __init__(
@@ -42,8 +48,13 @@ class ServedPlatform(PlatformProcess):
         uris: Mapping[str, str] | None = None,
         secret: Callable[[str], str] | None = None,
         environment: Mapping[str, str] | None = None,
+        gateways: int = 1,
+        without: tuple[str, ...] = (),
     ) -> None:
         super().__init__(data, environment=environment)
+        self._ports = [_free_port() for _ in range(gateways)] if gateways > 1 else [0]
+        self._order = tuple(name for name in ORDER if name not in without)
+        self._given: dict[str, Mapping[str, str]] = {}
         self._secret = secret or _one_secret()
         self._uris = dict(uris or {})
         self._services: dict[str, subprocess.Popen[str]] = {}
@@ -57,19 +68,54 @@ class ServedPlatform(PlatformProcess):
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         shared = dict(self._environment)
         shared |= {_variable(name): uri for name, uri in self._uris.items()}
-        for name in ORDER:
+        more = (f"gateway-{number}" for number in range(2, len(self._ports) + 1))
+        for name in (*self._order, *more):
             secret = self.data / f"{name}.secret"
             secret.touch(mode=0o600)
             secret.write_text(self._secret(name), encoding="ascii")
-            url = self._serve(name, {**shared, "DOWNSTAGE_SERVICES__SECRET_FILE": str(secret)})
-            shared.setdefault(_variable(name), url)
-            self.facts[name] = url
-            self.facts["url"] = url  # the last one's: the gateway's
+            self._given[name] = {**shared, "DOWNSTAGE_SERVICES__SECRET_FILE": str(secret)}
+            url = self.start_service(name)
+            if name in self._order:
+                shared.setdefault(_variable(name), url)
+                self.facts["url"] = url  # the last one's: the gateway's
         token = self.data / "identity" / "run" / "operator.token"
         self.facts["token"] = token.read_text(encoding="ascii").strip()
 
-    def _serve(self, name: str, environment: Mapping[str, str]) -> str:
-        command = [sys.executable, "-m", "downstage", "serve", name, "--port", "0"]
+    def start_service(self, name: str) -> str:
+        """Start one service, or start it again; its address.
+
+        Raises:
+            RuntimeError: it did not start.
+        """
+        given, port = dict(self._given[name]), 0
+        if name.startswith("gateway") and len(self._ports) > 1:
+            port = self._ports[int(name.partition("-")[2] or 1) - 1]
+            urls = [f"http://127.0.0.1:{other}" for other in self._ports if other != port]
+            given["DOWNSTAGE_GATEWAY__URL"] = f"http://127.0.0.1:{port}"
+            given["DOWNSTAGE_GATEWAY__PEERS"] = json.dumps(urls)
+            self._share_key(name)
+        self.facts[name] = self._serve(name, given, port)
+        return str(self.facts[name])
+
+    def kill_service(self, name: str) -> None:
+        """``kill -9`` for one service."""
+        process = self._services.pop(name)
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+    def _share_key(self, name: str) -> None:
+        """Gateways on one database read what the others sealed."""
+        first, own = (self.data / folder / "gateway.key" for folder in ("gateway", name))
+        if first.exists() and not own.exists():
+            own.parent.mkdir(mode=0o700)
+            own.touch(mode=0o600)
+            own.write_bytes(first.read_bytes())
+
+    def _serve(self, name: str, environment: Mapping[str, str], port: int) -> str:
+        service = name.partition("-")[0]
+        command = [sys.executable, "-m", "downstage", "serve", service, "--port", str(port)]
         command += ["--operator-port", "0", "--data", str(self.data / name)]
         with self._output().open("a", encoding="utf-8") as output:
             process = subprocess.Popen(
@@ -112,6 +158,11 @@ class ServedPlatform(PlatformProcess):
         if number == signal.SIGINT:
             self._output().unlink(missing_ok=True)
         return time.monotonic() - began
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def _one_secret() -> Callable[[str], str]:
