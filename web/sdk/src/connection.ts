@@ -91,10 +91,17 @@ export class Connection {
     const kept = this.#keepSignalling();
     this.#media.prepare();
     this.#tell();
+    const renew = (): void => {
+      this.#media.renew();
+      this.#signalling.close();
+    };
+    window.addEventListener("online", renew);
     try {
       await kept;
     } catch (error) {
       this.#problem = networkProblem(error);
+    } finally {
+      window.removeEventListener("online", renew);
     }
     if (!this.#stop.signal.aborted) this.#media.stop();
     this.#hasPicture = false;

@@ -102,6 +102,15 @@ export class Media {
     this.#begin();
   }
 
+  /** The network is another one: what was connected over the last may hang for minutes. */
+  renew(): void {
+    const current = this.#current;
+    if (!this.#isRunning || current === null || !this.#isProven) return;
+    // The new path is asked for as soon as signalling is open again.
+    if (current.kind === "webrtc") this.#needsRepair = true;
+    else this.#onBroken(current, "The network has changed", true);
+  }
+
   /** Answer *sdp*; one from another connection of the streamer's needs another of ours. */
   offer(sdp: string, peer: string | null): void {
     let rtc = this.#rtc;
