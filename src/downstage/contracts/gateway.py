@@ -4,6 +4,7 @@
 verb        path                                   body → answer
 ==========  =====================================  ==========================================
 GET         /v1/applications                       → ApplicationPage (of the caller's region)
+GET         /v1/regions                            → RegionPage (`downstage.contracts.agent`)
 POST        /v1/sessions                           SessionCreate → SessionCreated (201);
                                                    header ``Idempotency-Key`` honoured
 GET         /v1/sessions                           → SessionPage (`limit`, `after`)

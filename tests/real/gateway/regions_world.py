@@ -111,6 +111,8 @@ async def world(
                 gateway__discover=True,
                 services__secret_file=secret,
                 agent__announce_interval=INTERVAL_S,
+                gateway__connect_lease=900,
+                gateway__start_deadline=900,
             )
         )
         built = World(house, nats)
