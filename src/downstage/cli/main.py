@@ -365,6 +365,46 @@ def doctor(*, network: bool = False, serving: Serving | None = None) -> None:
 
 
 @app.command
+def conformance(
+    url: str,
+    *,
+    application: str = "test-card",
+    group: tuple[str, ...] = (),
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    insecure: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Examine any gateway from outside: what clients of each API may rely on.
+
+    Parameters
+    ----------
+    url
+        Its public address. DOWNSTAGE_TOKEN (or DOWNSTAGE_TOKEN_FILE) says who asks.
+    application
+        One that draws something; the suite starts about ten sessions, one after the other.
+    group
+        Only this part: v1, streaming, kit, anbox; may be repeated.
+    as_json
+        One object a line.
+    insecure
+        Take any certificate.
+    """
+    from downstage.cli.conformance.suite import examine
+    from downstage.cli.fleet.desk import token_of_caller
+
+    good = _run(
+        examine(
+            url,
+            token_of_caller(),
+            application=application,
+            groups=group,
+            as_json=as_json,
+            insecure=insecure,
+        )
+    )
+    sys.exit(0 if good else REFUSED)
+
+
+@app.command
 def token(
     *,
     name: str = "command line",

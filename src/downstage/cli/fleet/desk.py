@@ -16,7 +16,7 @@ from downstage.cli.running import quiet
 from downstage.kernel.errors import SetupError
 from downstage.services import AsyncClient
 
-__all__ = ["At", "Json", "server"]
+__all__ = ["At", "Json", "server", "token_of_caller"]
 
 TIMEOUT_S = 60
 SIGN_IN = "Say who you are with DOWNSTAGE_TOKEN or DOWNSTAGE_TOKEN_FILE."
@@ -49,12 +49,17 @@ async def server(at: At | None) -> AsyncGenerator[AsyncClient]:
             yield client
         return
     try:
-        yield AsyncClient(at.server.rstrip("/"), token=_token(), timeout_s=TIMEOUT_S)
+        yield AsyncClient(at.server.rstrip("/"), token=token_of_caller(), timeout_s=TIMEOUT_S)
     finally:
         await close_pool()
 
 
-def _token() -> str:
+def token_of_caller() -> str:
+    """What the environment says who asks.
+
+    Raises:
+        SetupError: it says nothing.
+    """
     if found := os.environ.get("DOWNSTAGE_TOKEN"):
         return found
     if path := os.environ.get("DOWNSTAGE_TOKEN_FILE"):
