@@ -21,11 +21,12 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from downstage.contracts.wire import Answer
+from downstage.contracts.manager import InstanceCreate
+from downstage.contracts.wire import Answer, Request
 
 __all__ = [
     "ANY_ANNOUNCED",
@@ -33,6 +34,8 @@ __all__ = [
     "Announcement",
     "RegionPage",
     "RegionView",
+    "SessionFor",
+    "StreamedInstance",
     "address_of",
     "announced",
     "instance_changed",
@@ -84,6 +87,31 @@ class Announcement(Answer):
     """What clients measure their distance by: ``stun:host:port`` or ``https://…``."""
     at: datetime
     """By the agent's own clock, for people."""
+
+
+class StreamedInstance(Request):
+    """A manager is about to start this instance and asks for the session that it is to have.
+
+    The caller acts for a person (``act``), whose the session becomes. The same `instance` asked
+    for again is the same session. It is started by ``POST /v1/instances``, which comes back to
+    the manager with the same instance id before this is answered.
+    """
+
+    instance: InstanceCreate
+    """With an `instance_id`, and without session, token and link."""
+    username: str = Field(min_length=1, max_length=128)
+    """The person's name, for eyes."""
+    dialect: str = Field(default="ams", min_length=1, max_length=16)
+    """By which API it was asked for."""
+    extra: dict[str, Any] = Field(default_factory=dict[str, Any], max_length=64)
+    """What that API must remember of the session; never a secret."""
+
+
+class SessionFor(StreamedInstance):
+    """The same, as the agent hands it to a gateway: ``POST /v1/internal/sessions``."""
+
+    region: str = Field(max_length=56)
+    """The agent's own, and no other."""
 
 
 class RegionView(Answer):
