@@ -26,8 +26,15 @@ HTML = """<!doctype html><meta charset="utf-8"><title>client</title>
 DISPLAY = {"width": 1280, "height": 720, "fps": 10}
 CARD = ["--tone", "440", "--fps", "5"]
 """Few pictures: what is proved here does not need many, and the machine is shared."""
+ENVIRONMENT = {
+    "DOWNSTAGE_MEDIA__BITRATE_KBPS": "800",
+    # Shared sessions stay while tests that do not need them run.
+    "DOWNSTAGE_GATEWAY__RESUME_LEASE": "PT15M",
+    "DOWNSTAGE_GATEWAY__CONNECT_LEASE": "PT15M",
+}
 FLAGS = [
     "--no-sandbox",
+    "--disable-gpu",
     "--autoplay-policy=no-user-gesture-required",
     "--allow-loopback-in-peer-connection",
     "--disable-features=WebRtcHideLocalIpsWithMdns,LocalNetworkAccessChecks",
@@ -140,7 +147,10 @@ def platform() -> Iterator[PlatformProcess]:
     """One that knows the witness, too, and starts without any session."""
     folder = Path(tempfile.mkdtemp(prefix="ds-", dir="/tmp"))
     try:
-        with PlatformProcess(folder / "d", "--app-folder", str(WITNESS)) as running:
+        started = PlatformProcess(
+            folder / "d", "--app-folder", str(WITNESS), environment=ENVIRONMENT
+        )
+        with started as running:
             yield running
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -171,21 +181,33 @@ def card(platform: PlatformProcess) -> str:
 
 @pytest.fixture(scope="package")
 def opened(platform: PlatformProcess, browser: Browser) -> Opener:
-    """Opens a page of the platform's own origin with the client in it."""
+    """Opens a page of the platform's own origin with the client in it.
 
-    @asynccontextmanager
-    async def open_() -> AsyncIterator[Client]:
+    Pages are used again: a fresh one costs Chromium a process.
+    """
+    idle = list[Page]()
+
+    async def fresh() -> Page:
         context = await browser.new_context(
             viewport={"width": 1280, "height": 720}, bypass_csp=True
         )
         page = await context.new_page()
+        await page.route(f"**{PATH}", _html)
+        await page.route("**/client-of-a-test.js", _script)
+        return page
+
+    @asynccontextmanager
+    async def open_() -> AsyncIterator[Client]:
+        page = idle.pop() if idle else await fresh()
         try:
-            await page.route(f"**{PATH}", _html)
-            await page.route("**/client-of-a-test.js", _script)
             await page.goto(platform.url + PATH)
             yield Client(page, platform)
         finally:
-            await context.close()
+            for other in page.context.pages:
+                if other is not page:
+                    await other.close()
+            await page.goto("about:blank")
+            idle.append(page)
 
     return open_
 

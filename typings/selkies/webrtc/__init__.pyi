@@ -51,6 +51,7 @@ class RTCDtlsTransport:
 class RTCSctpTransport:
     transport: RTCDtlsTransport
     getCapabilities: Callable[[], RTCSctpCapabilities]
+    async def _abort(self) -> None: ...
 
 class RTCRtpSender:
     transport: RTCDtlsTransport
