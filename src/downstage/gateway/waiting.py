@@ -59,7 +59,8 @@ class Queue:
         self._waited_s: dict[str, float] = {}
         self._placed = Counter[str]()
         sessions.listeners.append(self._on_change)
-        sessions.regions.on_back.append(lambda _region: self._line.wake())
+        for told in (sessions.regions.on_back, sessions.regions.on_room):
+            told.append(lambda _region: self._line.wake())
 
     async def run(self) -> None:
         """Serve until cancelled."""

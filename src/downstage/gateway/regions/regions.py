@@ -60,6 +60,7 @@ class Regions:
     Attributes:
         on_back: called with the name of a region that answers after it had not, or by an agent
             that is new: what it told meanwhile is lost, the truth is to be read again.
+        on_room: called with the name of a region that has a free place after it had none.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Regions:
         locations: Locations | None = None,
     ) -> None:
         self.on_back: list[Callable[[str], None]] = []
+        self.on_room: list[Callable[[str], None]] = []
         self._own = own
         self._reach = reach
         self._clock = clock
@@ -274,7 +276,13 @@ class Regions:
         return self._reach is not None and self._sights.is_told_by_another(name, OWN, now)
 
     def _note(self, told: Announcement) -> None:
-        if not self._sights.note(told, self._clock.monotonic()):
+        now = self._clock.monotonic()
+        before = self._sights.facts(told.region, now)
+        is_news = self._sights.note(told, now)
+        if not before.free and self._sights.facts(told.region, now).free:
+            for listener in self.on_room:
+                listener(told.region)
+        if not is_news:
             return
         log.info("region.answers", region=told.region, agent=told.agent, free=told.free)
         self._answering[told.region] = True

@@ -157,6 +157,20 @@ async def test_a_silent_region_is_not_offered_and_comes_back() -> None:
         assert (await world.regions.choose(Wish(region="eu"))).regions == ("eu",)
 
 
+async def test_who_waits_is_told_when_a_place_comes_free() -> None:
+    async with World(Agent("eu")).running() as world:
+        told = list[str]()
+        world.regions.on_room.append(told.append)
+        await world.tell("eu", free=0)
+        assert told == []
+        await world.tell("eu", free=1)
+        await world.tell("eu", free=2)
+        assert told == ["eu"]
+        world.clock.advance(60)
+        await world.tell("eu", free=2)
+        assert told == ["eu", "eu"], "while it was away it had none"
+
+
 async def test_an_unknown_region_is_refused_by_name() -> None:
     async with World(Agent("eu"), Agent("us")).running() as world:
         await world.tell("eu", "us")
