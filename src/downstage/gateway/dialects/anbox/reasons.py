@@ -12,6 +12,7 @@ CLOSES = {
     "revoked": "The share by which you were connected was revoked. Ask for a new one.",
     "full": "The session has as many viewers as it takes. Try again when somebody has left.",
     "left": "The viewer left.",
+    "moved": "Another gateway serves this session now. Join it again.",
     "slow": "The connection is too slow for its messages. Try again on a better network.",
     "bad-message": "The instance could not use what this client sent. Update the client.",
 }
