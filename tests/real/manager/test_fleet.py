@@ -129,7 +129,7 @@ async def test_a_restart_finds_what_runs_and_ends_what_nobody_has_on_record(
         assert (await manager.fleet.view("a")).instances == 1
 
 
-async def test_cordon_drain_and_uncordon(data: Path) -> None:
+async def test_S08_cordon_drain_and_uncordon(data: Path) -> None:
     machines = Machines("a", places=2)
     async with open_fleet(data, None, machines) as manager:
         first = await manager.instances.create(wish("s-1", "boxed", node="a"))

@@ -108,7 +108,7 @@ async def test_fifty_creates_on_capacity_four_give_four(run: Run) -> None:
         await manager.instances.create(request_of("s-again"))
 
 
-async def test_a_delete_during_the_start_leaves_nothing(run: Run, data: Path) -> None:
+async def test_S06_a_delete_during_the_start_leaves_nothing(run: Run, data: Path) -> None:
     async with run() as manager:
         ids: list[str] = []
         for number in range(4):
