@@ -18,6 +18,8 @@ __all__ = ["LOGS", "Keep", "KeptLog", "kept_logs", "prune", "read_kept"]
 LOGS = ("app.log", "hooks.log", "streamer.log", "keeper.log")
 """What an instance may have written, the most telling first."""
 KEPT_FOLDERS = 20
+UNBORN_S = 3600.0
+"""A folder without a report is of an instance that is about to start, or never will."""
 FAILED = frozenset(
     [
         "display-died",
@@ -91,12 +93,19 @@ def _parts(folder: Path, name: str) -> list[Path]:
 
 def prune(runs: Path, keep: Keep, now: float) -> None:
     """Remove what instances left that ended: see the module."""
-    ended = [path for path in runs.iterdir() if not (path / "keeper.sock").exists()]
+    ended = [path for path in runs.iterdir() if _has_ended(path, now)]
     ended.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     failed = [path for path in ended if _has_failed(path)]
     orderly = [path for path in ended if path not in failed]
     for path in [*orderly[KEPT_FOLDERS:], *_too_many(failed, keep, now)]:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _has_ended(folder: Path, now: float) -> bool:
+    if (folder / "keeper.sock").exists():
+        return False
+    # The report comes after the socket: many may be starting at once, and have neither.
+    return (folder / "report.json").exists() or now - folder.stat().st_mtime > UNBORN_S
 
 
 def _too_many(failed: Sequence[Path], keep: Keep, now: float) -> list[Path]:

@@ -13,8 +13,10 @@ import pytest
 from pydantic import SecretStr
 
 from downstage.contracts.manager import INSTANCE_CHANGED
+from downstage.kernel.clock import SystemClock
 from downstage.kernel.errors import InvalidField, NoCapacity, NotFound
 from downstage.manager.logs import InstanceLogs
+from downstage.manager.upkeep import Upkeep
 from downstage.spawners.plan import Report, read_json
 from downstage.spawners.process import run_folder
 
@@ -271,3 +273,18 @@ async def test_logs_are_read_while_it_runs_and_after(run: Run, data: Path) -> No
         for instance_id, name in ((placed.id, "../plan.json"), ("i-none", "app.log")):
             with pytest.raises(NotFound):
                 await logs.read(instance_id, name)
+
+
+async def test_what_runs_without_a_row_is_ended(run: Run, data: Path) -> None:
+    async with run() as manager:
+        placed = await manager.instances.create(request_of("s-1"))
+        await manager.until(placed.id, "running")
+        manager.crash()
+    (data / "manager.db").rename(data / "lost.db")  # the data of another day were put back
+    async with run() as manager:
+        assert processes_of(placed.id)
+        kept = await manager.instances.create(request_of("s-2"))
+        await manager.until(kept.id, "running")
+        await Upkeep(manager.instances, manager.fleet, SystemClock()).sweep()
+        assert not processes_of(placed.id)
+        assert (await manager.instances.get(kept.id)).state == "running"

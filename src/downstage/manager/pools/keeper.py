@@ -27,6 +27,8 @@ OWNER = "pool"
 """Whose instances are that wait."""
 LOOK_S = 5.0
 """How long a change of what is wanted may go unseen; changes of instances are seen at once."""
+REST_S = 0.2
+"""Between two looks at least: much may change at once, and each look reads declarations anew."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 120.0
 ENDS = ("stopped", "evicted", "pool-expired", "pool-shrunk", "node-drained", "node-cordoned")
 """Ends that are no failure of the application."""
@@ -71,6 +73,7 @@ class PoolKeeper:
         while True:
             self._wake = anyio.Event()
             await self.look()
+            await anyio.sleep(REST_S)
             with anyio.move_on_after(self._patience()):
                 await self._wake.wait()
 
