@@ -7,6 +7,7 @@ Files of an instance, in its folder ``<data>/run/i-<id>/`` (mode 0700):
 ``media.sock``       the streamer serves WebSocket ``/media`` here; the gateway relays to it
 ``keeper.sock``      the keeper's control socket, JSON lines; see `downstage.spawners`
 ``app/``             what the application may see: its token file, its own runtime dir
+``channels/``        data channels, see `downstage.contracts.channels`; the application looks in
 ===================  ==========================================================================
 
 **Link** (WebSocket ``/v1/instances/{id}/link`` at the gateway; the streamer dials and redials
@@ -62,6 +63,9 @@ message                     meaning
 ``["i"]``                   asks for a key frame
 ``["v", visible]``          1/0: the page is shown or hidden (hidden: video pauses)
 ==========================  ===================================================================
+
+Further data channels that a viewer makes are the application's. Viewers of other dialects make
+every channel themselves: see `downstage.contracts.anbox`.
 
 **Control messages** (back on ``input`` or as text on the media socket): JSON arrays
 
