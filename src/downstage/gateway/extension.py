@@ -98,6 +98,7 @@ class Extension(IExt):
         if self._jobs is not None:
             self._jobs.cancel()
             await self._idle.wait()
+            self.regions.close()
         if self.homes is not None:
             await self.homes.leave()
         if self._database is not None:
