@@ -16,7 +16,7 @@ import type {
 
 const DEADLINE_MS = 10_000;
 /** One of several gateways that is cut off must not keep the others from being asked. */
-const SOON_MS = 2500;
+const SOON_MS = 5000;
 
 const RESUME = "Downstage-Resume";
 

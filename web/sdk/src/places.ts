@@ -4,13 +4,15 @@ export interface Stay {
   /** Address of the gateway that answered last. */
   readonly home: string;
   readonly gateways: readonly string[];
-  readonly ticket: string | null;
+  /** The newest last. Earlier ones may be spent, or not: an answer that never came tells nothing. */
+  readonly tickets: readonly string[];
 }
 
 /** `sessionStorage`, or what stands in for it. */
 export type Shelf = Pick<Storage, "getItem" | "setItem" | "removeItem">;
 
 const PREFIX = "downstage.seat.";
+const MOST_TICKETS = 3;
 
 /** Remembers, for this tab alone, where the seat was and what takes it again: for a reload. */
 export class Places {
@@ -24,7 +26,7 @@ export class Places {
     this.#own = originOf(own) ?? own;
     this.#key = PREFIX + session;
     this.#shelf = shelf;
-    this.#stay = this.#read() ?? { home: this.#own, gateways: [], ticket: null };
+    this.#stay = this.#read() ?? { home: this.#own, gateways: [], tickets: [] };
   }
 
   get home(): string {
@@ -40,20 +42,17 @@ export class Places {
     return [...new Set([this.#stay.home, ...this.#stay.gateways, this.#own])];
   }
 
-  /** The ticket, for its one use. */
+  /** The newest ticket, for its one use. */
   takeTicket(): string | null {
-    const { ticket } = this.#stay;
-    if (ticket !== null) this.#keep({ ...this.#stay, ticket: null });
+    const tickets = [...this.#stay.tickets];
+    const ticket = tickets.pop() ?? null;
+    if (ticket !== null) this.#keep({ ...this.#stay, tickets });
     return ticket;
   }
 
-  get hasTicket(): boolean {
-    return this.#stay.ticket !== null;
-  }
-
-  /** It was not spent after all. */
+  /** Nobody said that it is spent. */
   putBack(ticket: string): void {
-    if (!this.hasTicket) this.#keep({ ...this.#stay, ticket });
+    this.#keep({ ...this.#stay, tickets: extended(this.#stay.tickets, ticket) });
   }
 
   /** A gateway answered, and said what is to be known from now on. */
@@ -61,7 +60,7 @@ export class Places {
     home: string, ticket: string | null | undefined, gateways: readonly string[] | undefined,
   ): void {
     const known = (gateways ?? []).flatMap((url) => originOf(url) ?? []);
-    this.#keep({ home, gateways: known, ticket: ticket ?? null });
+    this.#keep({ home, gateways: known, tickets: extended(this.#stay.tickets, ticket) });
   }
 
   /** Another ticket in place of the last, which is about to expire. */
@@ -90,6 +89,10 @@ export class Places {
   }
 }
 
+function extended(tickets: readonly string[], ticket: string | null | undefined): string[] {
+  return [...tickets, ...(ticket == null ? [] : [ticket])].slice(-MOST_TICKETS);
+}
+
 /** The origin of an address of ours; null where it is none. */
 export function originOf(url: string): string | null {
   try {
@@ -102,12 +105,13 @@ export function originOf(url: string): string | null {
 
 function isStay(found: unknown): found is Stay {
   if (typeof found !== "object" || found === null) return false;
-  const { home, gateways, ticket } = found as Record<string, unknown>;
+  const { home, gateways, tickets } = found as Record<string, unknown>;
   return (
     typeof home === "string" &&
     originOf(home) === home &&
     Array.isArray(gateways) &&
     gateways.every((url) => typeof url === "string" && originOf(url) === url) &&
-    (ticket === null || typeof ticket === "string")
+    Array.isArray(tickets) &&
+    tickets.every((ticket) => typeof ticket === "string")
   );
 }

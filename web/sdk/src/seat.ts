@@ -138,15 +138,15 @@ export class Seat {
         refusal = error;
       }
     }
-    const ticket = this.#places.takeTicket();
-    if (ticket !== null) {
+    for (let ticket = this.#places.takeTicket(); ticket; ticket = this.#places.takeTicket()) {
       try {
         return await api.resume(session, ticket);
       } catch (error) {
-        // Only who has refused it has spent it.
-        if (!(error instanceof Problem) || error.status !== 401) this.#places.putBack(ticket);
-        if (!mayTryOtherwise(error)) throw error;
         refusal = error;
+        if (error instanceof Problem && error.status === 401) continue;
+        this.#places.putBack(ticket);
+        if (!mayTryOtherwise(error)) throw error;
+        break;
       }
     }
     if (token() !== null) return await api.takeSeat(session, null);
