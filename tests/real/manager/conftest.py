@@ -25,6 +25,7 @@ from downstage.manager.store import Store
 from downstage.services.facilities.database import open_database
 from downstage.services.supervisor import supervise
 from downstage.spawners.process import ProcessSettings, ProcessSpawner, run_folder
+from downstage.spawners.spawner import Spawner
 
 PROGRAMS = Path(__file__).parent.parent / "spawners" / "programs"
 DECLARED = """
@@ -81,7 +82,12 @@ async def crew_of(drivers: anyio.CancelScope, *, task_status: anyio.abc.TaskStat
 
 @asynccontextmanager
 async def run_manager(
-    data: Path, url: str | None = None, *, capacity: int = 4, **settings: Any
+    data: Path,
+    url: str | None = None,
+    *,
+    capacity: int = 4,
+    spawner: Spawner | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Manager]:
     folder = data / "applications" / "test"
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +100,7 @@ async def run_manager(
         "attach_deadline_s": 3.0,
         **settings,
     }
-    spawner = ProcessSpawner(run_folder(data), ProcessSettings(**options))
+    spawner = spawner or ProcessSpawner(run_folder(data), ProcessSettings(**options))
     planner = Planner([data / "applications"], [data / "stages"])
     bus = MemoryBus()
     database = await open_database(
