@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from downstage.auth.seal import Sealer
 from downstage.contracts.streamer import MAX_TO_BROWSER
@@ -46,7 +47,7 @@ from downstage.services.facilities.database import Database
 
 __all__ = ["Doors", "Found", "Jobs", "Stage", "open_doors", "policy_of", "serve", "set_stage"]
 
-Jobs = tuple[Callable[[], Awaitable[None]], ...]
+Jobs = tuple[Callable[[], Coroutine[Any, Any, None]], ...]
 """What runs until the shutdown."""
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import APIRouter
 
@@ -46,7 +47,7 @@ class AnboxDialect:
     """What the gateway serves, and runs beside."""
 
     router: APIRouter
-    run: Callable[[], Awaitable[None]]
+    run: Callable[[], Coroutine[Any, Any, None]]
 
 
 def anbox_dialect(context: ServiceContext, parts: GatewayParts) -> AnboxDialect:
