@@ -29,7 +29,7 @@ from downstage.manager.store import Store
 from downstage.manager.upkeep import Upkeep
 from downstage.services.facilities.database import Database, open_database
 from downstage.services.supervisor import supervise
-from downstage.testing.spawners import ScriptedSpawner
+from downstage.testing.machines import ScriptedSpawner
 
 IMAGE = "registry.example/app"
 DECLARED = """

@@ -11,7 +11,7 @@ import pytest
 
 from downstage.contracts.nodes import NodeCreate, NodeDrain, NodePatch
 from downstage.kernel.errors import Conflict, InvalidField, NoCapacity, NotFound, Unavailable
-from downstage.testing.spawners import Manner
+from downstage.testing.machines import Manner
 
 from .fleet import Machines, open_fleet, wish
 
