@@ -53,6 +53,8 @@ __all__ = ["Facts", "Listener", "Order", "Sessions"]
 
 TRIES = 5
 """Times that a change is tried again because another gateway was faster."""
+AT_ONCE = 16
+"""Starts that one region is asked for at the same time."""
 ASKED_S = 5.0
 """How often it is written down that somebody asks after a session of another gateway."""
 LONG_AGO_S = 1e9
@@ -110,6 +112,7 @@ class Sessions:
         self._sealer = sealer
         self.home = home
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+        self._limiters: dict[str, anyio.CapacityLimiter] = {}
         self._inputs: dict[str, float] = {}
         self._watchers: dict[str, set[anyio.Event]] = {}
 
@@ -293,8 +296,11 @@ class Sessions:
     async def _begin(self, session: Session, order: Order, regions: Sequence[str]) -> Session:
         """Place it, or let it wait."""
         outcome: Session | Failed = Failed(NoCapacity("Others wait for a place.", retry_after_s=10))
-        if not self.line.is_ahead(order):
-            outcome = await self.place(session, order, regions)
+        # In a storm most find, when it is their turn to try, that others wait already.
+        limiter = self._limiters.setdefault(regions[0], anyio.CapacityLimiter(AT_ONCE))
+        async with limiter:
+            if not self.line.is_ahead(order):
+                outcome = await self.place(session, order, regions)
         if not isinstance(outcome, Failed):
             return outcome
         if outcome.is_full and order.wait:
