@@ -1,238 +1,172 @@
 """A machine that runs nothing and does as it is told: well, slowly, badly, never, or by lying.
 
-=================  ============================================================================
-`PaperSpawner`     behaves: starts at once, ends when told; the tests can end one, or its keeper
-`SlowSpawner`      starts nothing before its gate opens
-`NeverSpawner`     never answers a start
-`BadSpawner`       refuses every start, or the first few
-`ZombieSpawner`    what it started ignores every stop and kill; only cleaning up ends it
-`LiarSpawner`      says that an instance runs while it is gone already, and says it twice
-=================  ============================================================================
-
-Each keeps count in `living`: what runs by its own knowledge, whatever it tells.
+It stands for a machine: what it started lives on when the manager that asked for it is gone, and is
+found again by the next. `is_off` takes it off the network, with all that it runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import anyio
 
-from downstage.spawners.exec import CannotExec, Exec, ExecStream
-from downstage.spawners.spawner import Adoption, InstanceSpec, Report, SpawnFailed
+from downstage.kernel.errors import NotSupported
+from downstage.spawners.exec import Exec, ExecStream
+from downstage.spawners.plan import Report
+from downstage.spawners.spawner import (
+    Adoption,
+    InstanceSpec,
+    NodeUnreachable,
+    SpawnFailed,
+)
 
-__all__ = [
-    "BadSpawner",
-    "LiarSpawner",
-    "NeverSpawner",
-    "PaperHandle",
-    "PaperSpawner",
-    "SlowSpawner",
-    "ZombieSpawner",
-]
+__all__ = ["Manner", "ScriptedInstance", "ScriptedSpawner"]
+
+Manner = Literal["good", "slow", "never", "bad", "dies", "liar", "zombie", "leaves"]
+"""``slow``: starts once `ScriptedSpawner.go` is set; ``never``: does not answer at all; ``bad``:
+refuses; ``dies``: runs, and ends at once; ``liar``: says that it runs, and nothing does;
+``zombie``: does not end when it is asked to; ``leaves``: ends, and leaves something running."""
 
 
 @dataclass
-class PaperHandle:
-    """An instance on paper: what is `told` of it is not always what is so."""
+class ScriptedInstance:
+    """One that runs, as far as anybody can tell."""
 
-    spawner: PaperSpawner
-    instance_id: str
-    told: list[Report] = field(default_factory=list[Report])
-    adopted: list[Adoption] = field(default_factory=list[Adoption])
-    is_deaf: bool = False
-    """It does nothing when it is asked to end."""
-    _changed: anyio.Event = field(default_factory=anyio.Event)
-    _is_abandoned: bool = False
+    spec: InstanceSpec
+    manner: Manner
+    report: Report
+    changed: anyio.Event = field(default_factory=anyio.Event)
+    adopted: Adoption | None = None
 
-    @property
-    def media_socket(self) -> str:
-        """A path where nobody listens."""
-        return f"/nowhere/{self.instance_id}/media.sock"
+    def tell(self, **changes: object) -> None:
+        """Say something new."""
+        self.report = replace(self.report, **changes)  # type: ignore[arg-type]
+        self.changed.set()
+        self.changed = anyio.Event()
 
-    def tell(self, report: Report) -> None:
-        """Say that it stands so."""
-        self.told.append(report)
-        self._changed.set()
 
-    def abandon(self) -> None:
-        """Its keeper is gone: reports end without the last one, and what runs goes on."""
-        self._is_abandoned = True
-        self._changed.set()
+class _Handle:
+    def __init__(self, spawner: ScriptedSpawner, instance: ScriptedInstance) -> None:
+        self._spawner, self._instance = spawner, instance
+        self.media_socket = f"/nowhere/{instance.spec.instance_id}/media.sock"
 
     async def reports(self) -> AsyncGenerator[Report]:
-        """All that was told, and what is told from now on."""
-        at = 0
-        while True:
-            while at < len(self.told):
-                at += 1
-                yield self.told[at - 1]
-                if self.told[at - 1].phase == "ended":
-                    return
-            if self._is_abandoned:
+        told: Report | None = None
+        while told is None or told.phase != "ended":
+            changed, away = self._instance.changed, self._spawner.away
+            if self._spawner.is_off:
+                raise NodeUnreachable("The node is off.")
+            if self._instance.spec.instance_id not in self._spawner.instances:
                 return
-            self._changed = anyio.Event()
-            await self._changed.wait()
+            if self._instance.report != told:
+                told = self._instance.report
+                yield told
+                continue
+            async with anyio.create_task_group() as tasks:
+                for event in (changed, away):
+                    tasks.start_soon(_wait, event, tasks.cancel_scope)
 
     async def adopt(self, adoption: Adoption) -> None:
-        """It takes any."""
-        self.adopted.append(adoption)
-        self.tell(Report(self.instance_id, phase="running", stage="running"))
+        self._instance.adopted = adoption
+        self._instance.tell(waits=False)
 
     async def stop(self, reason: str) -> None:
-        """Ends it, unless it is deaf."""
-        if not self.is_deaf:
-            self.spawner.end(self.instance_id, reason)
+        if self._instance.manner != "zombie" and not self._spawner.is_off:
+            self._instance.tell(phase="ended", reason=reason)
 
     async def kill(self) -> None:
-        """The same."""
-        await self.stop("killed")
+        self._instance.tell(phase="ended", reason="stopped")
 
     async def close(self) -> None:
-        """It goes on."""
+        """Nothing is held."""
 
     async def exec(self, asked: Exec) -> ExecStream:
-        """There is nothing to run it beside."""
-        del asked
-        raise CannotExec("It is on paper.")
+        raise NotSupported("Nothing runs here.")
 
     async def logs(self, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[bytes]:
-        """It says nothing."""
         del follow, tail
-        for line in ():
-            yield line
+        yield b""
 
 
-class PaperSpawner:
-    """Starts instances on paper at once, and ends them when it is told to.
-
-    Attributes:
-        living: ids of what runs.
-        started: ids of every start that was asked for, in order.
-        handles: of what was started, by id.
-    """
-
-    def __init__(self) -> None:
-        self.living: set[str] = set()
-        self.started: list[str] = []
-        self.handles: dict[str, PaperHandle] = {}
-
-    async def start(self, spec: InstanceSpec) -> PaperHandle:
-        """It runs."""
-        self.started.append(spec.instance_id)
-        handle = PaperHandle(self, spec.instance_id)
-        self.handles[spec.instance_id] = handle
-        self.living.add(spec.instance_id)
-        waits = spec.session_id is None
-        handle.tell(Report(spec.instance_id, phase="running", stage="running", waits=waits))
-        return handle
-
-    async def attach(self, instance_id: str) -> PaperHandle | None:
-        """The one that was started."""
-        return self.handles.get(instance_id)
-
-    async def clean(self, instance_id: str) -> Report | None:
-        """Ends what is left, whatever it wants."""
-        self.living.discard(instance_id)
-        handle = self.handles.get(instance_id)
-        last = handle.told[-1] if handle and handle.told else Report(instance_id)
-        return replace(last, phase="ended", reason=last.reason or "keeper-lost")
-
-    async def forget(self, instance_id: str) -> None:
-        """Nothing is on any disk."""
-        self.handles.pop(instance_id, None)
-
-    async def known(self) -> list[str]:
-        """What runs."""
-        return sorted(self.living)
-
-    async def check(self) -> None:
-        """It can always start some."""
-
-    def end(self, instance_id: str, reason: str, exit_code: int | None = None) -> None:
-        """One has ended."""
-        self.living.discard(instance_id)
-        handle = self.handles.get(instance_id)
-        if handle is not None:
-            handle.tell(
-                Report(
-                    instance_id,
-                    phase="ended",
-                    stage="running",
-                    reason=reason,
-                    exit_code=exit_code,
-                )
-            )
-
-
-class SlowSpawner(PaperSpawner):
-    """Starts nothing before its `gate` opens."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = anyio.Event()
-
-    async def start(self, spec: InstanceSpec) -> PaperHandle:
-        """It runs once the gate is open."""
-        await self.gate.wait()
-        return await super().start(spec)
-
-
-class NeverSpawner(PaperSpawner):
-    """Never answers a start."""
-
-    async def start(self, spec: InstanceSpec) -> PaperHandle:
-        """Waits for ever, with something half started."""
-        self.started.append(spec.instance_id)
-        self.living.add(spec.instance_id)
-        await anyio.sleep_forever()
-        raise AssertionError("for ever has ended")
-
-
-class BadSpawner(PaperSpawner):
-    """Refuses to start.
+class ScriptedSpawner:
+    """One node; see the module.
 
     Args:
-        times: so many; None: for ever.
-        error: what is raised.
+        manner: how it does what it is asked for; may be changed at any time.
     """
 
-    def __init__(self, times: int | None = None, error: Exception | None = None) -> None:
-        super().__init__()
-        self._left = times
-        self._error = error or SpawnFailed("There is no display server.")
+    def __init__(self, manner: Manner = "good") -> None:
+        self.manner: Manner = manner
+        self.instances: dict[str, ScriptedInstance] = {}
+        """What runs, by the id it was started with."""
+        self.forgotten: list[str] = []
+        self.started = 0
+        self.go = anyio.Event()
+        self.away = anyio.Event()
+        self.is_off = False
 
-    async def start(self, spec: InstanceSpec) -> PaperHandle:
-        """Raises, or starts where it has refused often enough."""
-        if self._left == 0:
-            return await super().start(spec)
-        self._left = None if self._left is None else self._left - 1
-        self.started.append(spec.instance_id)
-        raise self._error
+    def switch(self, *, off: bool) -> None:
+        """Take it off the network, or bring it back."""
+        self.is_off = off
+        self.away.set()
+        self.away = anyio.Event()
 
+    async def start(self, spec: InstanceSpec) -> _Handle:
+        """Start one, in its manner."""
+        self._reach()
+        self.started += 1
+        if self.manner == "never":
+            await anyio.sleep_forever()
+        if self.manner == "slow":
+            await self.go.wait()
+        if self.manner == "bad":
+            raise SpawnFailed("It cannot be started, whatever you do.")
+        report = Report(spec.instance_id, phase="running", stage="running")
+        report.waits = spec.session_id is None
+        instance = ScriptedInstance(spec, self.manner, report)
+        if self.manner != "liar":
+            self.instances[spec.instance_id] = instance
+        if self.manner == "dies":
+            instance.report = replace(
+                report, phase="ended", reason="application-exited", exit_code=3
+            )
+        return _Handle(self, instance)
 
-class ZombieSpawner(PaperSpawner):
-    """What it started ignores every stop and kill; only `clean` ends it."""
+    async def attach(self, instance_id: str) -> _Handle | None:
+        """Find one again."""
+        self._reach()
+        found = self.instances.get(instance_id)
+        return None if found is None else _Handle(self, found)
 
-    async def start(self, spec: InstanceSpec) -> PaperHandle:
-        """It runs, and does not listen."""
-        handle = await super().start(spec)
-        handle.is_deaf = True
-        return handle
+    async def clean(self, instance_id: str) -> Report | None:
+        """End what is left of one."""
+        self._reach()
+        found = self.instances.pop(instance_id, None)
+        return None if found is None else found.report
 
-
-class LiarSpawner(PaperSpawner):
-    """Says that an instance runs, twice and with odd facts, while it is gone already."""
-
-    async def start(self, spec: InstanceSpec) -> PaperHandle:
-        """It is told as running, then as starting again, and has ended."""
-        handle = await super().start(spec)
-        handle.tell(Report(spec.instance_id, phase="starting", stage="display"))
-        handle.tell(Report(spec.instance_id, phase="running", stage="running"))
-        self.end(spec.instance_id, "application-exited", exit_code=0)
-        return handle
+    async def forget(self, instance_id: str) -> None:
+        """Let one go."""
+        self._reach()
+        self.forgotten.append(instance_id)
+        if self.manner != "leaves":
+            self.instances.pop(instance_id, None)
 
     async def known(self) -> list[str]:
-        """Also what it never started."""
-        return [*await super().known(), "i-aaaaaaaaaaaaaaaaaaaaaaaaaa"]
+        """All that runs."""
+        self._reach()
+        return sorted(self.instances)
+
+    async def check(self) -> None:
+        """Whether it is on the network."""
+        self._reach()
+
+    def _reach(self) -> None:
+        if self.is_off:
+            raise NodeUnreachable("The node is off.")
+
+
+async def _wait(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
