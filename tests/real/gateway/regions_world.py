@@ -14,6 +14,7 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from downstage.services.server import Server, open_port
+from downstage.testing.mmdb import write_mmdb
 from downstage.testing.nats import NatsServer
 from downstage.testing.proxy import TcpProxy
 from downstage.testing.serving import ServiceProcess
@@ -101,6 +102,8 @@ async def world(
     start: Start, data: Path, *, agents: Sequence[str] = ("eu", "us"), configuration: str = ""
 ) -> AsyncGenerator[World]:
     """All of it runs; *agents* name the region of each."""
+    places = data / "places.mmdb"
+    write_mmdb(places, {"127.0.0.0/8": {"location": {"latitude": 43.7, "longitude": -79.4}}})
     secret = data / "services.secret"
     secret.write_text(secrets.token_urlsafe(32), encoding="ascii")
     async with AsyncExitStack() as stack:
@@ -111,6 +114,7 @@ async def world(
                 gateway__discover=True,
                 services__secret_file=secret,
                 agent__announce_interval=INTERVAL_S,
+                gateway__locations=places,
                 gateway__connect_lease=900,
                 gateway__start_deadline=900,
             )

@@ -41,6 +41,9 @@ async def best_is_taken(regions: World) -> None:
     session = await house.create(rtt_ms={"eu": 80, "us": 20, "local": 300})
     assert (session["region"], regions.region_of(session["id"])) == ("us", "us")
     assert session["region_reason"].startswith("us (us: 20 ms measured, 4 of 4 free, score 20; eu:")
+    session = await house.create()
+    assert session["region"] == "us", "a stock client gets the nearest: this machine is in Toronto"
+    assert "us: 13 ms by 556 km" in session["region_reason"]
     session = await house.create(region="eu")
     assert (session["region"], regions.region_of(session["id"])) == ("eu", "eu")
     status, problem, _ = await house.call(
@@ -85,6 +88,16 @@ async def agents_share_a_region(regions: World) -> None:
         session = await house.create(region="eu")
         assert regions.region_of(session["id"]) == "eu"
     assert (await regions.regions())["eu"]["answering"]
+    await anyio.to_thread.run_sync(regions.agents["us"].stop)
+    await regions.until_answering("eu")
+    status, problem, _ = await house.call(
+        "POST",
+        "/v1/sessions",
+        await house.token(),
+        json={"application": "test-card", "region": "us"},
+    )
+    assert status == 503
+    assert "its agent was stopped" in problem["detail"]
 
 
 async def test_S05_regions_may_go_and_come_back_without_a_session_being_lost(
