@@ -128,6 +128,8 @@ class StreamerConfig(Request):
     channel_names: list[str] = Field(default_factory=list)
     """Data channels that the application declares: their sockets are there from the start."""
     link_ca: str | None = None
+    largest: tuple[int, int] | None = None
+    """Width and height that no picture exceeds: the profile's. A larger one is asked down to it."""
     media_socket: str
     display_kind: str
     """``wayland`` (the streamer is the compositor) or ``x11``."""

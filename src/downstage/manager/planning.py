@@ -228,6 +228,7 @@ class Planner:
             gpu=declared.resources.gpu or needs.gpu_slots > 0,
             memory_mb=needs.memory_mb,
             start_deadline_s=declared.resources.start_deadline_s,
+            largest=choice.profile.largest,
             image=choice.image,
             ports=(*declared.ports, *request.ports),
             labels=dict(request.labels),

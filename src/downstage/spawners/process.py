@@ -247,6 +247,7 @@ class ProcessSpawner:
             media_socket=str(folder / "media.sock"),
             channels=str(folder / "channels"),
             channel_names=list(spec.channels),
+            largest=spec.largest,
             display_kind=spec.display_kind,
             display=spec.display,
             encoder=settings.encoder,

@@ -85,6 +85,8 @@ class InstanceSpec:
     gpu: bool = False
     memory_mb: int | None = None
     start_deadline_s: float = 30.0
+    largest: tuple[int, int] | None = None
+    """Width and height that no picture of it may exceed; None: what its display has."""
     image: str | None = None
     """Container image to run the command in, allowed already; empty command: the image's own."""
     ports: tuple[PortWish, ...] = ()

@@ -327,6 +327,9 @@ class House:
         return max(0.0, oldest + LINGER_S - time.monotonic())
 
     async def _resize(self, size: Size) -> None:
+        if self._config.largest is not None:
+            width, height = self._config.largest
+            size = Size(min(size.width, width), min(size.height, height))
         became = await self.source.resize(size)
         log.info("display.resized", asked=str(size), became=str(became))
         for viewer in self._viewers.values():

@@ -175,6 +175,17 @@ async def test_the_picture_follows_the_viewer_within_what_can_be_encoded(
                 await gateway.hear("status", width=width, height=height)
 
 
+async def test_the_picture_never_exceeds_what_its_profile_allows(
+    display: XDisplay, gateway: GatewayEnd, data: Path
+) -> None:
+    async with run_streamer(data, display=display, largest=[800, 1000]) as streamer, card(streamer):
+        await gateway.hear("ready")
+        async with watch(data) as viewer:
+            await viewer.picture(key=True)
+            await viewer.send("z", 1600, 900)
+            await viewer.told("s", width=800, height=900)
+
+
 async def test_a_key_frame_of_more_than_a_mebibyte_passes(
     display: XDisplay, gateway: GatewayEnd, data: Path
 ) -> None:

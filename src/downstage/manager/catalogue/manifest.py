@@ -49,6 +49,7 @@ NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
 PROFILE = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,63}$")
 CHANNEL = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 MAX_PROFILES = 64
+UNBOUND = 65535
 HOOK_S = 300.0
 LONGEST_HOOK_S = 900.0
 
@@ -124,6 +125,13 @@ class Profile(_Closed):
             height=min(display.height, self.max_height or display.height),
             fps=min(display.fps, self.max_fps or display.fps),
         )
+
+    @property
+    def largest(self) -> tuple[int, int] | None:
+        """Width and height that no picture may exceed; None: there is no limit."""
+        if self.max_width is None and self.max_height is None:
+            return None
+        return self.max_width or UNBOUND, self.max_height or UNBOUND
 
     def view(self, name: str) -> ProfileView:
         """As callers see it, without environment and arguments."""

@@ -242,6 +242,7 @@ async def test_a_published_application_is_planned_by_version_and_profile(house: 
     assert (spec.folder / "bin" / "run").is_file()
     assert spec.environment == {"QUALITY": "low", "MORE": "1"}
     assert (spec.display.width, spec.display.height) == (800, 1080)
+    assert spec.largest == (800, 65535)
     assert (spec.user_data, spec.labels, spec.memory_mb) == ("mine", {"team": "a"}, 128)
     old = await planner.plan(
         "i-1", request.model_copy(update={"application": "viewer", "version": 1})
