@@ -1,29 +1,29 @@
 """The catalogue of applications: what is published, in which versions and profiles.
 
-====  =============================================================  ============================
-verb  path (on the manager, and on the public port)                  body → answer
-====  =============================================================  ============================
-GET   /v1/catalogue/applications?tag=…                               → ApplicationDetails
-POST  /v1/catalogue/applications                                     archive → VersionView (201)
-GET   /v1/catalogue/applications/{name}                              → ApplicationDetail
-PATCH /v1/catalogue/applications/{name}                              ApplicationPatch →
-                                                                     ApplicationDetail
-DEL   /v1/catalogue/applications/{name}?force=…                      → 204
-GET   /v1/catalogue/applications/{name}/versions                     → VersionPage
-POST  /v1/catalogue/applications/{name}/versions                     archive → VersionView (201)
-GET   /v1/catalogue/applications/{name}/versions/{number}            → VersionView
-PATCH /v1/catalogue/applications/{name}/versions/{number}            VersionPatch → VersionView
-DEL   /v1/catalogue/applications/{name}/versions/{number}?force=…    → 204
-GET   /v1/catalogue/applications/{name}/versions/{number}/manifest   → the file as it was sent
-GET   /v1/catalogue/applications/{name}/versions/{number}/profiles   → ProfilePage
-GET   /v1/catalogue/addons                                           → AddonPage
-POST  /v1/catalogue/addons                                           archive → AddonView (201)
-GET   /v1/catalogue/addons/{name}                                    → AddonView
-DEL   /v1/catalogue/addons/{name}                                    → 204
-GET   /v1/catalogue/images                                           → ImagePage
-POST  /v1/catalogue/images                                           ImageCreate → ImageView (201)
-DEL   /v1/catalogue/images/{id}                                      → 204
-====  =============================================================  ============================
+=====  =============================================================  ============================
+verb   path (on the manager, and on the public port)                  body → answer
+=====  =============================================================  ============================
+GET    /v1/catalogue/applications?tag=…                               → ApplicationDetails
+POST   /v1/catalogue/applications                                     archive → VersionView (201)
+GET    /v1/catalogue/applications/{name}                              → ApplicationDetail
+PATCH  /v1/catalogue/applications/{name}                              ApplicationPatch →
+                                                                      ApplicationDetail
+DEL    /v1/catalogue/applications/{name}?force=…                      → 204
+GET    /v1/catalogue/applications/{name}/versions                     → VersionPage
+POST   /v1/catalogue/applications/{name}/versions                     archive → VersionView (201)
+GET    /v1/catalogue/applications/{name}/versions/{number}            → VersionView
+PATCH  /v1/catalogue/applications/{name}/versions/{number}            VersionPatch → VersionView
+DEL    /v1/catalogue/applications/{name}/versions/{number}?force=…    → 204
+GET    /v1/catalogue/applications/{name}/versions/{number}/manifest   → the file as it was sent
+GET    /v1/catalogue/applications/{name}/versions/{number}/profiles   → ProfilePage
+GET    /v1/catalogue/addons                                           → AddonPage
+POST   /v1/catalogue/addons                                           archive → AddonView (201)
+GET    /v1/catalogue/addons/{name}                                    → AddonView
+DEL    /v1/catalogue/addons/{name}                                    → 204
+GET    /v1/catalogue/images                                           → ImagePage
+POST   /v1/catalogue/images                                           ImageCreate → ImageView (201)
+DEL    /v1/catalogue/images/{id}                                      → 204
+=====  =============================================================  ============================
 
 ``{name}`` is the application's name or id; ``{number}`` may be ``latest``: the newest published
 version. An archive is a zip, tar or tar.gz as ``application/octet-stream``, with its SHA-256 in

@@ -1,17 +1,17 @@
 """Nodes: the machines and container engines that a manager runs instances on.
 
-====  =================================  ====================================================
-verb  path (manager, and public port)    body → answer
-====  =================================  ====================================================
-GET   /v1/nodes                          → NodePage
-POST  /v1/nodes                          NodeCreate → NodeView (201); 409 the name is taken
-GET   /v1/nodes/{name}                   → NodeView, 404
-PATCH /v1/nodes/{name}                   NodePatch → NodeView
-DEL   /v1/nodes/{name}?force=…           → 204; 409 instances run there, or it is `local`
-POST  /v1/nodes/{name}/cordon            → NodeView: nothing new is placed there
-POST  /v1/nodes/{name}/uncordon          → NodeView: takes back a cordon and a drain
-POST  /v1/nodes/{name}/drain             NodeDrain → NodeView: its `instances` tell how far it is
-====  =================================  ====================================================
+=====  =================================  ====================================================
+verb   path (manager, and public port)    body → answer
+=====  =================================  ====================================================
+GET    /v1/nodes                          → NodePage
+POST   /v1/nodes                          NodeCreate → NodeView (201); 409 the name is taken
+GET    /v1/nodes/{name}                   → NodeView, 404
+PATCH  /v1/nodes/{name}                   NodePatch → NodeView
+DEL    /v1/nodes/{name}?force=…           → 204; 409 instances run there, or it is `local`
+POST   /v1/nodes/{name}/cordon            → NodeView: nothing new is placed there
+POST   /v1/nodes/{name}/uncordon          → NodeView: takes back a cordon and a drain
+POST   /v1/nodes/{name}/drain             NodeDrain → NodeView: its `instances` tell how far it is
+=====  =================================  ====================================================
 
 Reading takes the scope ``instances:read``, everything else ``nodes:write``. The node ``local`` is
 the manager's own machine: what it has is in the settings (section ``manager``), and it can be
