@@ -53,7 +53,7 @@ async def reports_until(handle: KeeperHandle, phase: str, seconds: float = 20) -
                 break
         await reports.aclose()
     assert found, "the keeper said nothing"
-    assert found[-1].phase == phase, found
+    assert found[-1].phase == phase, f"{found[-1].reason}: {found[-1].detail}"
     return found
 
 

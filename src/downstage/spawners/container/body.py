@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ __all__ = ["HOME", "Published", "create_body"]
 HOME = "/home/app"
 SCRATCH: tuple[str, ...] = ("/tmp", "/var/tmp", "/run", HOME)  # noqa: S108 - inside the container
 SHARED_MEMORY = 256 << 20
+LEAST_NPROC = 1000
 GRAPHICS = ("/dev/dri", "/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-modeset")
 
 Published = dict[str, Any]
@@ -47,7 +49,7 @@ def _host_config(plan: ContainerPlan, seams: Seams, ports: Sequence[Published]) 
     memory = plan.memory_mb << 20
     found: dict[str, Any] = {
         "NetworkMode": "bridge" if plan.network else "none",
-        "PortBindings": _bindings(ports),
+        "PortBindings": _bindings(ports, plan.host),
         "ReadonlyRootfs": True,
         "Privileged": False,
         "CapDrop": ["ALL"],
@@ -55,7 +57,7 @@ def _host_config(plan: ContainerPlan, seams: Seams, ports: Sequence[Published]) 
         "Memory": memory,
         "MemorySwap": memory,
         "PidsLimit": plan.pids,
-        "Ulimits": _ulimits(),
+        "Ulimits": _ulimits(plan),
         "ShmSize": min(SHARED_MEMORY, memory),
         "Tmpfs": _scratch(plan),
         "Mounts": [_mount(*mount) for mount in seams.mounts],
@@ -85,6 +87,8 @@ def _labels(plan: ContainerPlan) -> dict[str, str]:
 
 def _scratch(plan: ContainerPlan) -> dict[str, str]:
     size = f"rw,nosuid,nodev,size={plan.scratch_mb}m,mode="
+    if plan.is_podman:  # else they get content and mode of the image's folders
+        size = "notmpcopyup," + size
     found: dict[str, str] = dict.fromkeys(SCRATCH, size + "1777")
     found["/run"] = size + "0755"
     for path in plan.volumes:
@@ -102,13 +106,21 @@ def _mount(source: str, target: str, mode: str) -> dict[str, Any]:
     }
 
 
-def _ulimits() -> list[dict[str, Any]]:
-    """Our own bounds: an engine's defaults may be above what this machine lets anybody have."""
+def _ulimits(plan: ContainerPlan) -> list[dict[str, Any]]:
+    """Bounds that this machine lets anybody have; an engine's own defaults may be above.
+
+    Processes are counted by user as well: with a user of its own, what the container may have.
+    """
+    files, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, most = resource.getrlimit(resource.RLIMIT_NPROC)
+    if plan.uid != os.getuid():
+        wanted = max(plan.pids, LEAST_NPROC)
+        most = wanted if most == resource.RLIM_INFINITY else min(most, wanted)
     found = [{"Name": "core", "Soft": 0, "Hard": 0}]
-    for name, kind in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
-        soft, hard = resource.getrlimit(kind)
-        if hard != resource.RLIM_INFINITY:
-            found.append({"Name": name, "Soft": min(soft, hard), "Hard": hard})
+    if most_files != resource.RLIM_INFINITY:
+        found.append({"Name": "nofile", "Soft": min(files, most_files), "Hard": most_files})
+    if most != resource.RLIM_INFINITY:
+        found.append({"Name": "nproc", "Soft": most, "Hard": most})
     return found
 
 
@@ -130,10 +142,13 @@ def _inside(port: Published) -> str:
     return f"{port['number']}/{str(port['type']).lower()}"
 
 
-def _bindings(ports: Sequence[Published]) -> dict[str, list[dict[str, str]]]:
+def _bindings(ports: Sequence[Published], host: str) -> dict[str, list[dict[str, str]]]:
+    """Where they listen: on loopback alone where nothing else of the platform is reached."""
+    address = host if host.startswith("127.") else ""
     found: dict[str, list[dict[str, str]]] = {}
     for port in ports:
-        found.setdefault(_inside(port), []).append({"HostPort": str(port["published"])})
+        binding = {"HostIp": address, "HostPort": str(port["published"])}
+        found.setdefault(_inside(port), []).append(binding)
     return found
 
 

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -200,7 +201,14 @@ class ContainerSpawner(ProcessSpawner):
             network=spec.network,
             ports=[port.model_dump() for port in spec.ports],
             port_range=settings.user_ports,
-            host=settings.host,
+            host=_told(settings.host),
             gpu=spec.gpu,
             labels=dict(spec.labels),
         )
+
+
+def _told(host: str) -> str:
+    """How others call the address that we listen on; every address has none of its own."""
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
+        return socket.gethostname()
+    return "127.0.0.1" if host in ("localhost", "::1") else host

@@ -102,8 +102,6 @@ def seams_of(plan: Plan, seams: Seams) -> ContainerSeams:
     if "PATH" not in plan.environment:
         del environment["PATH"]  # the image has its own
     mounts = [[str(seams.app), "/run/app", "rw"]]
-    if seams.channels is not None:
-        mounts.append([str(seams.channels), "/run/channels", "ro"])
     if seams.display is not None:
         path = str(socket_of(seams.display))
         mounts.append([path, path, "rw"])
