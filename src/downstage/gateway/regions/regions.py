@@ -187,8 +187,18 @@ class Regions:
         Raises:
             Unavailable: a region that may have it does not answer.
         """
-        for name in [region] if region is not None else self.names():
-            await self.of(name).stop(instance_id)
+        if region is not None:
+            await self.of(region).stop(instance_id)
+            return
+        failure: PlatformError | None = None
+        for item in sorted(await self.facts(), key=lambda item: not item.answering):
+            try:
+                if await self.of(item.name).stop(instance_id) is not None:
+                    return
+            except PlatformError as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
     async def applications(self) -> ApplicationPage:
         """What can be started in at least one region that answers.

@@ -27,6 +27,18 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 WANTED = InstanceCreate(session_id="s", owner="anna", application="test-card")
 STAMP = "2026-01-01T00:00:00+00:00"
+VIEW: dict[str, Any] = {
+    "id": "i-1",
+    "session_id": "s",
+    "tenant": "main",
+    "owner": "anna",
+    "application": "test-card",
+    "state": "starting",
+    "revision": 1,
+    "stage": "placed",
+    "created_at": STAMP,
+    "updated_at": STAMP,
+}
 
 
 class Agent:
@@ -40,6 +52,8 @@ class Agent:
         self.is_away = False
         self.app = create_app(name)
         self.app.add_api_route("/v1/instances", self.create, methods=["POST"], status_code=201)
+        self.app.add_api_route("/v1/instances/{instance_id}", self.stop, methods=["DELETE"])
+        self.stopped = list[str]()
         self.app.add_api_route("/v1/health", self.health, methods=["GET"])
         self.app.add_api_route("/v1/applications", self.applications, methods=["GET"])
 
@@ -50,24 +64,21 @@ class Agent:
         if not self.free:
             raise NoCapacity("Every place is taken.")
         self.free -= 1
-        return {
-            "id": "i-1",
-            "session_id": body.session_id,
-            "tenant": "main",
-            "owner": body.owner,
-            "application": body.application,
-            "state": "starting",
-            "revision": 1,
-            "stage": "placed",
-            "created_at": STAMP,
-            "updated_at": STAMP,
-        }
+        return {**VIEW, "session_id": body.session_id, "application": body.application}
 
     async def health(self) -> dict[str, Any]:
         self.asked += 1
         if self.is_away:
             raise Unavailable("away")
         return {"ok": True, "capacity": 2, "running": 2 - self.free, "latitude": 1.0}
+
+    async def stop(self, instance_id: str) -> dict[str, Any]:
+        if self.is_away:
+            raise Unavailable("away")
+        if not instance_id.endswith(self.name):
+            raise NotFound("There is no such instance.")
+        self.stopped.append(instance_id)
+        return {**VIEW, "id": instance_id}
 
     async def applications(self) -> dict[str, Any]:
         view: dict[str, Any] = {
@@ -225,6 +236,20 @@ async def test_a_full_region_is_followed_by_the_next() -> None:
         assert (await world.regions.choose(Wish(near="eu"))).regions == ("us",)
         with pytest.raises(NoCapacity):
             await world.regions.launch(("eu", "us"), WANTED)
+
+
+async def test_an_instance_of_nobody_is_ended_wherever_it_is() -> None:
+    eu, us, asia = Agent("eu"), Agent("us"), Agent("asia")
+    async with World(eu, us, asia).running() as world:
+        await world.tell("eu", "us", "asia")
+        asia.is_away = True
+        await world.regions.stop("i-us", None)
+        await world.regions.stop("i-eu", "eu")
+        assert (us.stopped, eu.stopped) == (["i-us"], ["i-eu"])
+        with pytest.raises(Unavailable):  # asia may have it
+            await world.regions.stop("i-asia", None)
+        asia.is_away = False
+        await world.regions.stop("i-nowhere", None)
 
 
 async def test_applications_of_all_regions_are_offered() -> None:
