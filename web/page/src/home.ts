@@ -1,7 +1,7 @@
 /** The start page: what runs for me, and what I can start. */
 
 import { html, nothing, render, type TemplateResult } from "lit";
-import { Problem, endingOf, type Api } from "@downstage/viewer";
+import { Problem, endingOf, placeInQueue, type Api } from "@downstage/viewer";
 import type { ApplicationView, SessionView } from "@downstage/viewer";
 import { mark, wordsOf } from "./forms";
 import { ago } from "./ago";
@@ -194,12 +194,17 @@ export class Home {
   }
 }
 
+function waitingWords(session: SessionView, since: string): string {
+  const place = placeInQueue(session);
+  return `Waiting for a free place${place ? ` · ${place}` : ""} · ${since}`;
+}
+
 /** One line for a session: a mark and words. */
 export function describe(session: SessionView): { dot: string; words: string } {
   const since = ago(session.created_at, Date.now());
   switch (session.state) {
     case "queued":
-      return { dot: "wait", words: `Waiting for a free place · ${since}` };
+      return { dot: "wait", words: waitingWords(session, since) };
     case "starting":
       return { dot: "wait", words: `Starting · ${since}` };
     case "ready":

@@ -91,6 +91,16 @@ const REASONS: Readonly<Record<string, Words>> = {
     "The machine could not start the application.",
     "Check the application's command; “downstage doctor” says what is missing.",
   ],
+  "queue-hold": [
+    "Your place was given up",
+    "Nobody looked after the session while it waited for a free place.",
+    "Start a new session and keep its page open.",
+  ],
+  "queue-lease": [
+    "Nothing became free",
+    "No place became free for this session in time.",
+    "Try again later, or ask the operator for more places.",
+  ],
   "connect-lease": [
     "Nobody came",
     "No viewer opened this session within its time.",
@@ -183,6 +193,19 @@ export const STAGES: readonly (readonly [id: string, words: string])[] = [
 ];
 
 export type StageMark = "done" | "now" | "next";
+
+/** How a session stands in the queue, in words: its place, and how long that may take. */
+export function placeInQueue(session: Pick<SessionView, "position" | "eta_s">): string {
+  const { position, eta_s: eta } = session;
+  if (position === null || position === undefined) return "";
+  const place = position === 1 ? "You are next" : `${String(position - 1)} before you`;
+  if (eta === null || eta === undefined) return place;
+  if (eta < 60) return `${place} · less than a minute`;
+  const minutes = Math.ceil(eta / 60);
+  if (minutes === 1) return `${place} · about a minute`;
+  if (minutes < 60) return `${place} · about ${String(minutes)} minutes`;
+  return `${place} · more than an hour`;
+}
 
 /** How each stage stands when the server says that *progress* has been reached. */
 export function stageMarks(progress: string | null): readonly StageMark[] {

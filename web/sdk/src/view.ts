@@ -2,7 +2,7 @@
 
 import { html, nothing, type TemplateResult } from "lit";
 import * as icons from "./icons";
-import { STAGES, endingOf, stageMarks } from "./reasons";
+import { STAGES, endingOf, placeInQueue, stageMarks } from "./reasons";
 import type { ViewerState } from "./state";
 import type { ViewerStats } from "./stats";
 
@@ -53,6 +53,7 @@ function waiting(state: ViewerState, now: number): TemplateResult {
     <p class="kicker">${queued ? "Waiting for a free place" : "Starting"}</p>
     <h1>${session?.application ?? "Session"}</h1>
     ${session?.stage ? html`<p class="soft">${session.stage}</p>` : nothing}
+    ${queued ? html`<p class="lead" role="status">${placeInQueue(session)}</p>` : nothing}
     <ol>${STAGES.map(([, words], index) => {
       const mark = queued ? "next" : (marks[index] ?? "next");
       return html`<li class=${mark} aria-current=${mark === "now" ? "step" : nothing}>

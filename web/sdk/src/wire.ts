@@ -25,6 +25,10 @@ export interface SessionView {
   readonly reason: string | null;
   readonly detail: string | null;
   readonly progress: string | null;
+  /** While it is queued: 1 is next; null where it is not known. */
+  readonly position?: number | null;
+  /** While it is queued: seconds until it starts, as far as is known. */
+  readonly eta_s?: number | null;
   readonly width: number;
   readonly height: number;
   readonly fps: number;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Problem, networkProblem, problemOf, wordsFor } from "../src/problem";
-import { STAGES, endingOf, stageMarks } from "../src/reasons";
+import { STAGES, endingOf, placeInQueue, stageMarks } from "../src/reasons";
 import { Backoff, mayResume } from "../src/reconnect";
 import { phaseOf, type Facts, type ViewerState } from "../src/state";
 import { elapsed, spoken, statsRows } from "../src/view";
@@ -63,6 +63,18 @@ it("marks the stages of a start", () => {
   expect(stageMarks(null)).toEqual(["now", ...STAGES.slice(1).map(() => "next")]);
   expect(stageMarks("audio").slice(0, 5)).toEqual(["done", "done", "done", "now", "next"]);
   expect(stageMarks("running")).toEqual(STAGES.map(() => "done"));
+});
+
+it.each([
+  [null, null, ""],
+  [1, null, "You are next"],
+  [4, null, "3 before you"],
+  [1, 20, "You are next · less than a minute"],
+  [2, 60, "1 before you · about a minute"],
+  [3, 61, "2 before you · about 2 minutes"],
+  [90, 7200, "89 before you · more than an hour"],
+] as const)("place %s with %s s to go is “%s”", (position, eta_s, words) => {
+  expect(placeInQueue({ position, eta_s })).toBe(words);
 });
 
 describe("trying again", () => {
