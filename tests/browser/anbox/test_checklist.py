@@ -191,7 +191,7 @@ async def test_line_20_channels_carry_messages_both_ways(watching: Client) -> No
 
 
 async def test_line_20_a_channel_keeps_order_and_loses_nothing(watching: Client) -> None:
-    fill = "[...Array(150).keys()].forEach(n => client.channels.bulk.send(n + 'x'.repeat(1000)))"
+    fill = "[...Array(150).keys()].forEach(n => client.channels.bulk.send(n + 'y'.repeat(1000)))"
     await watching.ask(fill)
     await watching.until("client.messages.bulk.length >= 150")
     numbers = await watching.ask("client.messages.bulk.map(m => parseInt(m))")
