@@ -9,6 +9,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from fastapi import Depends
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 from starlette.requests import Request
 
 from downstage.auth.principal import Principal
@@ -16,7 +21,7 @@ from downstage.gateway.admission import PEOPLE
 from downstage.kernel.errors import Forbidden, InvalidToken, Unauthenticated
 from downstage.services.facilities.principal import context_authenticator
 
-__all__ = ["given_token", "identify"]
+__all__ = ["Operator", "Reader", "Somebody", "Writer", "given_token", "identify"]
 
 SCHEMES = ("macaroon", "bearer")
 ROOT = "root="
@@ -64,6 +69,24 @@ async def identify(request: Request, *scopes: str) -> Principal:
         if not caller.may(scope):
             raise Forbidden(f"This needs the scope {scope}.", scope=scope)
     return caller
+
+
+class _Identified(SecurityBase):
+    """A dependency that yields the caller: who is not known learns nothing of what would fit."""
+
+    def __init__(self, *scopes: str) -> None:
+        self.model = HTTPBearer()
+        self.scheme_name = "bearer"
+        self._scopes = scopes
+
+    async def __call__(self, request: Request) -> Principal:
+        return await identify(request, *self._scopes)
+
+
+Somebody = Annotated[Principal, Depends(_Identified())]
+Reader = Annotated[Principal, Depends(_Identified("sessions:read"))]
+Writer = Annotated[Principal, Depends(_Identified("sessions:write"))]
+Operator = Annotated[Principal, Depends(_Identified("operate"))]
 
 
 def _checked(found: list[str]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import Request
 
-from downstage.gateway.dialects.anbox.auth import identify
+from downstage.gateway.dialects.anbox.auth import Operator, Reader, identify
 from downstage.gateway.dialects.anbox.envelope import Envelope
 from downstage.gateway.dialects.anbox.models import Agents, AgentStatus, Named, Setting
 from downstage.gateway.dialects.anbox.settings import Items
@@ -40,26 +40,26 @@ class PlaceRoutes:
         await identify(request)
         return Envelope(metadata=Agents(agents=answering, database_nodes=DATABASES, status=word))
 
-    async def applications(self, request: Request) -> Envelope[list[Named]]:
+    async def applications(self, caller: Reader) -> Envelope[list[Named]]:
         """Applications that can be streamed."""
-        await identify(request, "sessions:read")
+        del caller
         page = await self._sessions.regions.applications()
         names = [Named(name=item.name) for item in page.items if item.unavailable is None]
         return Envelope(metadata=names, total_size=len(names))
 
-    async def regions(self, request: Request) -> Envelope[list[Named]]:
+    async def regions(self, caller: Reader) -> Envelope[list[Named]]:
         """Regions that answer."""
-        await identify(request, "sessions:read")
+        del caller
         views = await self._sessions.regions.views()
         names = [Named(name=view.name) for view in views if view.answering]
         return Envelope(metadata=names, total_size=len(names))
 
-    async def config(self, request: Request) -> Envelope[dict[str, Any]]:
+    async def config(self, caller: Reader) -> Envelope[dict[str, Any]]:
         """What can be set here."""
-        await identify(request, "sessions:read")
+        del caller
         return Envelope(metadata=(await self._items.all()).told())
 
-    async def set_config(self, body: Setting, request: Request) -> Envelope[dict[str, Any]]:
+    async def set_config(self, caller: Operator, body: Setting) -> Envelope[dict[str, Any]]:
         """Set one item, for every gateway."""
-        await identify(request, "operate")
+        del caller
         return Envelope(metadata=(await self._items.put(body.name, body.value)).told())

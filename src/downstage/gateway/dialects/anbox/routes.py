@@ -19,7 +19,6 @@ from downstage.gateway.dialects.anbox.sessions import SessionRoutes
 from downstage.gateway.dialects.anbox.shares import ShareRoutes
 from downstage.gateway.dialects.anbox.sockets import Sockets
 from downstage.kernel.errors import NotFound
-from downstage.services.openapi import secured
 from downstage.services.routers import ServiceAPIRouter
 
 __all__ = ["anbox_router"]
@@ -52,14 +51,14 @@ def anbox_router(
     """The routes, for pages of *origins*."""
     router = ServiceAPIRouter(tags=["anbox"], route_class=enveloped(origins))
     put = _Putter(router, origins)
-    put("/status", GET=places.status, is_open=True)
+    put("/status", GET=places.status)
     put("/applications", GET=places.applications)
     put("/regions", GET=places.regions)
     put("/config", GET=places.config, PATCH=places.set_config)
     put("/sessions", GET=sessions.page, POST=sessions.create, DELETE=sessions.delete_many)
     put(SESSION, GET=sessions.get, DELETE=sessions.delete)
     put(f"{SESSION}/join", POST=sessions.join)
-    put(f"{SESSION}/connect", GET=shares.connect, is_open=True)
+    put(f"{SESSION}/connect", GET=shares.connect)
     put(f"{SESSION}/share", POST=shares.create)
     put("/shares", GET=shares.page)
     put(SHARE, GET=shares.get, PATCH=shares.change, DELETE=shares.delete)
@@ -75,7 +74,7 @@ class _Putter:
         self._router = router
         self._origins = origins
 
-    def __call__(self, path: str, *, is_open: bool = False, **handlers: Callable[..., Any]) -> None:
+    def __call__(self, path: str, **handlers: Callable[..., Any]) -> None:
         for method, handler in handlers.items():
             status = 201 if (method, path) == ("POST", "/sessions") else 200
             for spelled in (path, f"{path}/"):
@@ -85,7 +84,6 @@ class _Putter:
                     methods=[method],
                     responses=FAILURES,
                     response_model_exclude_none=True,
-                    openapi_extra=None if is_open else secured(),
                     include_in_schema=spelled == path,
                     status_code=status,
                 )

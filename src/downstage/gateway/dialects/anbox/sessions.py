@@ -13,7 +13,7 @@ from fastapi import Query, Request, Response
 from downstage.auth.principal import Principal
 from downstage.gateway.admission import Admission
 from downstage.gateway.dialects.anbox.asking import NoAgent, even_screen, order_of, renamed
-from downstage.gateway.dialects.anbox.auth import identify
+from downstage.gateway.dialects.anbox.auth import Reader, Somebody, Writer
 from downstage.gateway.dialects.anbox.connecting import Connector
 from downstage.gateway.dialects.anbox.envelope import Envelope, status_of
 from downstage.gateway.dialects.anbox.listed import ListQuery, find, is_hidden
@@ -95,10 +95,13 @@ class SessionRoutes:
         self._end_s = (end_deadline + AFTER_END).total_seconds()
 
     async def create(
-        self, body: SessionPost, request: Request, idempotency_key: KeyHeader = None
+        self,
+        caller: Writer,
+        body: SessionPost,
+        request: Request,
+        idempotency_key: KeyHeader = None,
     ) -> Envelope[SessionPostAnswer]:
         """Start a session; its address opens the socket of who asks, once."""
-        caller = await identify(request, "sessions:write")
         key = order_key(caller, idempotency_key, await request.body())
         order = order_of(
             body,
@@ -124,25 +127,22 @@ class SessionRoutes:
         return Envelope(status_code=CREATED, metadata=made)
 
     async def page(
-        self, request: Request, query: Annotated[ListQuery, Query()]
+        self, caller: Reader, query: Annotated[ListQuery, Query()]
     ) -> Envelope[list[SessionAnswer] | list[str]]:
         """The caller's sessions, everybody's for who may see them: ids, or all that is known."""
-        caller = await identify(request, "sessions:read")
         found, total = await find(self._listing, caller, query, self._sessions.now().wall)
         if query.recursion:
             return Envelope(metadata=[answer_of(item) for item in found], total_size=total)
         return Envelope(metadata=[item.id for item in found], total_size=total)
 
-    async def get(self, session_id: str, request: Request) -> Envelope[SessionAnswer]:
+    async def get(self, session_id: str, caller: Somebody) -> Envelope[SessionAnswer]:
         """One session."""
-        caller = await identify(request)
         return Envelope(metadata=answer_of(await self._find(caller, session_id, "sessions:read")))
 
     async def join(
-        self, session_id: str, request: Request, body: JoinPost | None = None
+        self, session_id: str, caller: Somebody, body: JoinPost | None = None
     ) -> Envelope[JoinAnswer]:
         """Look at a session that runs; who looked at it by this API before is put out."""
-        caller = await identify(request)
         session = await self._find(caller, session_id, "sessions:write")
         _check_joinable(session)
         screen = body.screen if body is not None else None
@@ -153,27 +153,25 @@ class SessionRoutes:
     async def delete(
         self,
         session_id: str,
-        request: Request,
+        caller: Somebody,
         *,
         force: bool = False,
         sync: bool = False,
     ) -> Envelope[dict[str, Any]]:
         """End a session, and forget it once it has."""
-        caller = await identify(request)
         await self._delete(caller, session_id, force=force, sync=sync)
         return Envelope(metadata={})
 
     async def delete_many(
         self,
+        caller: Writer,
         body: SessionsDelete,
-        request: Request,
         response: Response,
         *,
         force: bool = False,
         sync: bool = False,
     ) -> Envelope[Deleted]:
         """End several sessions; what went wrong with some is told for each."""
-        caller = await identify(request, "sessions:write")
         ids = list(dict.fromkeys(body.ids))
         done = dict[str, _Gone]()
         limiter = anyio.CapacityLimiter(AT_ONCE)

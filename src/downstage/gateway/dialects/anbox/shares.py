@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Protocol
 from urllib.parse import urlencode
 
-from fastapi import Query, Request, Response
+from fastapi import Query, Response
 
 from downstage.auth.principal import Principal
 from downstage.gateway.admission import Admission
-from downstage.gateway.dialects.anbox.auth import identify
+from downstage.gateway.dialects.anbox.auth import Reader, Somebody, Writer
 from downstage.gateway.dialects.anbox.connecting import Connector
 from downstage.gateway.dialects.anbox.envelope import Envelope
 from downstage.gateway.dialects.anbox.models import (
@@ -87,10 +87,9 @@ class ShareRoutes:
         return self._sessions.now().wall
 
     async def create(
-        self, session_id: str, body: SharePost, request: Request
+        self, session_id: str, caller: Somebody, body: SharePost
     ) -> Envelope[SharedAnswer]:
         """Share a session."""
-        caller = await identify(request)
         session = await self._admission.session(caller, session_id, "sessions:write")
         _check_running(session)
         if body.type == "adb":
@@ -118,7 +117,7 @@ class ShareRoutes:
 
     async def page(
         self,
-        request: Request,
+        caller: Reader,
         *,
         recursion: bool = False,
         limit: Annotated[int, Query(ge=0)] = 0,
@@ -126,7 +125,6 @@ class ShareRoutes:
         session_id: str | None = None,
     ) -> Envelope[list[ShareAnswer] | list[str]]:
         """The caller's shares, everybody's for who may see them: ids, or all that is known."""
-        caller = await identify(request, "sessions:read")
         found, total = await self._shares.page(
             caller.tenant,
             None if caller.may("sessions:admin") else caller.person or caller.subject,
@@ -139,16 +137,16 @@ class ShareRoutes:
             return Envelope(metadata=[_answer(item) for item in found], total_size=total)
         return Envelope(metadata=[item.id for item in found], total_size=total)
 
-    async def get(self, share_id: str, request: Request) -> Envelope[ShareAnswer]:
+    async def get(self, share_id: str, caller: Reader) -> Envelope[ShareAnswer]:
         """One share, with its address."""
-        share = await self._find(await identify(request, "sessions:read"), share_id)
+        share = await self._find(caller, share_id)
         return Envelope(metadata=_answer(share, url=self._url(share)))
 
     async def change(
-        self, share_id: str, body: SharePatch, request: Request
+        self, share_id: str, caller: Writer, body: SharePatch
     ) -> Envelope[ShareAnswer]:
         """Describe it anew, or let it end at another time."""
-        share = await self._find(await identify(request, "sessions:write"), share_id)
+        share = await self._find(caller, share_id)
         if body.description is not None:
             share = replace(share, description=body.description)
         if body.expiry_at is not None:
@@ -157,10 +155,10 @@ class ShareRoutes:
         return Envelope(metadata=_answer(share, url=self._url(share)))
 
     async def delete(
-        self, share_id: str, request: Request, response: Response, *, sync: bool = False
+        self, share_id: str, caller: Writer, response: Response, *, sync: bool = False
     ) -> Envelope[dict[str, Any]]:
         """Revoke it: who is connected by it is cut off."""
-        share = await self._find(await identify(request, "sessions:write"), share_id)
+        share = await self._find(caller, share_id)
         await self._revoke(share)
         response.status_code = 200 if sync else ACCEPTED
         kind = "sync" if sync else "async"
