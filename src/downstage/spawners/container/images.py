@@ -6,9 +6,9 @@ engine has, and a container is made from that image's id, never from a name.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -160,17 +160,16 @@ class Images:
         self, reference: str, login: dict[str, str] | None, until: float
     ) -> AsyncGenerator[int | None]:
         progress, last = Progress(), -1
-        async with engine(self._url, silent_s=None) as docker:
+        async with contextlib.AsyncExitStack() as held:
+            docker = await held.enter_async_context(engine(self._url, silent_s=None))
             lines = docker.images.pull(
                 reference if registry_of(reference) != "docker.io" else _whole(reference),
                 auth=login,
                 stream=True,
                 timeout=None,
             )
-            while True:
-                item = await self._next(lines, until, reference)
-                if item is None:
-                    return
+            held.push_async_callback(cast("AsyncGenerator[Any]", lines).aclose)
+            while (item := await self._next(lines, until, reference)) is not None:
                 progress.learn(item)
                 if progress.percent is not None and progress.percent != last:
                     last = progress.percent
@@ -210,6 +209,6 @@ def _whole(reference: str) -> str:
 
 def _word(error: aiodocker.DockerError) -> str:
     text = str(error.message)
-    with suppress(ValueError, TypeError, KeyError):
+    with contextlib.suppress(ValueError, TypeError, KeyError):
         text = str(json.loads(text)["message"])
     return text[:MAX_WORD]

@@ -114,6 +114,7 @@ def podman() -> Iterator[Podman]:
             tar = image.copy_of(STORE / "image")
             done = engine.run("import", str(tar), name)
             tar.unlink()
+            engine.run("image", "prune", "--force")
             if done.returncode != 0:
                 pytest.skip("podman cannot import an image here: " + done.stderr[-400:])
         tried = engine.run("run", "--rm", "--network=none", name, "/usr/bin/python3", "-c", "0")

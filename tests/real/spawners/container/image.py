@@ -44,7 +44,7 @@ def write(path: Path) -> None:
     with tarfile.open(draft, "w", dereference=True) as archive:
         for name in ("tmp", "run", "proc", "sys", "dev", "etc", "home", "var/tmp"):
             folder = tarfile.TarInfo(name)
-            folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+            folder.type, folder.mode = tarfile.DIRTYPE, 0o1777 if name.endswith("tmp") else 0o755
             archive.addfile(folder)
         _text(archive, "etc/passwd", "root:x:0:0:root:/:/bin/sh\n")
         _text(archive, "etc/nsswitch.conf", "passwd: files\nhosts: files dns\n")
