@@ -191,6 +191,46 @@ async def test_a_place_is_held_for_who_asks_and_given_up_for_who_does_not(start:
                 await anyio.sleep(0.3)
 
 
+async def test_an_open_page_holds_the_place_and_is_told_of_every_step(start: Any) -> None:
+    async with start(gateway__queue_hold="PT0.5S") as house, full(house):
+        _, first, _ = await ask(house, "bert")
+        _, second, _ = await ask(house)
+        async with house.viewer(second["id"]) as viewer:
+            with anyio.fail_after(20):  # nobody asks after the first
+                while (await house.get(first["id"], "operator"))["state"] != "ended":
+                    await anyio.sleep(0.1)
+            with anyio.fail_after(20):
+                while (told := await viewer.hear("session"))["session"]["position"] != 1:
+                    pass
+            assert told["session"]["state"] == "queued"
+            free_one(house)
+            with anyio.fail_after(20):
+                while (told := await viewer.hear("session"))["session"]["state"] == "queued":
+                    pass
+            assert told["session"]["state"] == "starting"
+
+
+async def test_S06_quick_creates_and_deletes_leave_nothing_behind(house: Any) -> None:
+    """Each is ended at once by its maker: while it starts, while it waits, while it is placed."""
+    house.manager.capacity = 3
+    token, made = await house.token(), list[str]()
+
+    async def one() -> None:
+        _, session, _ = await ask(house)
+        made.append(session["id"])
+        await house.call("DELETE", f"/v1/sessions/{session['id']}", token)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(25):
+            tasks.start_soon(one)
+    for session_id in made:
+        ended = await house.wait(session_id, "ended")
+        assert ended["outcome"] == "stopped"
+    assert len(set(made)) == 25
+    assert house.manager.running() == 0
+    assert await house.gateway.sessions.store.waiting() == []
+
+
 async def test_a_wait_ends_after_its_longest_time(start: Any) -> None:
     async with start(gateway__queue_lease="PT0.5S") as house, full(house):
         _, waiting, _ = await ask(house)
@@ -222,7 +262,6 @@ async def test_what_has_become_impossible_fails_and_holds_up_nobody(house: Any) 
         await until(house, behind["id"], state="starting")
 
 
-@both
 async def test_S06_a_storm_of_creates_runs_ten_and_serves_the_rest_in_turn(house: Any) -> None:
     """200 at once on 10 places: 10 run, 190 wait; as places become free, each gets one in turn."""
     house.manager.capacity = 10
