@@ -26,8 +26,9 @@ DEL    /v1/catalogue/images/{id}                                      → 204
 =====  =============================================================  ============================
 
 ``{name}`` is the application's name or id; ``{number}`` may be ``latest``: the newest published
-version. An archive is a zip, tar, tar.gz or tar.bz2 as ``application/octet-stream``, with its SHA-256 in
-hexadecimal in ``Downstage-Digest``; ``Downstage-Publish: no`` leaves the version unpublished.
+version. An archive is a zip, tar, tar.gz or tar.bz2 as ``application/octet-stream``, with its
+SHA-256 in hexadecimal in ``Downstage-Digest``; ``Downstage-Publish: no`` leaves the version
+unpublished.
 Reading takes the scope ``sessions:read`` or ``instances:read``; manifests, addons and images take
 ``instances:read``; everything else takes ``applications:write``.
 """
