@@ -97,6 +97,10 @@ class ServedPlatform(PlatformProcess):
         self.facts[name] = self._serve(name, given, port)
         return str(self.facts[name])
 
+    def is_running(self, name: str) -> bool:
+        """Whether one service was started and not killed since."""
+        return name in self._services
+
     def kill_service(self, name: str) -> None:
         """``kill -9`` for one service."""
         process = self._services.pop(name)
