@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import anyio
 
-from downstage.agent.bridge import Bridge
+from downstage.agent.bridge import OK, Bridge
 from downstage.bus import Bus
 from downstage.contracts.agent import Announcement, announced
 from downstage.contracts.manager import INSTANCE_CHANGED
@@ -69,15 +69,25 @@ class Announcer:
                 self._changed.set()
 
     async def _tell(self) -> None:
-        try:
-            health = (await self._bridge.health()).body
-            capacity, free = free_of(health)
-        except PlatformError as error:
-            if self._state != "no-manager":
-                log.warning("agent.manager_silent", region=self._bridge.region, why=error.detail)
+        health = await self._ask()
+        if health is None:
             self._publish("no-manager", 0, 0)
         else:
-            self._publish("up", capacity, free)
+            self._publish("up", *free_of(health))
+
+    async def _ask(self) -> Mapping[str, Any] | None:
+        """What the manager says of its health; None where it is not well, or does not answer."""
+        try:
+            reply = await self._bridge.health()
+        except PlatformError as error:
+            why = error.detail
+        else:
+            if reply.status == OK:
+                return reply.body
+            why = str(reply.body.get("detail", reply.status))
+        if self._state != "no-manager":
+            log.warning("agent.manager_silent", region=self._bridge.region, why=why)
+        return None
 
     def _publish(self, state: State, capacity: int, free: int) -> None:
         self._state = state

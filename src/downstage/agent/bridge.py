@@ -16,10 +16,11 @@ from downstage.kernel.ids import new_id
 from downstage.services.client import AsyncClient
 from downstage.services.errors import BaseServiceError
 
-__all__ = ["HEALTH_S", "Bridge", "ManagerClients", "Reply", "Site", "carry"]
+__all__ = ["HEALTH_S", "OK", "Bridge", "ManagerClients", "Reply", "Site", "carry"]
 
 HEALTH_S = 1.9
 """How long the manager may take to say that it is well: less than a gateway waits for us."""
+OK = 200
 LAUNCH_S = 10.0
 """How long the manager may take to take an instance on."""
 
@@ -103,6 +104,8 @@ class Bridge:
                 reply = await carry(self._manager.v1.health.get)
         except TimeoutError as error:
             raise Unavailable(f"The manager did not answer within {HEALTH_S:g} s.") from error
+        if reply.status != OK:
+            return reply
         body: object = reply.body
         if not isinstance(body, dict):
             raise Unavailable("The manager's word on its health was not understood.")
