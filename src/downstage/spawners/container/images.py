@@ -25,6 +25,7 @@ __all__ = ["Image", "Images", "Progress", "PullFailed"]
 
 NOT_FOUND = 404
 MAX_WORD = 300
+LOOK_S = 1.0
 
 
 class PullFailed(SpawnFailed):
@@ -92,7 +93,8 @@ class Images:
 
     def __init__(self, url: str, registries: Path | None, deadline_s: float) -> None:
         self._url, self._registries, self._deadline_s = url, registries, deadline_s
-        self._pulls: dict[str, anyio.Lock] = {}
+        self._pulls: dict[str, anyio.Event] = {}
+        """Set when that pull is over; no lock, since a generator may move between tasks."""
 
     async def find(self, reference: str) -> Image | None:
         """The image, if it is here.
@@ -140,13 +142,12 @@ class Images:
             NodeUnreachable: the engine does not answer.
         """
         until = anyio.current_time() + self._deadline_s
-        lock = self._pulls.setdefault(reference, anyio.Lock())
-        while True:  # somebody else pulls the same: wait, and look
-            with anyio.move_on_after(1.0):
-                await lock.acquire()
-                break
-            yield None
+        while (other := self._pulls.get(reference)) is not None:
+            with anyio.move_on_after(LOOK_S):
+                await other.wait()
             self._check(until, reference)
+            yield None
+        over = self._pulls[reference] = anyio.Event()
         try:
             if await self.find(reference) is not None:
                 return
@@ -154,7 +155,8 @@ class Images:
             async for percent in self._pulling(reference, login, until):
                 yield percent
         finally:
-            lock.release()
+            del self._pulls[reference]
+            over.set()
 
     async def _pulling(
         self, reference: str, login: dict[str, str] | None, until: float
