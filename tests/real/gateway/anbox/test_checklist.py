@@ -105,6 +105,23 @@ async def test_line_04_the_token_is_read_as_it_is_spelled(
     assert token not in platform.output(), "a token in an address is never logged"
 
 
+async def test_A10_who_is_not_known_learns_nothing_of_what_would_fit(
+    platform: PlatformProcess, somebody: Somebody
+) -> None:
+    stranger, paths = somebody("forged"), platform.call("GET", "/openapi.json").body["paths"]
+    answers = set[str]()
+    for path, operations in paths.items():
+        if not path.startswith("/1.0/") or path.endswith(("/connect", "/status")):
+            continue
+        for method in operations:
+            below = path.removeprefix("/1.0").replace("{", "").replace("}", "")
+            body = None if method == "get" else {"nonsense": True}
+            answer = await stranger.call(method.upper(), below, body)
+            assert answer.status == 401, (method, path, answer.body)
+            answers.add(answer.error)
+    assert answers == {"The token is not valid."}
+
+
 async def test_lines_06_07_24_only_the_gateway_s_servers_count_and_all_can_be_used(
     client: AnboxClient, session_id: str
 ) -> None:
