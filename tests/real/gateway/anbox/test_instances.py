@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
+from downstage.gateway.dialects.anbox.talk import PATIENCE
 from downstage.kernel.errors import NoCapacity
 from downstage.testing.anbox import AnboxClient, encoded
 
@@ -167,6 +168,36 @@ async def test_pain_24_one_client_at_a_time_and_our_own_seats_beside(house: Any)
         closed = await streamer.hear("peer.close")
         assert (closed["peer"], closed["reason"]) == (peer, "replaced")
         assert not page.socket.closed
+
+
+async def test_pain_09_whoever_is_silent_is_named(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await client_of(house)
+    async with on_stage(house, client) as (made, streamer):
+        for silent, words in (
+            ("client", "neither settings nor an offer"),
+            ("instance", "instance of this session does not answer"),
+            ("answer", "did not answer the instance's offer"),
+            ("media", "no media path"),
+        ):
+            place = await client.join(made["id"])
+            with monkeypatch.context() as patience:
+                patience.setitem(PATIENCE, silent, 0.3)
+                async with client.socket(place["url"]) as socket:
+                    if silent != "client":
+                        await socket.say(type="settings", api_version=2)
+                        peer = (await streamer.hear("peer.open"))["peer"]
+                    if silent in ("answer", "media"):
+                        payload = {"type": "offer", "sdp": SDP}
+                        await streamer.say(type="peer.signal", peer=peer, payload=payload)
+                        await socket.hear("offer")
+                    if silent == "media":
+                        await socket.say(type="answer", sdp=B64)
+                    told, code = await socket.ending()
+            assert told is not None
+            assert words in told, told
+            assert code == 1008
 
 
 async def test_nobody_can_host_it(house: Any) -> None:
