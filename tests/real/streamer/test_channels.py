@@ -183,6 +183,27 @@ async def test_a_restarted_application_takes_over_where_the_old_one_was(there: W
         assert await run(second.receive) == "two"
 
 
+async def test_after_a_restart_of_the_streamer_its_sockets_are_those_that_are_there(
+    there: World, world: Path
+) -> None:
+    there.viewer("gone")
+    with await run(lambda: AppChannel("declared", wait_s=5)) as application:
+        there.bridge.close()
+        with pytest.raises(ChannelClosed):
+            await run(application.receive)
+    assert names() == ["declared", "gone"]
+    again = World(world)
+    again.bridge.open()
+    try:
+        assert names() == ["declared"]
+        with await run(lambda: AppChannel("declared", wait_s=5)) as application:
+            viewer = again.viewer("declared")
+            viewer.say("still here")
+            assert await run(application.receive) == "still here"
+    finally:
+        again.bridge.close()
+
+
 async def test_events_tell_of_channels_and_input_and_carry_words_back(there: World) -> None:
     there.viewer("seen")
     assert not there.bridge.event("input::gamepad-button", {}, "p"), "nobody listens yet"

@@ -89,7 +89,7 @@ async def test_an_offer_without_a_codec_of_ours_is_refused_in_words() -> None:
             await made.accept(theirs)
 
 
-async def test_M04_no_offer_however_broken_is_a_fault() -> None:
+async def test_no_offer_however_broken_is_a_fault() -> None:
     theirs = await offer_of(PeerOptions(4000))
     lines, dice = theirs.split("\r\n"), random.Random(7)
     for _ in range(40):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from downstage.contracts.channels import EVENTS, MAX_NAMES, NAME, RESERVED, TEXT
+from downstage.contracts.channels import EVENTS, MAX_NAMES, NAME, PREFIX, RESERVED, TEXT
 from downstage.kernel.logging import get_logger
 from downstage.media.transport import Channel
 from downstage.streamer.channels.door import Door, DoorEvents
@@ -50,6 +50,7 @@ class Bridge:
             return
         flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
         self._folder = os.open(self._path, flags)
+        self._sweep(f"/proc/self/fd/{self._folder}")
         self._events = Door(self._folder, EVENTS, DoorEvents(self._said, self._introduce))
         self._events.open()
         for name in self._declared:
@@ -81,6 +82,13 @@ class Bridge:
             return False  # what a pad did before there was anybody is of no use later
         text = json.dumps({"type": kind, "data": content, "viewer": viewer})
         return self._events.send(pack(text))
+
+    @staticmethod
+    def _sweep(folder: str) -> None:
+        """Remove what a streamer before us left: an application would knock in vain."""
+        for name in os.listdir(folder):  # noqa: PTH208 - by way of a descriptor
+            if name.startswith(PREFIX):
+                os.unlink(f"{folder}/{name}")  # noqa: PTH108 - by way of a descriptor
 
     def _lane(self, name: str) -> Lane | None:
         lane = self._lanes.get(name)
