@@ -92,6 +92,8 @@ class Instances:
     async def create(self, request: InstanceCreate) -> InstanceView:
         """Take a place and start, or take one that waits; a session gets one instance, ever.
 
+        One without a session may be asked for again by the id that was chosen for it.
+
         Raises:
             NotFound: no such application.
             InvalidField: something in the request is not acceptable, or no node could run it.

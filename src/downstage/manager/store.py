@@ -255,6 +255,9 @@ class Store:
         for row in rows:
             if new.session_id is not None and row["session_id"] == new.session_id:
                 return _record(row)
+            is_repeated = (row["id"], row["owner"]) == (new.id, new.owner)
+            if new.session_id is None and row["session_id"] is None and is_repeated:
+                return _record(row)
         if rows:
             raise Conflict("This instance id belongs to another session.")
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from downstage.bus import MemoryBus
 from downstage.contracts.manager import InstanceCreate, InstanceView
 from downstage.kernel.clock import SystemClock
+from downstage.manager.applications import Catalogue
 from downstage.manager.catalogue.declared import Declared
 from downstage.manager.catalogue.service import Pool
 from downstage.manager.instances import Instances
@@ -23,7 +24,6 @@ from downstage.manager.nodes.rows import put_node, read_nodes
 from downstage.manager.nodes.spawners import Spawners
 from downstage.manager.planning import Planner
 from downstage.manager.pools.keeper import PoolKeeper
-from downstage.manager.pools.wanted import declared_pools
 from downstage.manager.scheduler import Strategy
 from downstage.manager.store import Store
 from downstage.manager.upkeep import Upkeep
@@ -101,7 +101,14 @@ class Fleeting:
                 await anyio.sleep(0.01)
 
 
-Open = Callable[..., AbstractAsyncContextManager[Fleeting]]
+def declared_pools(catalogue: Catalogue) -> list[Pool]:
+    """The pools that profiles of declared applications ask for."""
+    return [
+        Pool(name, 1, profile_name, profile.pool.size, profile.pool.ttl_s)
+        for name, application in catalogue.applications.items()
+        for profile_name, profile in application.declared.all_profiles.items()
+        if profile.pool.size
+    ]
 
 
 class Machines:

@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from downstage.contracts.manager import InstanceCreate
 from downstage.contracts.nodes import NodeCreate, NodeDrain, NodePatch
 from downstage.kernel.errors import Conflict, InvalidField, NoCapacity, NotFound, Unavailable
 from downstage.testing.machines import Manner
@@ -20,11 +21,12 @@ both = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=Tr
 
 
 @both
-async def test_S06_200_creates_at_once_get_no_more_than_there_is(
+async def test_S06_many_creates_at_once_get_no_more_than_there_is(
     data: Path, database: str | None
 ) -> None:
     machines = Machines("a", "b", places=4)
     outcomes = Counter[str]()
+    count = 60 if database else 200
     async with open_fleet(data, database, machines) as manager:
 
         async def create(number: int) -> None:
@@ -35,9 +37,9 @@ async def test_S06_200_creates_at_once_get_no_more_than_there_is(
                 outcomes["refused"] += error.retry_after_s > 0
 
         async with anyio.create_task_group() as tasks:
-            for number in range(200):
+            for number in range(count):
                 tasks.start_soon(create, number)
-        assert outcomes == {"placed": 12, "refused": 188}
+        assert outcomes == {"placed": 12, "refused": count - 12}
         nodes = Counter(view.node for view in await manager.instances.list())
         assert nodes == {"local": 4, "a": 4, "b": 4}
         assert {view.name: view.instances for view in await manager.fleet.views()} == nodes
@@ -62,6 +64,18 @@ async def test_S06_a_session_asked_for_fifty_times_gets_one_instance(
             tasks.start_soon(create)
     assert len(ids) == 1
     assert machines.spawners["local"].started == 1
+
+
+async def test_S06_one_without_a_session_is_asked_for_again_by_its_id(data: Path) -> None:
+    asked = wish(None, instance_id=f"i-{'b' * 26}")
+    async with open_fleet(data, None, Machines()) as manager:
+        first = await manager.instances.create(asked)
+        again = await manager.instances.create(asked)
+        assert first.id == again.id == asked.instance_id
+        assert first.tags == []
+        for changes in ({"owner": "u-2"}, {"session_id": "s-1"}):
+            with pytest.raises(Conflict):
+                await manager.instances.create(InstanceCreate(**{**dict(asked), **changes}))
 
 
 async def test_a_node_that_is_off_holds_up_nobody_and_loses_nothing(data: Path) -> None:

@@ -16,11 +16,11 @@ from downstage.kernel.clock import SystemClock
 from downstage.manager.catalogue.declared import Declared
 from downstage.manager.catalogue.service import Pool
 from downstage.manager.pools.keeper import PoolKeeper
-from downstage.manager.pools.wanted import declared_pools
 from downstage.spawners.process import ProcessSettings
 from downstage.testing.streaming import TOKEN, GatewayEnd
 
 from .conftest import Manager, run_manager
+from .fleet import declared_pools
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
 CARD = """
