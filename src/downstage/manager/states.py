@@ -52,6 +52,7 @@ def learn(instance: Instance, report: Report) -> Instance:
         return instance
     state = max(instance.state, report.phase, key=STATES.index)
     is_end = report.phase in ("ending", "ended")
+    says_more = is_end or (report.stage == "pulling" and instance.reason is None)
     return _changed(
         instance,
         replace(
@@ -59,7 +60,7 @@ def learn(instance: Instance, report: Report) -> Instance:
             state=state,
             stage=max(instance.stage, report.stage, key=STAGES.index),
             reason=instance.reason or (report.reason if is_end else None),
-            detail=instance.detail or (_cut(report.detail) if is_end else None),
+            detail=_told(instance) or (_cut(report.detail) if says_more else None),
             exit_code=_first(instance.exit_code, report.exit_code if is_end else None),
             isolated=report.isolated,
         ),
@@ -81,7 +82,7 @@ def lose(instance: Instance, report: Report | None) -> Instance:
         return learn(instance, report)
     lost = "The keeper of this instance was killed, and all of it with it. Start it again."
     reason = instance.reason or (report.reason if report else None) or "lost"
-    detail = instance.detail or (_cut(report.detail) if report else None)
+    detail = _told(instance) or (_cut(report.detail) if report else None)
     if reason == "lost":
         detail = detail or lost
     return _changed(instance, replace(instance, state="ended", reason=reason, detail=detail))
@@ -97,9 +98,14 @@ def has_ended_by(instance: Instance, reason: str, detail: str) -> Instance:
             instance,
             state="ended",
             reason=instance.reason or reason,
-            detail=instance.detail or _cut(detail),
+            detail=_told(instance) or _cut(detail),
         ),
     )
+
+
+def _told(instance: Instance) -> str | None:
+    """What was said of its end; before that, a detail says how far its image has come."""
+    return None if instance.reason is None else instance.detail
 
 
 def _changed(before: Instance, after: Instance) -> Instance:

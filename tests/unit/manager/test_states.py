@@ -99,3 +99,16 @@ def test_one_that_was_ending_when_its_keeper_died_keeps_its_reason() -> None:
 def test_one_that_never_came_to_be() -> None:
     after = has_ended_by(Instance(), "start-failed", "no keeper")
     assert (after.state, after.reason, after.detail) == ("ended", "start-failed", "no keeper")
+
+
+def test_a_detail_says_how_far_the_image_has_come_and_then_goes() -> None:
+    pulling = learn(Instance(), Report("i-1", stage="pulling", detail="app: 30 %"))
+    assert (pulling.stage, pulling.detail) == ("pulling", "app: 30 %")
+    more = learn(pulling, Report("i-1", stage="pulling", detail="app: 31 %"))
+    assert (more.detail, more.revision) == ("app: 31 %", pulling.revision + 1)
+    assert learn(more, Report("i-1", stage="display")).detail is None
+    assert "keeper" in (lose(more, None).detail or "")
+    failed = learn(more, Report("i-1", "ended", "pulling", reason="pull-failed", detail="no"))
+    assert (failed.reason, failed.detail) == ("pull-failed", "no")
+    asked = ask_to_end(more, "deleted")
+    assert learn(asked, Report("i-1", stage="pulling", detail="app: 32 %")).detail is None
