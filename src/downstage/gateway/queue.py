@@ -85,10 +85,12 @@ class Round:
 
     Args:
         home: address of this gateway.
+        regions: all that are known.
     """
 
-    def __init__(self, home: str) -> None:
+    def __init__(self, home: str, regions: Sequence[str]) -> None:
         self._home = home
+        self._regions = regions
         self._closed: set[tuple[str, str]] = set()
         self._others_turn: set[tuple[str | None, str]] = set()
 
@@ -97,9 +99,11 @@ class Round:
         self._closed.add((region, item.shape))
 
     def may_try(self, item: Waiting) -> bool:
-        """Whether it is this one's turn at all; to be asked of everybody in order."""
+        """Whether it may be this one's turn at all; to be asked of everybody in order."""
         if item.home != self._home:
             self._others_turn.add((item.region, item.shape))
+            return False
+        if not self.open_to(item, self._regions if item.region is None else [item.region]):
             return False
         turns = {(None, item.shape), (item.region, item.shape)}
         if item.region is None:

@@ -80,7 +80,7 @@ class Queue:
         """Try everybody whose turn it may be, once."""
         if not await self._look():
             return
-        turn = Round(self._sessions.home)
+        turn = Round(self._sessions.home, self._sessions.regions.names())
         placed = 0
         for item in self._line.arranged:
             if turn.may_try(item):

@@ -84,7 +84,7 @@ def test_a_position_counts_those_ahead_for_the_same_places(items: list[Waiting])
 @given(queues((HOME, OTHER)), st.dictionaries(st.sampled_from(["east", "west"]), st.integers(0, 3)))
 def test_nobody_overtakes_who_needs_the_same(items: list[Waiting], free: dict[str, int]) -> None:
     """One pass with so many places: whoever got one had nobody like them left behind in front."""
-    arranged, turn, left = arrange(items), Round(HOME), dict(free)
+    arranged, turn, left = arrange(items), Round(HOME, ["east", "west"]), dict(free)
     served = set[str]()
     for item in arranged:
         if not turn.may_try(item):
@@ -105,15 +105,19 @@ def test_nobody_overtakes_who_needs_the_same(items: list[Waiting], free: dict[st
 
 
 def test_who_needs_something_else_is_not_held_up() -> None:
-    turn, first = Round(HOME), waiting("a", shape="large")
+    turn, first = Round(HOME, ["east", "west"]), waiting("a", shape="large")
     assert turn.may_try(first)
     turn.refuse(first, "east")
     assert turn.open_to(waiting("b", shape="large"), ["east", "west"]) == ["west"]
     assert turn.open_to(waiting("c", shape="small"), ["east", "west"]) == ["east", "west"]
+    assert turn.may_try(waiting("d", shape="large"))
+    turn.refuse(first, "west")
+    assert not turn.may_try(waiting("e", shape="large"))
+    assert turn.may_try(waiting("f", shape="small"))
 
 
 def test_the_turn_of_another_gateway_is_waited_for() -> None:
-    turn = Round(HOME)
+    turn = Round(HOME, ["east", "west"])
     assert not turn.may_try(waiting("a", home=OTHER, region="east"))
     assert turn.may_try(waiting("b", region="west"))
     assert not turn.may_try(waiting("c", region="east"))
