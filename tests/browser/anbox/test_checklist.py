@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.async_api import Route
 from tests.browser.anbox.conftest import CARD, DISPLAY, Client, Opener, Witness
 
 from downstage.testing.platform import PlatformProcess
@@ -362,6 +363,19 @@ async def test_whoever_joins_throws_out_who_was_there(opened: Opener, card: str)
 
 
 SDK = os.environ.get("ANBOX_SDK_JS", "")
+LOAD_SDK = """async () => {
+    const path = "/sdk-of-a-test.js", names = "{AnboxStream, AnboxStreamGatewayConnector}";
+    window.sdk = await import(path).catch(() => ({}));
+    if (sdk.AnboxStream) return;
+    const script = document.createElement("script");     // made for pages without modules
+    script.src = path;
+    await new Promise((resolve) => { script.onload = resolve; document.head.append(script); });
+    window.sdk = (0, eval)(`(${names})`);
+}"""
+
+
+async def _sdk(route: Route) -> None:
+    await route.fulfill(path=Path(SDK), content_type="text/javascript")
 
 
 @pytest.mark.skipif(not SDK, reason="ANBOX_SDK_JS names no copy of the stock SDK")
@@ -369,12 +383,8 @@ async def test_the_stock_sdk_plays_acts_speaks_and_leaves(
     opened: Opener, platform: PlatformProcess
 ) -> None:
     async with opened() as client:
-        source = Path(SDK).read_text(encoding="utf-8")
-        body = (
-            source.replace("export ", "")
-            + "\nwindow.sdk = {AnboxStream, AnboxStreamGatewayConnector};"
-        )
-        await client.page.add_script_tag(content=f"(() => {{ {body} }})()")
+        await client.page.route("**/sdk-of-a-test.js", _sdk)
+        await client.page.evaluate(LOAD_SDK)
         await client.page.evaluate(
             """([url, token]) => {
             document.body.innerHTML = '<div id="place" style="width:1280px;height:720px"></div>';
