@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from pydantic import SecretStr
@@ -21,7 +22,7 @@ from downstage.gateway.models import Session
 from downstage.gateway.rooms import Rooms
 from downstage.gateway.sessions import Sessions
 from downstage.gateway.states import Placed, Policy, begin
-from downstage.gateway.store import Store
+from downstage.gateway.store import Bounds, Store
 from downstage.gateway.tables import gateways
 from downstage.gateway.takeover import TakeOver
 from downstage.kernel.clock import SystemClock
@@ -30,6 +31,8 @@ from downstage.services.facilities.database import Database, open_database
 
 CLOCK = SystemClock()
 POLICY = Policy()
+LEASE = timedelta(hours=1)
+"""Nobody gives a sign of life by itself here: however slow the test, nobody dies of that."""
 
 
 @dataclass
@@ -53,7 +56,7 @@ class Gateway:
         """Nobody listens at its address any more."""
         self.port.close()
 
-    async def fall_silent(self, seconds: float = 60) -> None:
+    async def fall_silent(self, seconds: float = 7200) -> None:
         """Its last sign of life was so long ago."""
         mine = gateways.c.url == self.url
         async with self.database.write() as connection:
@@ -98,18 +101,17 @@ async def gateway(
     )
     port = socket.create_server(("127.0.0.1", 0))
     own = f"http://127.0.0.1:{port.getsockname()[1]}"
-    homes = Homes(database, own, timedelta(seconds=5), alone=alone)
+    homes = Homes(database, own, LEASE, alone=alone)
     bus = bus or MemoryBus()
     sessions = Sessions(
-        store=Store(database, own),
+        store=Store(database, own, Bounds()),
         regions=cast("Any", None),
-        office=cast("Any", None),
+        launcher=cast("Any", SimpleNamespace(files=None)),
         policy=POLICY,
         clock=CLOCK,
         bus=bus,
         sealer=cast("Any", None),
         home=own,
-        link_url=own,
     )
     rooms = Rooms(lambda item: {"id": item.id})
     sessions.listeners.append(rooms.on_change)

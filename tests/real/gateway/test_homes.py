@@ -203,9 +203,9 @@ async def test_one_key_at_two_gateways_makes_one_session(several: Several) -> No
 async def test_signs_of_life_count_by_the_databases_clock(several: Several) -> None:
     first, second = several.first, several.second
     assert await second.homes.living() == sorted([first.url, second.url, several.third.url])
-    await first.fall_silent(4)
+    await first.fall_silent(3000)
     assert await second.homes.is_alive(first.url)
-    await first.fall_silent(2)
+    await first.fall_silent(1000)
     assert not await second.homes.is_alive(first.url)
     assert await first.homes.is_alive(first.url)
     assert first.url not in await second.homes.living()
