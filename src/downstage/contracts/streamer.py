@@ -113,7 +113,7 @@ MAX_INPUT = 4096
 
 
 class StreamerConfig(Request):
-    """All a streamer needs to know; written by the spawner, read anew on SIGHUP without a session."""
+    """All a streamer needs to know; from the spawner, read anew on SIGHUP without a session."""
 
     instance_id: str
     session_id: str | None = None
