@@ -84,6 +84,8 @@ class Plan:
     has_size: bool = True
     """Whether this bubblewrap can bound a tmpfs."""
     network: bool = False
+    ports: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Ports that need no publishing, since the application shares this machine's network."""
     gpu: bool = False
     audio: bool = True
     memory_mb: int | None = None

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 import anyio.to_thread
@@ -218,6 +218,7 @@ class ProcessSpawner:
             gid=uid if isolation.mode == "drop" else (os.getgid() or 1000),
             has_size=isolation.has_size,
             network=spec.network,
+            ports=[] if isolation.mode == "container" else _shared_ports(spec, settings),
             gpu=spec.gpu,
             audio=settings.audio,
             memory_mb=spec.memory_mb,
@@ -312,6 +313,20 @@ class ProcessSpawner:
 
     def _prune(self) -> None:
         prune(self._runs, self._settings.keep, time.time())
+
+
+def _shared_ports(spec: InstanceSpec, settings: ProcessSettings) -> list[dict[str, Any]]:
+    """A process with network listens on this machine itself: its ports are there as they are.
+
+    Raises:
+        SpawnFailed: it has no network, or leaves the choice to us, who cannot hold a port for it.
+    """
+    if spec.ports and not spec.network:
+        raise SpawnFailed("Ports are published only of applications that have network.")
+    if any(port.number == 0 for port in spec.ports):
+        raise SpawnFailed("Only a container can be given a port of our choice (number 0).")
+    host = settings.public_ip or "127.0.0.1"
+    return [{**port.model_dump(), "host": host, "published": port.number} for port in spec.ports]
 
 
 def _keeper_environment() -> dict[str, str]:

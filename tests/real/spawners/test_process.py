@@ -10,11 +10,13 @@ from pathlib import Path
 import anyio
 import pytest
 
+from downstage.contracts.manager import PortWish
 from downstage.kernel.errors import SetupError
 from downstage.spawners.keeper.display import socket_of
 from downstage.spawners.plan import Report
 from downstage.spawners.probe import IsolationFound
 from downstage.spawners.process import run_folder
+from downstage.spawners.spawner import SpawnFailed
 
 from .conftest import Launch, gone, make_spawner, make_spec, processes_of, reports_until
 
@@ -289,3 +291,19 @@ async def test_output_is_bounded(launch: Launch, data: Path) -> None:
     size = sum(path.stat().st_size for path in folder.glob("app.log*"))
     assert 512 * 1024 < size <= 1024 * 1024
     assert (folder / "app.log").read_text().endswith("x\n")
+
+
+async def test_ports_of_a_process_are_told_as_they_are_or_refused(
+    launch: Launch, data: Path
+) -> None:
+    port = PortWish(name="api", number=8011)
+    handle, _ = await launch("draw", network=True, ports=(port,))
+    report = (await reports_until(handle, "running"))[-1]
+    assert report.ports == [{**port.model_dump(), "host": "127.0.0.1", "published": 8011}]
+    for refused in (
+        make_spec("draw", ports=(port,)),
+        make_spec("draw", network=True, ports=(PortWish(name="any", number=0),)),
+        make_spec("draw", image="localhost/some/image"),
+    ):
+        with pytest.raises(SpawnFailed):
+            await make_spawner(data).start(refused)

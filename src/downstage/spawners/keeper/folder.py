@@ -11,9 +11,9 @@ from typing import Any
 
 from downstage.spawners.container.plan import PLAN, SEAMS
 from downstage.spawners.keeper import display, linux, sandbox
-from downstage.spawners.plan import Plan
+from downstage.spawners.plan import Plan, Report, write_private
 
-__all__ = ["clear", "leave_shared_memory", "prepare", "secrets_of"]
+__all__ = ["clear", "complete_streamer_config", "leave_shared_memory", "prepare", "secrets_of"]
 
 
 def prepare(folder: Path, plan: Plan) -> None:
@@ -33,6 +33,25 @@ def prepare(folder: Path, plan: Plan) -> None:
     if plan.is_other_user:
         for path in (app, *app.iterdir()):
             os.chown(path, plan.uid, plan.gid, follow_symlinks=False)
+
+
+def complete_streamer_config(
+    folder: Path, plan: Plan, report: Report, *, wayland: Path | None, pulse: Path | None
+) -> None:
+    """Tell the streamer where display and sound are, now that they are there.
+
+    Raises:
+        OSError, ValueError: ``streamer.json`` cannot be read or written.
+    """
+    path = folder / "streamer.json"
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    config["display_kind"] = plan.display_kind
+    config["media_socket"] = str(folder / "media.sock")
+    config["x_display"] = report.display
+    config["wayland_socket"] = str(wayland) if wayland else None
+    config["pulse_server"] = f"unix:{pulse}" if pulse else None
+    config["audio_reason"] = report.audio_reason
+    write_private(path, config)
 
 
 def clear(folder: Path) -> None:

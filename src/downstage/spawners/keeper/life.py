@@ -13,7 +13,6 @@ together; display and sound go when both are gone; whatever else is left below u
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import signal
 from pathlib import Path
@@ -55,7 +54,7 @@ class Life:
         self._children = Children(self._loop, self._exited)
         self._report = Report(plan.instance_id, isolated=plan.isolation != "none")
         self._report.pids["keeper"] = [os.getpid(), linux.start_time(os.getpid()) or 0]
-        self._report.waits = plan.waits
+        self._report.waits, self._report.ports = plan.waits, plan.ports
         self._shares_memory = self._has_streamer = False
         self._deadlines = Deadlines(self._loop)
         self._restarts = 0
@@ -127,24 +126,15 @@ class Life:
             self._progress("audio")
             return
         try:
-            self._complete_streamer_config()
+            wayland, pulse = None if is_x11 else self._wayland, self._sound.socket
+            folder.complete_streamer_config(
+                self._folder, self._plan, report, wayland=wayland, pulse=pulse
+            )
         except (OSError, ValueError) as error:
             self._end("streamer-failed", f"streamer.json cannot be completed: {error}.")
             return
         self._progress("streamer")
         self._start_streamer()
-
-    def _complete_streamer_config(self) -> None:
-        path = self._folder / "streamer.json"
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        config["display_kind"] = self._plan.display_kind
-        config["media_socket"] = str(self._folder / "media.sock")
-        config["x_display"] = self._report.display
-        is_wayland = self._plan.display_kind == "wayland"
-        config["wayland_socket"] = str(self._wayland) if is_wayland else None
-        config["pulse_server"] = f"unix:{self._sound.socket}" if self._sound.socket else None
-        config["audio_reason"] = self._report.audio_reason
-        write_private(path, config)
 
     @property
     def _wayland(self) -> Path:
