@@ -160,7 +160,9 @@ class ContainerSpawner(ProcessSpawner):
     async def _launch_container(self, spec: InstanceSpec, image: Image) -> KeeperHandle:
         found = await self._engine()
         uid = os.getuid() or probe.UID + hash(spec.instance_id) % probe.UIDS
-        bare = probe.IsolationFound("container", has_size=True)
+        # Hooks run in bubblewrap, for want of the container.
+        has_size = bool(spec.hooks) and (await self.prepare()).has_size
+        bare = probe.IsolationFound("container", has_size=has_size)
         plan = dataclasses.replace(
             self._plan(spec, bare),
             application_folder=None,
