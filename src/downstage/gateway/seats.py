@@ -17,7 +17,7 @@ from downstage.gateway.models import Seat, Session
 from downstage.gateway.resume import Resume
 from downstage.gateway.sessions import Sessions
 from downstage.gateway.tickets import TicketOffice
-from downstage.kernel.errors import Conflict, InvalidToken
+from downstage.kernel.errors import Conflict, InvalidToken, Misdirected
 from downstage.kernel.limits import JOIN_CODE_S
 
 __all__ = ["Seats"]
@@ -62,11 +62,17 @@ class Seats:
         self._code_s = max(1, min(int(code_life.total_seconds()), JOIN_CODE_S))
 
     async def link(self, session: Session, subject: str) -> JoinLink:
-        """A link that opens *session* once, as its controller; the code is in the fragment."""
+        """A link that opens *session* once, as its controller; the code is in the fragment.
+
+        It leads to the session's home: to us, where its home is dead.
+        """
         _check_open(session)
         code = await self._office.join_code(session, subject, "controller", self._code_s)
-        is_here = session.home == self._sessions.home
-        base = self._public if is_here else session.home
+        base = self._public
+        try:
+            await self._admission.at_home(session)
+        except Misdirected as error:
+            base = error.home
         url = f"{base}/?session={session.id}#join={code.ticket}"
         return JoinLink(join_url=url, code=code.ticket, expires_at=code.expires_at)
 

@@ -169,7 +169,7 @@ def open_doors(found: Found, stage: Stage) -> Doors:
     code_life = settings.start_deadline + settings.connect_lease
     return Doors(
         admission=admission,
-        seats=Seats(stage.office, admission, stage.sessions, public, code_life, resume=resume),
+        seats=Seats(stage.office, admission, stage.sessions, own, code_life, resume=resume),
         resume=resume,
         tunnels=Tunnels(),
         siblings=allowed_origins(own, (public, *peers)) if peers else frozenset[str](),
@@ -181,7 +181,7 @@ def serve(found: Found, stage: Stage, doors: Doors) -> Jobs:
     _serve_own(found, stage, doors)
     context, sessions = found.context, stage.sessions
     admission, seats = doors.admission, doors.seats
-    omniverse = OmniverseRoutes(sessions, seats, admission, context.settings, context.urls.public)
+    omniverse = OmniverseRoutes(sessions, seats, admission, context.settings, found.homes.url)
     context.public(omniverse.router())
     context.public(kit_router(sessions, seats, admission, context.settings))
     anbox = anbox_dialect(

@@ -63,7 +63,7 @@ async def test_a_seat_is_taken_again_by_its_ticket_once(start: Any) -> None:
         assert status == 202
 
 
-async def test_only_pages_of_the_gateways_may_call_each_of_them(start: Any) -> None:
+async def test_A04_only_pages_of_the_gateways_may_call_each_of_them(start: Any) -> None:
     async with start(gateway__peers=[SIBLING], platform__origins=["https://shop.example"]) as house:
         created = await house.create()
         path = f"/v1/sessions/{created['id']}"
