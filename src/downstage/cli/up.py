@@ -145,7 +145,8 @@ async def _show(
 
 def _wish(plan: Plan) -> dict[str, object]:
     """The body of the request for a session."""
-    body: dict[str, object] = {"application": plan.application}
+    # Somebody looks at this terminal: a machine that is full is told, and not waited for.
+    body: dict[str, object] = {"application": plan.application, "wait": False}
     if plan.stage:
         body["stage"] = plan.stage
     if plan.display:

@@ -136,11 +136,12 @@ async def test_an_application_that_exits_fails_its_session(start: Start) -> None
 
 
 async def test_fifty_creates_on_four_places(start: Start) -> None:
-    """The queue comes later: four run, the rest are told to come back."""
+    """Four run, the rest, who would not wait, are told to come back."""
     platform = start("--capacity", "4")
 
     def create(_: int) -> Any:
-        return platform.call("POST", "/v1/sessions", {"application": "test-card"})
+        body = {"application": "test-card", "wait": False}
+        return platform.call("POST", "/v1/sessions", body)
 
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(create, range(50)))
@@ -154,3 +155,16 @@ async def test_fifty_creates_on_four_places(start: Start) -> None:
         platform.wait_state(answer.body["id"], "ended")
     assert not [c for c in platform.processes().values() if "downstage.streamer" in c]
     assert platform.create("test-card")
+
+
+async def test_S06_who_waits_gets_the_next_place(start: Start) -> None:
+    platform = start("--capacity", "1")
+    first = platform.create("test-card")
+    waiting = platform.call("POST", "/v1/sessions", {"application": "test-card"})
+    assert (waiting.status, waiting.body["state"], waiting.body["position"]) == (201, "queued", 1)
+    platform.call("DELETE", f"/v1/sessions/{first['id']}")
+    platform.wait_state(first["id"], "ended")
+    assert platform.wait_state(waiting.body["id"], "ready", "active")["position"] is None
+    platform.call("DELETE", f"/v1/sessions/{waiting.body['id']}")
+    platform.wait_state(waiting.body["id"], "ended")
+    assert not [c for c in platform.processes().values() if "downstage.streamer" in c]

@@ -85,6 +85,19 @@ async def test_A06_users_write_makes_no_administrator(house: Any, refused: Any) 
     await refused(poor.v1.users.post(name="eve", password=PASSWORD), 403)
 
 
+@pytest.mark.parametrize("extra", ["is_admin", "owner", "scopes", "tenant", "subject"])
+async def test_A05_extra_keys_are_refused_by_name_and_change_nothing(
+    house: Any, refused: Any, extra: str
+) -> None:
+    await house.add("ada")
+    operator = await house.operator()
+    before = await operator.v1.users.get()
+    error = await refused(operator.v1.users["ada"].patch(disabled=True, **{extra: True}), 422)
+    assert error.problem["field"] == extra
+    await refused(operator.v1.users.post(name="eve", password=PASSWORD, **{extra: True}), 422)
+    assert await operator.v1.users.get() == before
+
+
 async def test_the_last_administrator_stays(house: Any, refused: Any) -> None:
     await house.add("root", "admins")
     operator = await house.operator()
