@@ -11,11 +11,25 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from downstage.contracts.anbox import AnboxSettings
-from downstage.gateway.messages import CandidateMessage
+from downstage.gateway.messages import (
+    AnswerMessage,
+    CandidateMessage,
+    OfferMessage,
+)
 from downstage.gateway.models import Seat
+from downstage.kernel.candidates import MAX_CANDIDATES, Reach, may_try, sift
 from downstage.kernel.errors import Forbidden, TooMany
 
-__all__ = ["SHARED", "SOLE", "Line", "Peer", "Viewer", "Violation", "is_guest"]
+__all__ = [
+    "SHARED",
+    "SOLE",
+    "Line",
+    "Peer",
+    "Viewer",
+    "Violation",
+    "check_candidates",
+    "is_guest",
+]
 
 SOLE, SHARED = "a-", "h-"
 """How ids of guests' seats begin: of those of whom there is one at a time, and of shares."""
@@ -56,6 +70,25 @@ class Peer:
     from_viewer: int = 0
     from_streamer: int = 0
 
+    def vet(
+        self, message: OfferMessage | AnswerMessage | CandidateMessage, reach: Reach
+    ) -> dict[str, Any] | None:
+        """What the streamer is told of a viewer's message; None: nothing.
+
+        Candidates that lead where a viewer at *reach* has no business are left out.
+
+        Raises:
+            Violation: it is a candidate, and one more than are taken.
+        """
+        told = message.model_dump(mode="json", exclude={"peer"})
+        if isinstance(message, CandidateMessage):
+            self.from_viewer += 1
+            check_candidates(self.from_viewer)
+            return told if not message.candidate or may_try(message.candidate, reach) else None
+        told["sdp"], count = sift(message.sdp, reach)
+        self.from_viewer += count
+        return told
+
 
 @dataclass(slots=True)
 class Viewer:
@@ -63,6 +96,8 @@ class Viewer:
 
     seat: Seat
     line: Line
+    reach: Reach = Reach.PUBLIC
+    """How near it stands: which of its candidates are tried."""
     size: tuple[int, int] | None = None
     """The size it wants a picture in; None: it has not asked."""
     anbox: AnboxSettings | None = None
@@ -71,6 +106,18 @@ class Viewer:
     """Its SDP, where it is the viewer who offers."""
     early: list[CandidateMessage] = field(default_factory=list[CandidateMessage])
     """Candidates that it named before there was a peer."""
+
+
+def check_candidates(count: int) -> None:
+    """Whether one side of a peer may have named so many.
+
+    Raises:
+        Violation: it may not.
+    """
+    if count > MAX_CANDIDATES:
+        raise Violation(
+            TooMany(f"A peer names at most {MAX_CANDIDATES} candidates."), "too-many-candidates"
+        )
 
 
 def is_guest(seat: str) -> bool:

@@ -11,7 +11,6 @@ from downstage.kernel.errors import BadMessage
 from downstage.kernel.limits import MAX_SIGNALLING
 
 __all__ = [
-    "MAX_CANDIDATES",
     "AnswerMessage",
     "Bye",
     "CandidateMessage",
@@ -32,9 +31,6 @@ __all__ = [
     "read_streamer",
     "read_viewer",
 ]
-
-MAX_CANDIDATES = 64
-"""Candidates that one side of a peer connection may name."""
 
 Sdp = Annotated[str, Field(min_length=8, max_length=60_000, pattern=r"^v=0\r?\n")]
 PeerId = Annotated[str, Field(min_length=1, max_length=128)]

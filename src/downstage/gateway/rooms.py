@@ -11,9 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from downstage.contracts.anbox import AnboxSettings
-from downstage.gateway.lines import SOLE, Line, Peer, Viewer, Violation, is_guest
+from downstage.gateway.lines import (
+    SOLE,
+    Line,
+    Peer,
+    Viewer,
+    Violation,
+    check_candidates,
+    is_guest,
+)
 from downstage.gateway.messages import (
-    MAX_CANDIDATES,
     AnswerMessage,
     CandidateMessage,
     FromViewer,
@@ -23,7 +30,8 @@ from downstage.gateway.messages import (
 )
 from downstage.gateway.models import Seat, Session
 from downstage.gateway.states import Effect
-from downstage.kernel.errors import Forbidden, TooMany
+from downstage.kernel.candidates import MAX_CANDIDATES, Reach
+from downstage.kernel.errors import Forbidden
 from downstage.kernel.ids import new_id
 
 __all__ = ["Line", "Peer", "Room", "Rooms", "Viewer", "Violation"]
@@ -68,12 +76,12 @@ class Room:
 
     # Viewers ---------------------------------------------------------------------------------
 
-    def join(self, seat: Seat, line: Line) -> Viewer:
+    def join(self, seat: Seat, line: Line, reach: Reach = Reach.PUBLIC) -> Viewer:
         """A seat's signalling socket opened; an earlier one of the same seat is closed."""
         earlier = self._viewers.pop(seat.id, None)
         if earlier is not None:
             earlier.line.close(REPLACED, "replaced")
-        viewer = self._viewers[seat.id] = Viewer(seat, line)
+        viewer = self._viewers[seat.id] = Viewer(seat, line, reach)
         return viewer
 
     def leave(self, viewer: Viewer, *, for_good: bool = False) -> None:
@@ -159,9 +167,10 @@ class Room:
             }
         )
         if viewer.offer is not None:
-            self._signal(peer, {"type": "offer", "sdp": viewer.offer})
+            offer = OfferMessage(type="offer", sdp=viewer.offer)
+            self._signal(peer, peer.vet(offer, viewer.reach))
         early, viewer.early = viewer.early, []
-        for message in early:
+        for message in early[: MAX_CANDIDATES - peer.from_viewer]:
             self._candidate(viewer, message)
 
     def _restart(self, viewer: Viewer) -> None:
@@ -178,7 +187,7 @@ class Room:
             raise Violation(Forbidden("There is no offer to answer."), "unexpected-answer")
         _check_own(peers[0], message.peer)
         peers[0].awaits_answer, peers[0].is_answered = False, True
-        self._signal(peers[0], message.model_dump(mode="json", exclude={"peer"}))
+        self._signal(peers[0], peers[0].vet(message, viewer.reach))
 
     def _candidate(self, viewer: Viewer, message: CandidateMessage) -> None:
         peers = self._of(viewer.seat.id)
@@ -186,16 +195,10 @@ class Room:
             viewer.early.append(message)
         for peer in peers[:1]:
             _check_own(peer, message.peer)
-            peer.from_viewer += 1
-            if peer.from_viewer > MAX_CANDIDATES:
-                raise Violation(
-                    TooMany(f"A peer names at most {MAX_CANDIDATES} candidates."),
-                    "too-many-candidates",
-                )
-            self._signal(peer, message.model_dump(mode="json", exclude={"peer"}))
+            self._signal(peer, peer.vet(message, viewer.reach))
 
-    def _signal(self, peer: Peer, payload: Mapping[str, Any]) -> None:
-        if self._link is not None:
+    def _signal(self, peer: Peer, payload: Mapping[str, Any] | None) -> None:
+        if self._link is not None and payload is not None:
             self._link.send({"type": "peer.signal", "peer": peer.id, "payload": payload})
 
     # The streamer ----------------------------------------------------------------------------
@@ -238,11 +241,7 @@ class Room:
             peer.is_answered = True
         else:
             peer.from_streamer += 1
-            if peer.from_streamer > MAX_CANDIDATES:
-                raise Violation(
-                    TooMany(f"A peer names at most {MAX_CANDIDATES} candidates."),
-                    "too-many-candidates",
-                )
+            check_candidates(peer.from_streamer)
         viewer = self._viewers.get(peer.seat)
         if viewer is None or (isinstance(message, AnswerMessage) and viewer.offer is None):
             return  # it has gone, or nobody asked

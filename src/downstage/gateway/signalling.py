@@ -14,6 +14,7 @@ from downstage.gateway.rooms import Room, Rooms, Viewer, Violation
 from downstage.gateway.sessions import Sessions
 from downstage.gateway.states import ViewersChanged
 from downstage.gateway.wire import BAD_DATA, POLICY, Bucket, Refusal, Wire, deny_socket
+from downstage.kernel.candidates import reach_of
 from downstage.kernel.clock import Clock
 from downstage.kernel.errors import BadMessage, PlatformError
 from downstage.kernel.logging import get_logger
@@ -69,7 +70,8 @@ class Signalling:
         await websocket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
         wire = Wire(websocket, Bucket(self._clock, self._rate, self._rate * BURST_S))
         room = self._rooms.enter(session_id)
-        viewer = room.join(entry.seat, wire)
+        client = websocket.client
+        viewer = room.join(entry.seat, wire, reach_of(client.host if client else None))
         for_good = False
         try:
             for_good = await self._talk(wire, room, viewer, entry)

@@ -16,7 +16,7 @@ import anyio
 
 from downstage.kernel.errors import BadUrl, Forbidden, Upstream
 
-__all__ = ["Guard", "Resolver", "is_loopback", "is_public", "system_resolver"]
+__all__ = ["Guard", "Resolver", "inner_address", "is_loopback", "is_public", "system_resolver"]
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """The addresses of a host, as text."""
@@ -78,7 +78,7 @@ def is_public(address: str) -> bool:
     if isinstance(parsed, IPv6Address):
         if parsed.scope_id is not None:
             return False
-        inner = _inner(parsed)
+        inner = inner_address(parsed)
         if inner is not None:
             return is_public(str(inner))
     return parsed.is_global and not any(
@@ -86,7 +86,7 @@ def is_public(address: str) -> bool:
     )
 
 
-def _inner(address: IPv6Address) -> IPv4Address | None:
+def inner_address(address: IPv6Address) -> IPv4Address | None:
     """The IPv4 address that an IPv6 one leads to."""
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped

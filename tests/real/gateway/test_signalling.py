@@ -225,6 +225,17 @@ async def test_T05_10000_candidates_are_cut_at_64(house: Any) -> None:
         assert len(passed) <= 64
 
 
+async def test_M05_what_the_viewer_may_not_name_is_not_passed_on(house: Any) -> None:
+    named = ["169.254.169.254", "0.0.0.0", "3f0c8a2e.local", "224.0.0.1", "127.0.0.1"]
+    async with house.on_stage() as (session_id, streamer), house.viewer(session_id) as viewer:
+        await connect(viewer, streamer)
+        for address in named:
+            line = f"candidate:1 1 udp 2130706431 {address} 5000 typ host"
+            await viewer.say(type="candidate", candidate=line)
+        passed = (await streamer.hear("peer.signal"))["payload"]["candidate"]
+        assert "127.0.0.1" in passed, "of a viewer on this machine"
+
+
 async def test_T04_a_message_over_the_limit_closes_with_1009(house: Any) -> None:
     async with (
         house.on_stage() as (session_id, streamer),

@@ -110,3 +110,21 @@ async def test_no_offer_however_broken_is_a_fault() -> None:
                 await made.accept("\r\n".join(broken))
             except BadMessage:
                 continue
+
+
+async def test_M05_names_are_not_asked_for_and_64_are_taken() -> None:
+    """The engine would look up ``.local`` names in the streamer's network."""
+    theirs = await offer_of(PeerOptions(4000))
+    named = "a=candidate:1 1 udp 1 {} 5000 typ host\r\n"
+    hidden = "3f0c8a2e-1c1f-4a0b-9d54-0d8a4d2b7a11.local"
+    offer = re.sub("a=(candidate:.*|end-of-candidates)\r\n", "", theirs) + named.format(hidden)
+    async with transport() as made:
+        await made.accept(offer)
+        await made.candidate(named.format(hidden).strip().removeprefix("a="), "0", 0)
+        for port in range(1, 10_001):
+            await made.candidate(f"candidate:{port} 1 udp 1 127.0.0.1 {port} typ host", "0", 0)
+        engine = made._ice
+        assert not engine._mdns_lookups
+        found = engine.remote_candidates
+        assert len(found) == 64
+        assert {candidate.host for candidate in found} == {"127.0.0.1"}

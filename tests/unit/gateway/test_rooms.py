@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from downstage.contracts.anbox import AnboxScreen, AnboxSettings
 from downstage.gateway.messages import (
     AnswerMessage,
     CandidateMessage,
@@ -17,6 +18,7 @@ from downstage.gateway.messages import (
 )
 from downstage.gateway.models import Seat
 from downstage.gateway.rooms import Room, Rooms, Violation
+from downstage.kernel.candidates import Reach
 
 pytestmark = pytest.mark.unit
 
@@ -210,3 +212,63 @@ def test_empty_rooms_are_forgotten() -> None:
     room.leave(viewer)
     rooms.tidy(room)
     assert rooms.enter("session") is not room
+
+
+INNER = "candidate:1 1 udp 2130706431 10.0.0.5 5000 typ host"
+OUTER = "candidate:2 1 udp 2130706431 9.9.9.9 5000 typ host"
+
+
+def told(link: Line) -> list[str]:
+    """Addresses of the candidates that the streamer was told of."""
+    found: list[str] = []
+    for message in link.sent:
+        payload = message.get("payload", {})
+        lines = [*payload.get("sdp", "").splitlines(), payload.get("candidate") or ""]
+        found += [line.split()[4] for line in lines if "candidate:" in line]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("reach", "passed"), [(Reach.PUBLIC, ["9.9.9.9"]), (Reach.PRIVATE, ["10.0.0.5", "9.9.9.9"])]
+)
+def test_M05_the_streamer_hears_of_no_inner_host_from_outside(
+    room: Room, reach: Reach, passed: list[str]
+) -> None:
+    link = Line()
+    room.attach(link, [])
+    viewer = room.join(seat("a"), Line(), reach)
+    room.hear(viewer, WANT)
+    room.offer(link.last("peer.open")["peer"], OfferMessage(type="offer", sdp="v=0\r\nabcd"))
+    sdp = f"v=0\r\na={INNER}\r\na={OUTER}\r\n"
+    room.hear(viewer, AnswerMessage(type="answer", sdp=sdp))
+    for line in (INNER, OUTER, "candidate:3 1 udp 1 abc.local 5000 typ host"):
+        room.hear(viewer, CandidateMessage(type="candidate", candidate=line))
+    assert told(link) == [*passed, *passed]
+    room.hear(viewer, CandidateMessage(type="candidate", candidate=None))
+    assert link.sent[-1]["payload"]["candidate"] is None, "that there are no more is told"
+
+
+def test_M05_those_of_the_answer_count(room: Room) -> None:
+    link = Line()
+    room.attach(link, [])
+    viewer = room.join(seat("a"), Line())
+    room.hear(viewer, WANT)
+    room.offer(link.last("peer.open")["peer"], OfferMessage(type="offer", sdp="v=0\r\nabcd"))
+    many = "v=0\r\n" + f"a={OUTER}\r\n" * 1000
+    room.hear(viewer, AnswerMessage(type="answer", sdp=many))
+    assert len(told(link)) == 64
+    with pytest.raises(Violation):
+        room.hear(viewer, CandidateMessage(type="candidate", candidate=OUTER))
+
+
+def test_M05_a_guest_who_names_too_many_early_harms_no_streamer(room: Room) -> None:
+    guest = room.join(
+        Seat("a-anna", "session", "main", "anna", "controller", datetime.now(UTC)), Line()
+    )
+    for _ in range(100):
+        room.hear(guest, CandidateMessage(type="candidate", candidate=OUTER))
+    settings = AnboxSettings(screen=AnboxScreen(width=640, height=480, fps=60))
+    room.want(guest, settings, "v=0\r\n" + f"a={OUTER}\r\n" * 100)
+    link = Line()
+    room.attach(link, [])
+    assert len(told(link)) == 64

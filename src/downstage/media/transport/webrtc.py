@@ -34,6 +34,7 @@ from selkies.webrtc.exceptions import InvalidStateError, OperationError
 from selkies.webrtc.rtcicetransport import candidate_to_aioice
 from selkies.webrtc.rtcsctptransport import RTCSctpCapabilities
 
+from downstage.kernel.candidates import Reach, is_sound, sift
 from downstage.kernel.errors import BadMessage
 from downstage.kernel.logging import get_logger
 from downstage.media.codec import first_codec
@@ -183,6 +184,7 @@ class WebRtcTransport:
         if "a=candidate:" not in answer:
             with anyio.move_on_after(FIRST_CANDIDATE_S):
                 await self._candidate_seen.wait()
+        answer, _ = sift(answer, Reach.LOOPBACK)
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
         except _MISFITS as error:
@@ -198,6 +200,7 @@ class WebRtcTransport:
             raise BadMessage("an offer was answered already")
         self._answered.set()
         self._ice._awaits_inbound_checks = _always  # noqa: SLF001
+        offer, _ = sift(offer, Reach.LOOPBACK)  # the gateway, who knows whose it is, is stricter
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
             answer = await self._connection.createAnswer()
@@ -210,6 +213,8 @@ class WebRtcTransport:
     async def candidate(self, line: str | None, mid: str | None, index: int | None) -> None:
         """Take one of the viewer's candidates; None or an empty line ends them.
 
+        Names are not asked for, see `downstage.kernel.candidates`; beyond 64 the engine takes none.
+
         Raises:
             BadMessage: it is not a candidate.
         """
@@ -220,6 +225,8 @@ class WebRtcTransport:
             candidate.sdpMid, candidate.sdpMLineIndex = mid, index
             if mid is None and index is None:
                 candidate.sdpMLineIndex = 0
+            if not is_sound(line):
+                return
             self._candidate_seen.set()
             await self._ice.add_remote_candidate(candidate_to_aioice(candidate))
         except (ValueError, KeyError, IndexError) as error:

@@ -28,7 +28,7 @@ SDP = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\n"
 B64 = base64.b64encode(SDP.encode()).decode()
 OFFER = OfferMessage(type="offer", sdp=SDP)
 ANSWER = AnswerMessage(type="answer", sdp=SDP)
-CANDIDATE = "candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host"
+CANDIDATE = "candidate:1 1 udp 2130706431 9.9.9.9 5000 typ host"
 CANDIDATE_B64 = base64.b64encode(CANDIDATE.encode()).decode()
 
 

@@ -21,6 +21,7 @@ from downstage.gateway.lines import is_guest
 from downstage.gateway.rooms import Room, Rooms, Viewer, Violation
 from downstage.gateway.sessions import Sessions
 from downstage.gateway.wire import BAD_DATA, POLICY, Bucket, Refusal, Wire, deny_socket
+from downstage.kernel.candidates import Reach, reach_of
 from downstage.kernel.clock import Clock
 from downstage.kernel.errors import (
     BadMessage,
@@ -83,7 +84,9 @@ class Sockets:
             if role == "adb":
                 speaker.end(ADB, POLICY, "not-supported")
             else:
-                await self._enter(wire, speaker, entry)
+                client = websocket.client
+                reach = reach_of(client.host if client else None)
+                await self._enter(wire, speaker, entry, reach)
             wire.close()
             tasks.cancel_scope.deadline = anyio.current_time() + LEAVE_S
 
@@ -103,14 +106,14 @@ class Sockets:
             raise InvalidToken  # of one of our own pages, which speak otherwise
         return entry
 
-    async def _enter(self, wire: Wire, speaker: Speaker, entry: Entry) -> None:
+    async def _enter(self, wire: Wire, speaker: Speaker, entry: Entry, reach: Reach) -> None:
         session = await self._sessions.store.get(entry.session.id) or entry.session
         if session.life.state in ("ending", "ended"):
             view: SessionView = self._sessions.view(session)
             speaker.end(reasons.of_end(view.model_dump(mode="json")))
             return
         room = self._rooms.enter(session.id)
-        viewer = room.join(entry.seat, speaker)
+        viewer = room.join(entry.seat, speaker, reach)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_watch, speaker, room, viewer)
