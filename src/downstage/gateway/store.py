@@ -178,11 +178,7 @@ class Store:
             return {row.id: row.revision for row in await connection.execute(query)}
 
     async def orphans(self, fresh: Any) -> list[Session]:
-        """Those that have not ended and whose home is neither here nor at a gateway that lives.
-
-        Args:
-            fresh: the condition on a row of ``gateways`` that it lives; None: none but this does.
-        """
+        """Those that have not ended and whose home is dead: none lives but us, or *fresh* ones."""
         query = select(sessions).where(sessions.c.home != self._home, sessions.c.state != "ended")
         if fresh is not None:
             lives = select(gateways.c.url).where(gateways.c.url == sessions.c.home, fresh)
