@@ -231,6 +231,23 @@ async def test_S06_quick_creates_and_deletes_leave_nothing_behind(house: Any) ->
     assert await house.gateway.sessions.store.waiting() == []
 
 
+async def test_other_dialects_wait_too(house: Any) -> None:
+    async with full(house):
+        token = await house.token()
+        kit = await house.call("POST", "/streaming/stream", token, json={"id": "test-card"})
+        assert kit[0] == 202, kit[1]
+        body = {
+            "url": "/stages/a.usd",
+            "access_token": "content-token",
+            "username": "anna",
+            "spec": {"image": "registry.example/app:1"},
+        }
+        older = await house.call("POST", "/session-service/session", token, json=body)
+        assert older[0] == 200, older[1]
+        waiting = [item.id for item in house.gateway.sessions.line.arranged]
+        assert waiting == [kit[1]["id"], older[1]["session_id"]]
+
+
 async def test_a_wait_ends_after_its_longest_time(start: Any) -> None:
     async with start(gateway__queue_lease="PT0.5S") as house, full(house):
         _, waiting, _ = await ask(house)

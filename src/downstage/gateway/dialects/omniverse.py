@@ -191,6 +191,7 @@ class OmniverseRoutes:
                 ports=tuple(spec.user_ports),
             ),
             dialect="omniverse",
+            wait=True,
             spec={**unknown, **kept, "url": body.url},
             warnings=tuple(
                 f"spec.{name[:64]}: not known here; kept on the session." for name in unknown

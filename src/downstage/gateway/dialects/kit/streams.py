@@ -124,6 +124,7 @@ class StreamingRoutes:
                 where=Wish(address=request.client.host if request.client else None),
                 act=caller.person,
                 dialect="kit",
+                wait=True,
                 key=key,
             )
         )
@@ -135,6 +136,8 @@ class StreamingRoutes:
         caller, _ = await self._door.caller(request, "sessions:read")
         session = await self._own(caller, session_id, "sessions:read")
         self._check_living(session)
+        if caller.subject == session.owner:
+            await self._sessions.note_asked(session)
         return self._answer(session)
 
     async def page(self, request: Request, query: Annotated[ListQuery, Query()]) -> StreamPage:
