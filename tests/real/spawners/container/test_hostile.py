@@ -80,14 +80,14 @@ async def test_S02_a_hostile_image_is_contained_and_its_neighbour_plays_on(
     neighbour, spec = await launch(command=CARD)
     await reports_until(neighbour, "running", 60)
     async with watch(data / "run" / spec.instance_id) as viewer:
-        bomb, bomb_spec = await launch("fork-late", needs=Needs(cpus=0.2, memory_mb=128, pids=24))
-        hog, hog_spec = await launch("hog", needs=Needs(cpus=0.2, memory_mb=96))
+        bomb, bomb_spec = await launch("fork-late", needs=Needs(cpus=0.5, memory_mb=128, pids=24))
+        hog, hog_spec = await launch("hog", needs=Needs(cpus=0.5, memory_mb=96))
         await reports_until(bomb, "running", 60)
         await reports_until(hog, "running", 60)
-        before = await viewer.rate(3)
+        before = await viewer.rate(2)
         for one in (bomb_spec, hog_spec):
             (data / "run" / one.instance_id / "app" / "go").touch()
-        during = await viewer.rate(6)
+        during = await viewer.rate(4)
         told = await said(data, bomb_spec.instance_id)
         assert told["error"] == "EAGAIN"
         assert told["forks"] < 24
