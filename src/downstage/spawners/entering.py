@@ -191,7 +191,10 @@ class ProcessExec:
         """Kill what still runs of it, and give everything back."""
         with anyio.CancelScope(shield=True):
             if self._process.returncode is None:
-                for pid in [*linux.descendants(self._process.pid), self._process.pid]:
+                below = linux.descendants(self._process.pid)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)  # also what it just forks
+                for pid in below:  # and shells' jobs, which are groups of their own
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 with anyio.move_on_after(GONE_S):
