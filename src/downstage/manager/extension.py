@@ -19,6 +19,7 @@ from downstage.manager.catalogue.routes import (
 from downstage.manager.catalogue.running import RunningInstances
 from downstage.manager.catalogue.service import Applications
 from downstage.manager.catalogue.wiring import open_catalogue
+from downstage.manager.dialects.ams.wiring import serve_ams
 from downstage.manager.instances import Instances
 from downstage.manager.logs import InstanceLogs, log_routes
 from downstage.manager.metrics import metrics
@@ -103,8 +104,17 @@ class Extension(IExt):
         await spawner.prepare()
         context.internal(create_router(self._instances, planner))
         context.public(node_router(self._fleet, self._instances))
-        context.public(log_routes(InstanceLogs(self._instances, runs)))
+        logs = InstanceLogs(self._instances, runs)
+        context.public(log_routes(logs))
         self._serve_catalogue(catalogue.applications, self._instances)
+        await serve_ams(
+            context,
+            self._database,
+            self._instances,
+            applications=catalogue.applications,
+            fleet=self._fleet,
+            logs=logs,
+        )
         self._look_after(planner, catalogue.applications)
 
     async def _open_fleet(self, database: Database, spawners: Spawners) -> Fleet:

@@ -1,0 +1,1 @@
+"""Foreign APIs on the manager: thin translation, no rules of their own."""
