@@ -41,6 +41,8 @@ class TransportStats:
     dropped: int
     rtt_ms: float | None = None
     loss: float | None = None
+    refused: int = 0
+    """Datagrams that were not the viewer's, or came too many at once."""
 
 
 class Transport(Protocol):

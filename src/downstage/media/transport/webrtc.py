@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import asdict
 from typing import Any
 
 import anyio
@@ -50,6 +51,7 @@ from downstage.media.transport.peer_options import (
     video_preferences,
 )
 from downstage.media.transport.protocol import TransportEvents, TransportStats
+from downstage.media.transport.strangers import Watch
 from downstage.media.transport.tracks import MIME, AudioTrack, VideoTrack
 
 __all__ = ["PeerOptions", "WebRtcTransport"]
@@ -110,6 +112,7 @@ class WebRtcTransport:
         self._rate = BitrateControl(options.ceiling_kbps)
         self._loss = SmoothedLoss()
         self._frames = self._bytes = 0
+        self._watch: Watch | None = None
 
     def _add_video(self) -> RTCRtpSender | None:
         options = self._options
@@ -169,6 +172,7 @@ class WebRtcTransport:
         await self._connection.setLocalDescription(await self._connection.createOffer())
         # The library fails at once without a candidate to check; the viewer's checks are enough.
         self._ice._awaits_inbound_checks = _always  # noqa: SLF001
+        self._watch = Watch(self._ice)
         return str(self._connection.localDescription.sdp)
 
     async def answer(self, answer: str) -> None:
@@ -208,6 +212,7 @@ class WebRtcTransport:
             await self._connection.setLocalDescription(answer)
         except _MISFITS as error:
             raise BadMessage("the offer cannot be answered") from error
+        self._watch = Watch(self._ice)
         return str(self._connection.localDescription.sdp)
 
     async def candidate(self, line: str | None, mid: str | None, index: int | None) -> None:
@@ -272,7 +277,13 @@ class WebRtcTransport:
 
     def stats(self) -> TransportStats:
         """The counters as they stand."""
-        return TransportStats(self._frames, self._bytes, self._gate.dropped, loss=self._loss.loss)
+        return TransportStats(
+            self._frames,
+            self._bytes,
+            self._gate.dropped,
+            loss=self._loss.loss,
+            refused=self._watch.dropped.total if self._watch is not None else 0,
+        )
 
     async def run(self) -> None:
         """Steer rate and repair once a second until the connection ends."""
@@ -293,6 +304,8 @@ class WebRtcTransport:
         with anyio.move_on_after(CLOSE_DEADLINE_S, shield=True):
             await self._abort()
             await self._connection.close()
+        if self._watch is not None and self._watch.dropped.total:
+            log.info("datagrams.dropped", **asdict(self._watch.dropped))
 
     async def _abort(self) -> None:
         """Say more than once that it is over: a viewer of another dialect hears it here alone."""
