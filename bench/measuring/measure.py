@@ -18,6 +18,7 @@ from measuring.cpu import settle, shoot, spent
 __all__ = ["Page", "measure", "medians"]
 
 FREEZE_MS = 100
+LONG_FREEZE_MS = 200
 CLICK_LIMIT_MS = 2000
 
 
@@ -29,6 +30,8 @@ class Page:
     size: tuple[int, int]
     groups: dict[str, set[int]]
     start_script: str | None = None
+    flags: tuple[str, ...] = ()
+    """Further ones of the browser's."""
 
 
 async def measure(
@@ -38,13 +41,14 @@ async def measure(
     clicks: int,
     warm: float = 3.0,
     wait: float = 30.0,
+    settle_s: float = 15.0,
     screenshot: Path | None = None,
 ) -> dict[str, Any]:
     """Figures of one browser start; ``ok`` False with ``fail`` where no picture came."""
     result: dict[str, Any] = {"ok": False, "load": os.getloadavg()[0]}
-    async with Browser(page.size) as browser:
+    async with Browser(page.size, flags=page.flags) as browser:
         groups = {**page.groups, "browser": {browser.process.pid}, "meter": {os.getpid()}}
-        result["quiet"] = await asyncio.to_thread(settle, 12.0, 15.0, groups)
+        result["quiet"] = await asyncio.to_thread(settle, 12.0, settle_s, groups)
         await browser.navigate(page.url)
         if page.start_script:
             await asyncio.sleep(0.3)
@@ -96,6 +100,8 @@ async def _window(browser: Browser, groups: dict[str, set[int]], seconds: float)
         "glass_ms": summary(seen["glass"]),
         "ready_ms": summary(seen["ready"]),
         "freezes": sum(gap > FREEZE_MS for gap in gaps),
+        "long_freezes": sum(gap > LONG_FREEZE_MS for gap in gaps),
+        "longest_gap_ms": round(max(gaps, default=passed * 1000)),
         "unreadable": seen["unreadable"],
         "kbps": round((change["bytes"] or change["socketBytes"]) * 8 / passed / 1000),
         "jitter_buffer_ms": _mean(change["jitterMs"], change["emitted"]),

@@ -24,7 +24,7 @@ __all__ = ["Cell", "Downstage", "Selkies"]
 CARD_ENVIRONMENT = {"SDL_FRAMEBUFFER_ACCELERATION": "0", "SDL_VIDEODRIVER": "x11"}
 """The card's environment is the same for both products: presenting through llvmpipe costs 8 ms."""
 
-
+LOOPBACK = "127.0.0.1"
 ENVIRONMENT = {"DOWNSTAGE_GATEWAY__IDLE_LEASE": "3600", "DOWNSTAGE_MEDIA__AUDIO": "false"}
 """Neither product captures sound here: the peer has no sound server in this arrangement."""
 
@@ -46,15 +46,21 @@ class Cell:
         return f"{self.height}p{self.fps} {self.transport}{' still' if self.still else ''}"
 
 
+def _elsewhere(host: str) -> list[str]:
+    """Options for an address that others reach: as behind a proxy that does TLS."""
+    return ["--host", host, "--behind-proxy", "192.0.2.0/24"]
+
+
 class Downstage:
     """Our platform with one session of the test card."""
 
     name = "downstage"
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, host: str = LOOPBACK) -> None:
         self._cell = cell
         self._folder = Path(tempfile.mkdtemp(prefix="ds-"))
-        self._platform = PlatformProcess(self._folder / "data", "--demo", environment=ENVIRONMENT)
+        options = ["--demo"] if host == LOOPBACK else _elsewhere(host)
+        self._platform = PlatformProcess(self._folder / "data", *options, environment=ENVIRONMENT)
 
     def __enter__(self) -> Self:
         self._platform.start()
@@ -89,8 +95,8 @@ class Selkies:
 
     name = "selkies"
 
-    def __init__(self, cell: Cell) -> None:
-        self._cell = cell
+    def __init__(self, cell: Cell, host: str = LOOPBACK) -> None:
+        self._cell, self._host = cell, host
         self._home = Path(tempfile.mkdtemp(prefix="sk-"))
         self._processes: list[subprocess.Popen[bytes]] = []
         self._port = 20000 + secrets.randbelow(20000)
@@ -115,7 +121,7 @@ class Selkies:
     def _command(self) -> list[str]:
         mode = "webrtc" if self._cell.transport == "webrtc" else "websockets"
         program = shutil.which("selkies", path=str(Path(sys.executable).parent)) or "selkies"
-        command = [program, "--addr=127.0.0.1", f"--port={self._port}", f"--mode={mode}"]
+        command = [program, f"--addr={self._host}", f"--port={self._port}", f"--mode={mode}"]
         command += ["--enable-https=false", "--enable-basic-auth=false", "--audio-enabled=false"]
         command += ["--microphone-enabled=false", "--gamepad-enabled=false", "--encoder=h264"]
         command += ["--use-cpu=true", "--rate-control-mode=cbr", "--video-bitrate=8000"]
@@ -152,7 +158,7 @@ class Selkies:
         end = time.monotonic() + 30
         while time.monotonic() < end:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self._port}/", timeout=1).close()
+                urllib.request.urlopen(f"http://{self._host}:{self._port}/", timeout=1).close()
             except OSError:
                 time.sleep(0.1)
             else:
@@ -180,5 +186,5 @@ class Selkies:
             "server": {self._server.pid},
         }
         return Page(
-            f"http://127.0.0.1:{self._port}/", (self._cell.width, self._cell.height), groups
+            f"http://{self._host}:{self._port}/", (self._cell.width, self._cell.height), groups
         )
