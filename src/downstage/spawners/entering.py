@@ -1,28 +1,31 @@
 """One more program beside an application that runs as a process of this machine.
 
-``nsenter`` takes it into every namespace of the application, ``setpriv`` makes it the same user
-without privileges; variables come from the application's own. Nothing of it stands in the process
-list but the program itself.
+`downstage.spawners.entered` takes it into every namespace of the application and makes it the same
+user without privileges; only then do the application's own variables count, which it may have
+changed to harm whoever looks in. Nothing of it stands in the process list but the program itself.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import select
 import signal
 import struct
+import sys
 import termios
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 import anyio.abc
 import anyio.to_thread
 
+from downstage.spawners import entered
 from downstage.spawners.exec import CannotExec, Exec, ExecStream
 from downstage.spawners.keeper import linux
 from downstage.spawners.plan import Plan, Report, read_json
@@ -32,6 +35,7 @@ __all__ = ["ProcessExec", "enter_process"]
 PIECE = 64 * 1024
 GONE_S = 5.0
 END_OF_FILE = b"\x04"
+NAMESPACES = ("mnt", "pid", "uts", "ipc", "net")
 
 _Handles = tuple[int, int, int]
 
@@ -42,11 +46,16 @@ async def enter_process(folder: Path, asked: Exec) -> ExecStream:
     Raises:
         CannotExec: no application runs there, or nothing can be started beside it.
     """
-    command, environment = await anyio.to_thread.run_sync(_prepare, folder, asked)
-    return await ProcessExec.start(command, environment, asked)
+    command, environment, handles = await anyio.to_thread.run_sync(_prepare, folder, asked)
+    try:
+        return await ProcessExec.start(command, environment, asked, handles)
+    finally:
+        for handle in handles:
+            os.close(handle)
 
 
-def _prepare(folder: Path, asked: Exec) -> tuple[list[str], dict[str, str]]:
+def _prepare(folder: Path, asked: Exec) -> tuple[list[str], dict[str, str], list[int]]:
+    """Argument vector and variables of what is started on this side, and what it is to inherit."""
     try:
         plan = read_json(folder / "plan.json", Plan)
         report = read_json(folder / "report.json", Report)
@@ -54,12 +63,34 @@ def _prepare(folder: Path, asked: Exec) -> tuple[list[str], dict[str, str]]:
         variables = Path(f"/proc/{pid}/environ").read_bytes()
     except (OSError, ValueError) as error:
         raise CannotExec("The application of this instance does not run.") from error
-    own = dict(_variables(os.fsdecode(variables)))
     terminal = {"TERM": "xterm-256color"} if asked.tty else {}
-    # Inside, since a terminal's programs must be known by number where they run.
-    session = ["setsid", "--ctty", "--wait"] if asked.tty else []
-    command = [*_inside(plan, pid), *session, *asked.command]
-    return command, {**own, **terminal, **asked.environment}
+    environment = {**dict(_variables(os.fsdecode(variables))), **terminal, **asked.environment}
+    if plan.isolation == "none":
+        session = ["setsid", "--ctty", "--wait"] if asked.tty else []
+        return [*session, *asked.command], environment, []
+    is_other = plan.isolation != "userns"
+    handle = _memory(
+        {
+            "pid": pid,
+            "namespaces": list(NAMESPACES if is_other else ("user", *NAMESPACES)),
+            "uid": plan.uid if is_other else None,
+            "gid": plan.gid,
+            "terminal": asked.tty,
+            "command": list(asked.command),
+            "environment": environment,
+        }
+    )
+    program = [sys.executable, "-I", "-S", str(entered.__file__), str(handle)]
+    return program, {"PATH": os.defpath}, [handle]
+
+
+def _memory(asked: Mapping[str, Any]) -> int:
+    """An unnamed file with *asked*: the process list shows nothing of it."""
+    handle = os.memfd_create("entered")
+    with os.fdopen(os.dup(handle), "wb") as file:
+        file.write(json.dumps(asked).encode())
+    os.lseek(handle, 0, os.SEEK_SET)
+    return handle
 
 
 def _variables(text: str) -> Iterator[tuple[str, str]]:
@@ -82,17 +113,6 @@ def _application(plan: Plan, report: Report) -> int:
     return below[1]
 
 
-def _inside(plan: Plan, pid: int) -> list[str]:
-    if plan.isolation == "none":
-        return []
-    enter = ["nsenter", f"--target={pid}", "--mount", "--pid", "--uts", "--ipc", "--net"]
-    if plan.isolation == "userns":
-        return [*enter, "--user", "--preserve-credentials", "--", "setpriv", "--no-new-privs", "--"]
-    user = [f"--reuid={plan.uid}", f"--regid={plan.gid}", "--clear-groups"]
-    bare = ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
-    return [*enter, "--", "setpriv", *user, *bare, "--"]
-
-
 class ProcessExec:
     """A program that runs here, with pipes or a terminal; see `ExecStream`."""
 
@@ -110,7 +130,11 @@ class ProcessExec:
 
     @classmethod
     async def start(
-        cls, command: list[str], environment: Mapping[str, str], asked: Exec
+        cls,
+        command: list[str],
+        environment: Mapping[str, str],
+        asked: Exec,
+        handles: Sequence[int] = (),
     ) -> ProcessExec:
         """Start *command*.
 
@@ -127,6 +151,7 @@ class ProcessExec:
                 env=environment,
                 cwd="/",
                 start_new_session=True,
+                pass_fds=handles,
             )
         except OSError as error:
             for handle in set(ours):

@@ -10,7 +10,7 @@ import pytest
 
 from downstage.spawners.exec import CannotExec, Exec, ExecStream
 
-from .conftest import Launch, make_spawner, processes_of, reports_until
+from .conftest import Launch, make_spawner, make_spec, processes_of, reports_until
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
 
@@ -54,6 +54,35 @@ async def test_a_program_runs_behind_the_application_s_walls(
         assert seen["uid"] != 0
         assert seen["privileges"]
         assert set(seen["capabilities"]) == {"0" * 16}
+
+
+async def test_S01_variables_of_the_application_choose_nothing_that_runs_on_this_side(
+    launch: Launch, data: Path, tmp_path: Path
+) -> None:
+    """It starts itself anew with a PATH of its own, and waits for an operator to look in."""
+    trap, caught = tmp_path / "trap", tmp_path / "caught"
+    trap.mkdir()
+    for name in ("nsenter", "setpriv", "setsid"):
+        program = trap / name
+        program.write_text(f'#!/bin/sh\ntouch {caught}\nexec /usr/bin/{name} "$@"\n')
+        program.chmod(0o755)
+    again = f'PATH={trap}:/usr/bin:/bin exec "$@"'
+    spec = make_spec("draw")
+    handle, _ = await launch(
+        "draw",
+        spawner=make_spawner(data),
+        command=("/bin/sh", "-c", again, "sh", *spec.command),
+    )
+    await reports_until(handle, "running")
+    for asked in (
+        Exec(("/bin/sh", "-c", "echo $PATH")),
+        Exec(("/bin/sh", "-c", "test -t 0 && echo keys"), tty=True),
+    ):
+        stream = await handle.exec(asked)
+        out, _ = await read_all(stream)
+        await stream.close()
+        assert out.startswith((str(trap).encode(), b"keys")), "they count for the program itself"
+    assert not caught.exists()
 
 
 async def test_bytes_go_both_ways_and_the_code_comes_back(launch: Launch) -> None:
