@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from downstage.kernel.logging import redact
 from downstage.testing.leaks import Snapshot, leaks_since
+from downstage.testing.networks import is_made_here
 from downstage.testing.postgres import PostgresServer
 from downstage.testing.watchdog import Watchdog, watch_loop
 
@@ -99,7 +100,8 @@ def _refuse_host(host: Any) -> None:
         address = ip_address(str(name).partition("%")[0])
     except ValueError:
         raise RuntimeError(f"a test asks for the address of {name!r}") from None
-    if not (address.is_loopback or address.is_unspecified or _is_own(str(address))):
+    is_here = address.is_loopback or address.is_unspecified or _is_own(str(address))
+    if not (is_here or is_made_here(str(address))):
         raise RuntimeError(f"a test connects to {name}")
 
 

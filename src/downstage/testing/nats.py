@@ -39,19 +39,29 @@ class NatsServer:
     Args:
         configuration: lines of its configuration file, for example users or TLS.
         arguments: further options of the command.
+        prefix: words before the command, for example to enter a network namespace.
+        host: where it listens.
     """
 
-    def __init__(self, configuration: str = "", *arguments: str) -> None:
+    def __init__(
+        self,
+        configuration: str = "",
+        *arguments: str,
+        prefix: tuple[str, ...] = (),
+        host: str = "127.0.0.1",
+    ) -> None:
         self._configuration = configuration
         self._arguments = arguments
+        self._prefix = prefix
+        self._host = host
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
     @property
     def url(self) -> str:
-        """``nats://127.0.0.1:port``."""
-        return f"nats://127.0.0.1:{self.port}"
+        """``nats://host:port``."""
+        return f"nats://{self._host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -83,7 +93,8 @@ class NatsServer:
             self._folder = Path(tempfile.mkdtemp(prefix="ds-nats-"))
         config = self._folder / "nats.conf"
         config.write_text(self._configuration, encoding="utf-8")
-        command = [find_nats_server(), "-a", "127.0.0.1", "-p", str(self.port or -1)]
+        command = [*self._prefix, find_nats_server(), "-a", self._host]
+        command += ["-p", str(self.port or -1)]
         command += ["--ports_file_dir", str(self._folder), "-c", str(config), *self._arguments]
         with (self._folder / "output").open("ab") as output:
             self._process = subprocess.Popen(

@@ -55,9 +55,15 @@ class PostgresServer:
 
     Rows are sorted as people's languages want it (ICU), so that whoever counts on the order of
     bytes is found out. Nothing is synced to the disk.
+
+    Args:
+        host: where it listens, in place of the loopback.
+        prefix: words before the command, for example to enter a network namespace.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, host: str = "127.0.0.1", prefix: tuple[str, ...] = ()) -> None:
+        self._host = host
+        self._prefix = prefix
         self._folder: Path | None = None
         self._numbers = count(1)
         self._is_up = False
@@ -97,7 +103,7 @@ class PostgresServer:
     def url(self, database: str, password: str | None = None) -> str:
         """The address of *database*, over TCP."""
         given = self.password if password is None else password
-        return f"postgresql://{USER}:{given}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{USER}:{given}@{self._host}:{self.port}/{database}"
 
     def run(self, statement: str, database: str) -> str:
         """Run one SQL statement as the administrator; its rows, a line each."""
@@ -154,6 +160,9 @@ class PostgresServer:
         _run([*command, "--locale-provider=icu", "--icu-locale=en-US"], as_postgres=True)
         with (self._folder / "data" / "postgresql.conf").open("a") as config:
             config.write("\n".join(FAST) + f"\nunix_socket_directories='{self._folder}'\n")
+        if self._host != "127.0.0.1":
+            with (self._folder / "data" / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all samenet scram-sha-256\n")
         self._watch()
 
     def _watch(self) -> None:
@@ -164,16 +173,19 @@ class PostgresServer:
         _run(command, as_postgres=False)
 
     def _control(self, verb: str, *arguments: str) -> None:
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1"
+        options = f"-p {self.port} -c listen_addresses={self._host}"
         more = ["-o", options] if verb == "start" else []
-        _run([*self._pg_ctl(verb, *arguments), *more], as_postgres=True)
+        command = [*self._pg_ctl(verb, *arguments), *more]
+        _run(command, as_postgres=True, prefix=self._prefix)
 
     def _pg_ctl(self, verb: str, *arguments: str) -> list[str | Path]:
         return [self._programs / "pg_ctl", "-D", self.folder / "data", "-s", verb, *arguments]
 
 
-def _run(command: list[str | Path] | list[str], *, as_postgres: bool) -> str:
-    whole = [*(_as_postgres() if as_postgres else []), *command]
+def _run(
+    command: list[str | Path] | list[str], *, as_postgres: bool, prefix: tuple[str, ...] = ()
+) -> str:
+    whole = [*prefix, *(_as_postgres() if as_postgres else []), *command]
     # The server inherits what pg_ctl has: a pipe would stay open for as long as it runs.
     with tempfile.TemporaryFile() as output:
         done = subprocess.run(

@@ -26,12 +26,24 @@ class ServiceProcess:
         name: of the service.
         data: its data folder.
         settings: dotted, for example ``{"agent.region": "eu"}``.
+        port: where it listens; 0: any free one, another at each start.
+        prefix: words before the command, for example to enter a network namespace.
     """
 
-    def __init__(self, name: str, data: Path, settings: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        name: str,
+        data: Path,
+        settings: Mapping[str, object],
+        *,
+        port: int = 0,
+        prefix: tuple[str, ...] = (),
+    ) -> None:
         self._name = name
         self._data = data
         self._settings = dict(settings)
+        self._port = port
+        self._prefix = prefix
         self._process: subprocess.Popen[str] | None = None
         self.url = ""
 
@@ -58,8 +70,8 @@ class ServiceProcess:
         given = {
             f"DOWNSTAGE_{k.upper().replace('.', '__')}": str(v) for k, v in self._settings.items()
         }
-        command = [sys.executable, "-m", "downstage", "serve", self._name, "--port", "0"]
-        command += ["--operator-port", "0", "--data", str(self._data)]
+        command = [*self._prefix, sys.executable, "-m", "downstage", "serve", self._name]
+        command += ["--port", str(self._port), "--operator-port", "0", "--data", str(self._data)]
         with self._file().open("a", encoding="utf-8") as output:
             self._process = subprocess.Popen(
                 command,
