@@ -250,9 +250,11 @@ async def read_json(request: Request) -> dict[str, Any]:
     Raises:
         InvalidField: it is neither.
     """
-    raw = await request.body()
-    if len(raw) > MAX_JSON:
-        raise InvalidField("body", f"The body has at most {MAX_JSON} bytes.")
+    raw = bytearray()
+    async for piece in request.stream():  # archives may come here, too: see before it is kept
+        raw += piece
+        if len(raw) > MAX_JSON:
+            raise InvalidField("body", f"The body has at most {MAX_JSON} bytes.")
     try:
         found: object = json.loads(raw) if raw.strip() else {}
     except (ValueError, RecursionError) as error:

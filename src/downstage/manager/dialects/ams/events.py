@@ -1,4 +1,4 @@
-"""What happens, told to everybody who listens: operations, and the lives of instances.
+"""What happens, told to who listens in the same tenant: operations, and lives of instances.
 
 Each event has a number that grows by one; the newest are kept, so that a client that was cut off
 asks for what came after the last it saw (``?since=``), and is told where some are lost.
@@ -25,8 +25,9 @@ WAITING = 1000
 
 @dataclass(slots=True, eq=False)
 class Listener:
-    """Somebody who is told; `is_behind` once it was too slow."""
+    """Somebody who is told of one tenant; `is_behind` once it was too slow."""
 
+    tenant: str
     kinds: Collection[Kind]
     waiting: deque[dict[str, Any]] = field(default_factory=deque[dict[str, Any]])
     is_behind: bool = False
@@ -47,11 +48,11 @@ class EventHub:
 
     def __init__(self) -> None:
         self._listeners: set[Listener] = set()
-        self._kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self._kept: deque[tuple[str, dict[str, Any]]] = deque(maxlen=KEPT)
         self._number = 0
 
-    def tell(self, kind: Kind, metadata: dict[str, Any]) -> None:
-        """Something happened."""
+    def tell(self, kind: Kind, tenant: str, metadata: dict[str, Any]) -> None:
+        """Something happened, which concerns *tenant* alone."""
         self._number += 1
         event = {
             "type": kind,
@@ -59,20 +60,20 @@ class EventHub:
             "metadata": metadata,
             "sequence": self._number,
         }
-        self._kept.append(event)
+        self._kept.append((tenant, event))
         for listener in self._listeners:
-            _hand(listener, event)
+            _hand(listener, tenant, event)
 
     @asynccontextmanager
     async def listen(
-        self, kinds: Collection[Kind], since: int | None = None
+        self, tenant: str, kinds: Collection[Kind], since: int | None = None
     ) -> AsyncGenerator[Listener]:
         """Be told of *kinds* until the block ends; after *since* where it is given."""
-        listener = Listener(kinds)
+        listener = Listener(tenant, kinds)
         if since is not None:
-            for event in self._kept:
+            for whose, event in self._kept:
                 if event["sequence"] > since:
-                    _hand(listener, event)
+                    _hand(listener, whose, event)
         self._listeners.add(listener)
         try:
             yield listener
@@ -80,8 +81,8 @@ class EventHub:
             self._listeners.discard(listener)
 
 
-def _hand(listener: Listener, event: dict[str, Any]) -> None:
-    if event["type"] not in listener.kinds or listener.is_behind:
+def _hand(listener: Listener, tenant: str, event: dict[str, Any]) -> None:
+    if listener.tenant != tenant or event["type"] not in listener.kinds or listener.is_behind:
         return
     if len(listener.waiting) >= WAITING:
         listener.is_behind = True

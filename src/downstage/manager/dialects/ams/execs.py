@@ -98,7 +98,6 @@ def add_exec_routes(router: APIRouter, parts: Parts) -> None:
             "websocket",
             metadata={"fds": streams.secrets},
         )
-        open_ones[operation.id] = streams
 
         async def work(mine: Operation) -> None:
             try:
@@ -107,7 +106,9 @@ def add_exec_routes(router: APIRouter, parts: Parts) -> None:
                 streams.over.set()
                 open_ones.pop(mine.id, None)
 
-        return accepted(request, parts.operations.begin(operation, work))
+        begun = parts.operations.begin(operation, work)
+        open_ones[operation.id] = streams  # nothing waited since: its work has not begun
+        return accepted(request, begun)
 
     async def attach(operation_id: str, socket: WebSocket) -> None:
         """One stream of a program."""
@@ -196,5 +197,5 @@ def _size(text: str) -> tuple[int, int] | None:
         said: Any = json.loads(text)
         args: Any = said.get("args", said)
         return int(args["width"]), int(args["height"])
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None

@@ -46,6 +46,7 @@ class Lives:
     def _tell(self, action: str, instance_id: str, record: Record) -> None:
         self._events.tell(
             "lifecycle",
+            record.fixed.tenant,
             {
                 "action": action,
                 "source": f"{BASE}/instances/{instance_id}",

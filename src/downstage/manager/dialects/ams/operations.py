@@ -22,6 +22,8 @@ from downstage.manager.dialects.ams.words import OPERATION
 __all__ = ["Operation", "Operations", "accepted"]
 
 Status = Literal["created", "running", "cancelling", "success", "failure", "cancelled"]
+SECRETS = "fds"
+"""Key of an operation's metadata: what opens its sockets."""
 OVER: frozenset[Status] = frozenset({"success", "failure", "cancelled"})
 MOST = 1000
 KEPT_S = 300.0
@@ -51,8 +53,9 @@ class Operation:
     done: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
-    def view(self, prefix: str = BASE) -> dict[str, Any]:
-        """As callers see it."""
+    def view(self, prefix: str = BASE, *, secrets: bool = False) -> dict[str, Any]:
+        """As callers see it; *secrets* of its sockets are for who began it, in the answer alone."""
+        metadata = {key: item for key, item in self.metadata.items() if secrets or key != SECRETS}
         return {
             "id": self.id,
             "class": self.kind,
@@ -64,7 +67,7 @@ class Operation:
             "resources": {
                 kind: [prefix + path for path in paths] for kind, paths in self.resources.items()
             },
-            "metadata": self.metadata,
+            "metadata": metadata,
             "may_cancel": self.status not in OVER,
             "err": self.error,
         }
@@ -156,12 +159,13 @@ class Operations:
         if status in OVER:
             operation.over_at = anyio.current_time()
             operation.done.set()
-        self._events.tell("operation", operation.view())
+        self._events.tell("operation", operation.tenant, operation.view())
 
     def _forget_old(self) -> None:
         oldest = anyio.current_time() - KEPT_S
         for item in list(self._all.values()):
-            if item.status in OVER and item.over_at < oldest:
+            is_many = len(self._all) >= MOST  # what is over keeps nobody from beginning anything
+            if item.status in OVER and (is_many or item.over_at < oldest):
                 del self._all[item.id]
 
 
@@ -174,6 +178,6 @@ def accepted(request: Request, operation: Operation) -> JSONResponse:
         "status": "Operation created",
         "status_code": OPERATION["created"],
         "operation": path,
-        "metadata": operation.view(prefix),
+        "metadata": operation.view(prefix, secrets=True),
     }
     return JSONResponse(body, 202, headers={"location": path})

@@ -13,6 +13,7 @@ from starlette.websockets import WebSocketDisconnect
 import downstage
 from downstage.auth.principal import Principal
 from downstage.kernel.errors import (
+    Conflict,
     Forbidden,
     InvalidField,
     NotFound,
@@ -148,6 +149,9 @@ def _add_trust(router: APIRouter, parts: Parts) -> None:
         asked = await read_json(request)
         pem, der = _read_certificate(asked.get("certificate"))
         _check_authority(pem)
+        known = store.find(fingerprint_of(der))
+        if known is not None and (known.subject, known.tenant) != (person, caller.tenant):
+            raise Conflict("This certificate stands for somebody else: have it removed first.")
         await store.trust(
             Certificate(
                 fingerprint_of(der),
@@ -163,8 +167,10 @@ def _add_trust(router: APIRouter, parts: Parts) -> None:
 
     async def distrust_certificate(fingerprint: str, request: Request) -> Response:
         """Let it in no more."""
-        await callers.need(request, OPERATES)
-        if not await store.distrust(fingerprint):
+        caller = await callers.need(request, OPERATES)
+        known = store.find(fingerprint)
+        is_theirs = known is not None and known.tenant == caller.tenant
+        if not is_theirs or not await store.distrust(fingerprint):
             raise NotFound("There is no such certificate.")
         return sync({})
 
@@ -231,7 +237,7 @@ def _add_events(router: APIRouter, parts: Parts) -> None:
     async def follow_events(socket: WebSocket) -> None:
         """Operations and lives of instances, as they happen."""
         try:
-            await parts.callers.need(socket, SEES)
+            caller = await parts.callers.need(socket, SEES)
             kinds = _kinds(socket.query_params.get("type", "all"))
             since = socket.query_params.get("since")
             number = None if since is None else int(since)
@@ -242,7 +248,7 @@ def _add_events(router: APIRouter, parts: Parts) -> None:
             await deny(socket, error)
             return
         await socket.accept()
-        async with parts.events.listen(kinds, number) as listener:
+        async with parts.events.listen(caller.tenant, kinds, number) as listener:
             await _tell(socket, listener)
 
     router.add_api_websocket_route("/events", follow_events)

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from downstage.auth.principal import Principal
 from downstage.contracts.applications import AddonView, ImageCreate, ImageView
 from downstage.contracts.nodes import NodeCreate, NodePatch, NodeView
 from downstage.kernel.errors import InvalidField, NotSupported, VersionMismatch
@@ -63,13 +64,13 @@ def add_thing_routes(router: APIRouter, parts: Parts) -> None:
     _add_addons(router, parts)
 
 
-def _done(parts: Parts, request: Request, by: str, kind: str, key: str) -> Response:
+def _done(parts: Parts, request: Request, by: Principal, kind: str, key: str) -> Response:
     """An operation for what is done already."""
 
     async def nothing(_: Operation) -> None:
         return
 
-    operation = Operation("main", by, f"Changing {kind}", {kind: [f"/{kind}/{key}"]})
+    operation = Operation(by.tenant, by.subject, f"Changing {kind}", {kind: [f"/{kind}/{key}"]})
     return accepted(request, parts.operations.begin(operation, nothing))
 
 
@@ -108,7 +109,7 @@ def _add_nodes(router: APIRouter, parts: Parts) -> None:
             raise InvalidField(
                 "body", "A node has a name, an address (its engine's), cpus, and memory in bytes."
             ) from error
-        return _done(parts, request, caller.subject, "nodes", node.name)
+        return _done(parts, request, caller, "nodes", node.name)
 
     _ = (list_nodes, get_node, add_node)
 
@@ -135,7 +136,7 @@ def _add_node_changes(router: APIRouter, parts: Parts) -> None:
         given = {key: value for key, value in patch.items() if value is not None}
         if given:
             await fleet.patch(name, NodePatch.model_validate(given))
-        return _done(parts, request, caller.subject, "nodes", name)
+        return _done(parts, request, caller, "nodes", name)
 
     @router.delete("/nodes/{name}")
     async def remove_node(name: str, request: Request) -> Response:
@@ -145,7 +146,7 @@ def _add_node_changes(router: APIRouter, parts: Parts) -> None:
         if (await forced(request)).force:
             await parts.instances.abandon(name)
         await fleet.remove(name)
-        return _done(parts, request, caller.subject, "nodes", name)
+        return _done(parts, request, caller, "nodes", name)
 
     _ = (change_node, remove_node)
 
@@ -205,14 +206,14 @@ def _add_images(router: APIRouter, parts: Parts) -> None:
             image = await images.add(ImageCreate.model_validate(wanted))
         except ValueError as error:
             raise InvalidField("body", "An image has a name and a path.") from error
-        return _done(parts, request, caller.subject, "images", image.id)
+        return _done(parts, request, caller, "images", image.id)
 
     @router.delete("/images/{key}")
     async def remove_image(key: str, request: Request) -> Response:
         """Forget an image's name."""
         caller = await callers.need(request, PUBLISHES)
         await images.remove(key)
-        return _done(parts, request, caller.subject, "images", key)
+        return _done(parts, request, caller, "images", key)
 
     _ = (list_images, get_image, add_image, remove_image)
 
@@ -259,7 +260,7 @@ def _add_addons(router: APIRouter, parts: Parts) -> None:
         upload = await addons.receive(body_of(request), digest=digest)
         by = caller.person or caller.subject
         addon = await addons.publish(upload, by=by, key=key)
-        return _done(parts, request, caller.subject, "addons", addon.name)
+        return _done(parts, request, caller, "addons", addon.name)
 
     @router.post("/addons")
     async def add_addon(request: Request) -> Response:
@@ -276,6 +277,6 @@ def _add_addons(router: APIRouter, parts: Parts) -> None:
         """Remove an addon that no application names."""
         caller = await callers.need(request, PUBLISHES)
         await addons.delete(name, await parts.applications.users_of_addons())
-        return _done(parts, request, caller.subject, "addons", name)
+        return _done(parts, request, caller, "addons", name)
 
     _ = (list_addons, get_addon, add_addon, update_addon, remove_addon)
