@@ -27,7 +27,7 @@ from downstage.services.refusal import PROBLEM_TYPE
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-__all__ = ["add_document", "describe", "document", "refusals", "secured"]
+__all__ = ["RETRY_AFTER", "add_document", "describe", "document", "refusals", "secured"]
 
 REFERENCE = {"$ref": "#/components/schemas/Problem"}
 PROBLEM = {

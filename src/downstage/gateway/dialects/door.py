@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from fastapi import Request
+from fastapi import Depends, Request, params
 
 from downstage.auth.principal import Principal
 from downstage.auth.scopes import ROLES
@@ -30,6 +30,15 @@ class Door:
         self._admission = admission
         self._is_demo = is_demo
 
+    def before(self, *scopes: str) -> list[params.Depends]:
+        """Dependencies of a route: who is not let in learns nothing of what would be right."""
+
+        async def check(request: Request) -> None:
+            request.state.let_in = await self._identify(request)
+            _check(request.state.let_in[0], scopes)
+
+        return [Depends(check)]
+
     async def caller(self, request: Request, *scopes: str) -> tuple[Principal, bool]:
         """Who asks, by a token; or, in a demo on loopback, anybody at this machine (True).
 
@@ -37,16 +46,18 @@ class Door:
             Unauthenticated: no token where one is needed, or one that does not count.
             Forbidden: a caller without one of *scopes*.
         """
+        caller, is_anybody = getattr(request.state, "let_in", None) or await self._identify(request)
+        _check(caller, scopes)
+        return caller, is_anybody
+
+    async def _identify(self, request: Request) -> tuple[Principal, bool]:
         if request.headers.get("authorization") is None:
             if not (self._is_demo and self._is_at_home(request)):
                 raise Unauthenticated("This needs a bearer token. Sign in first.")
-            demo = Principal(DEMO_USER, DEMO_USER, "user", scopes=ROLES["user"])
-            _check(demo, scopes)
-            return demo, True
+            return Principal(DEMO_USER, DEMO_USER, "user", scopes=ROLES["user"]), True
         caller = await context_authenticator(request).principal(bearer_token(request))
         if caller.kind not in ("user", "token"):
             raise Forbidden("This kind of caller may not do that.", kind=caller.kind)
-        _check(caller, scopes)
         return caller, False
 
     def _is_at_home(self, request: Request) -> bool:

@@ -92,9 +92,11 @@ class OmniverseRoutes:
         base = "/session-service/session"
         add("/healthcheck", self.health, methods=["GET"], responses={503: {"model": ErrorMessage}})
         own: dict[str, Any] = {"responses": ERRORS, "openapi_extra": secured(optional=True)}
-        add(base, self.results, methods=["GET"], **own)
-        add(base, self.create, methods=["POST"], **own)
-        add(f"{base}/{{session_id}}", self.delete, methods=["DELETE"], **own)
+        acts: dict[str, Any] = {**own, "dependencies": self._door.before("sessions:write")}
+        sees: dict[str, Any] = {**own, "dependencies": self._door.before("sessions:read")}
+        add(base, self.results, methods=["GET"], **sees)
+        add(base, self.create, methods=["POST"], **acts)
+        add(f"{base}/{{session_id}}", self.delete, methods=["DELETE"], **acts)
         ApiDocs("/backend/api-docs", "Streaming API", list(router.routes)).add_to(router)
         return router
 

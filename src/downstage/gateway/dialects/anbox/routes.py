@@ -19,6 +19,7 @@ from downstage.gateway.dialects.anbox.sessions import SessionRoutes
 from downstage.gateway.dialects.anbox.shares import ShareRoutes
 from downstage.gateway.dialects.anbox.sockets import Sockets
 from downstage.kernel.errors import NotFound
+from downstage.services.openapi import RETRY_AFTER
 from downstage.services.routers import ServiceAPIRouter
 
 __all__ = ["anbox_router"]
@@ -39,6 +40,7 @@ FAILURES: dict[int | str, dict[str, Any]] = {
         (503, "A part that is needed does not answer just now."),
     )
 }
+FAILURES[503]["headers"] = RETRY_AFTER
 
 
 def anbox_router(

@@ -57,14 +57,16 @@ class CatalogueRoutes:
             "responses": refusals(401, 403, 404, 422, 503),
             "openapi_extra": secured(optional=True),
         }
+        sees: dict[str, Any] = {**own, "dependencies": self._door.before(SEES)}
+        changes: dict[str, Any] = {**own, "dependencies": self._door.before(CHANGES)}
         add, one = router.add_api_route, "/cfg/apps/{app_id}"
-        add("/cfg/apps", self.apps, methods=["GET"], **own)
-        add("/cfg/apps", self.create, methods=["POST"], status_code=201, **own)
-        add(one, self.app, methods=["GET"], **own)
-        add(one, self.change, methods=["PATCH"], **own)
-        add(one, self.remove, methods=["DELETE"], **own)
-        add(f"{one}/versions", self.versions, methods=["GET"], **own)
-        add(f"{one}/versions/{{version}}/profiles", self.profiles, methods=["GET"], **own)
+        add("/cfg/apps", self.apps, methods=["GET"], **sees)
+        add("/cfg/apps", self.create, methods=["POST"], status_code=201, **changes)
+        add(one, self.app, methods=["GET"], **sees)
+        add(one, self.change, methods=["PATCH"], **changes)
+        add(one, self.remove, methods=["DELETE"], **changes)
+        add(f"{one}/versions", self.versions, methods=["GET"], **sees)
+        add(f"{one}/versions/{{version}}/profiles", self.profiles, methods=["GET"], **sees)
         return router
 
     async def apps(

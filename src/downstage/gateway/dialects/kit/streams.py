@@ -94,13 +94,15 @@ class StreamingRoutes:
             "responses": {202: {"model": Stream}, **refusals(401, 403, 404, 410, 422, 429, 503)},
             "openapi_extra": secured(optional=True),
         }
+        sees: dict[str, Any] = {**own, "dependencies": self._door.before("sessions:read")}
+        acts: dict[str, Any] = {**own, "dependencies": self._door.before("sessions:write")}
         for base in BASES:
             one = f"{base}/{{session_id}}"
-            router.add_api_route(base, self.page, methods=["GET"], **own)
-            router.add_api_route(base, self.start, methods=["POST"], response_model=Stream, **own)
-            router.add_api_route(base, self.stop, methods=["DELETE"], **own)
-            router.add_api_route(one, self.get, methods=["GET"], response_model=Stream, **own)
-            router.add_api_route(one, self.stop_one, methods=["DELETE"], **own)
+            router.add_api_route(base, self.page, methods=["GET"], **sees)
+            router.add_api_route(base, self.start, methods=["POST"], response_model=Stream, **acts)
+            router.add_api_route(base, self.stop, methods=["DELETE"], **acts)
+            router.add_api_route(one, self.get, methods=["GET"], response_model=Stream, **sees)
+            router.add_api_route(one, self.stop_one, methods=["DELETE"], **acts)
         return router
 
     async def start(
