@@ -194,7 +194,7 @@ class Networks:
         )
 
     def _plug(self, host: str, net: Net | None, state: str) -> None:
-        on = [item for item in NETS if host in self._on[item] and net in (None, item)]
+        on: list[Net] = [item for item in NETS if host in self._on[item] and net in (None, item)]
         _ip([f"link set {self._cable(host, item)} {state}" for item in on])
 
     def _name(self, host: str) -> str:
