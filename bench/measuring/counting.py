@@ -156,10 +156,10 @@ async def queue(capacity: int, times: int = 10, length_s: float = 1.0) -> dict[s
 async def _queue(
     http: aiohttp.ClientSession, notes: Notes, capacity: int, times: int, length_s: float
 ) -> dict[str, Any]:
-    asked, started = list[str](), list[tuple[str, float]]()
+    asked, started, ended = list[str](), list[tuple[str, float]](), list[float]()
     count, began = capacity * times, time.time()
     async with asyncio.TaskGroup() as tasks:
-        ending = tasks.create_task(_end_each(http, notes, started, count, length_s))
+        ending = tasks.create_task(_end_each(http, notes, (started, ended), count, length_s))
         for _ in range(count):
             asked.append((await create(http, wait=True))["id"])
         asked_s = time.time() - began
@@ -167,6 +167,7 @@ async def _queue(
     order = [session_id for session_id, _ in started]
     least = (times - 1) * length_s
     took = started[-1][1] - began
+    refills = sorted(refill_ms([at for _, at in started], ended, capacity))
     return {
         "places": capacity,
         "sessions": count,
@@ -174,7 +175,8 @@ async def _queue(
         "all_placed_s": round(took, 2),
         "least_s": least,
         "ratio": round(took / least, 2),
-        "idle_ms_a_place": round((took - least) / (times - 1) * 1000),
+        "refill_ms_p50": refills[len(refills) // 2],
+        "refill_ms_p95": refills[int(0.95 * (len(refills) - 1))],
         "out_of_order": sum(a != b for a, b in zip(asked, order, strict=True)),
         "furthest_from_its_turn": furthest(asked, order),
     }
@@ -186,14 +188,20 @@ def furthest(asked: list[str], served: list[str]) -> int:
     return max(abs(place[name] - number) for number, name in enumerate(served))
 
 
+def refill_ms(started: list[float], ended: list[float], capacity: int) -> list[int]:
+    """Milliseconds that each freed place stood empty: the n-th end frees it for the n-th wait."""
+    pairs = zip(started[capacity:], ended, strict=False)
+    return [max(0, round((begun - end) * 1000)) for begun, end in pairs]
+
+
 async def _end_each(
     http: aiohttp.ClientSession,
     notes: Notes,
-    started: list[tuple[str, float]],
+    seen: tuple[list[tuple[str, float]], list[float]],
     count: int,
     length_s: float,
 ) -> None:
-    deadline = time.monotonic() + LONGEST_S
+    (started, ended), deadline = seen, time.monotonic() + LONGEST_S
 
     async def after(session_id: str, at: float) -> None:
         await asyncio.sleep(max(0.0, at + length_s - time.time()))
@@ -205,6 +213,8 @@ async def _end_each(
                 if note["what"] == "start":
                     started.append((note["session"], note["at"]))
                     tasks.create_task(after(note["session"], note["at"]))
+                elif note["what"] == "end":
+                    ended.append(note["at"])
             if time.monotonic() > deadline:
                 raise RuntimeError(f"only {len(started)} of {count} got a place")
             await asyncio.sleep(LOOK_S)
@@ -235,7 +245,7 @@ def reconcile(count: int) -> dict[str, Any]:
         try:
             platform.start()
             up_s = time.monotonic() - began
-            agreed_s = _agree(data, count - lost, notes, set(stray), began)
+            agreed_s, swept_s = _agree(data, count - lost, notes, set(stray), began)
             slowest = _ask(platform)
         finally:
             platform.kill()
@@ -245,7 +255,8 @@ def reconcile(count: int) -> dict[str, Any]:
         "strays": strays,
         "answers_after_s": round(up_s, 2),
         "counts_agree_after_s": round(agreed_s, 2),
-        "after_it_answers_s": round(agreed_s - up_s, 2),
+        "after_it_answers_s": round(max(0.0, agreed_s - up_s), 2),
+        "strays_ended_after_s": round(swept_s, 2),
         "list_ms_then": slowest,
     }
 
@@ -294,17 +305,21 @@ def _databases(data: Path) -> tuple[Path, Path]:
     return data / "gateway.db", data / "manager.db"
 
 
-def _agree(data: Path, wanted: int, notes: Notes, stray: set[str], began: float) -> float:
-    """Seconds until both databases count *wanted*, and no stray instance runs."""
-    left = set(stray)
-    while time.monotonic() - began < LONGEST_S:
+def _agree(
+    data: Path, wanted: int, notes: Notes, stray: set[str], began: float
+) -> tuple[float, float]:
+    """Seconds until both databases count *wanted*, and until no stray instance runs."""
+    left, agreed = set(stray), None
+    while (passed := time.monotonic() - began) < LONGEST_S:
         left -= {note["instance"] for note in notes.new() if note["what"] in ("clean", "end")}
         counts = [
             _living(path, table)
             for path, table in zip(_databases(data), ("sessions", "instances"), strict=True)
         ]
-        if counts == [wanted, wanted] and not left:
-            return time.monotonic() - began
+        if agreed is None and counts == [wanted, wanted]:
+            agreed = passed
+        if agreed is not None and not left:
+            return agreed, passed
         time.sleep(0.1)
     raise RuntimeError(f"counts never agreed: {counts}, wanted {wanted}, strays {len(left)}")
 

@@ -121,7 +121,9 @@ class Selkies:
     def _command(self) -> list[str]:
         mode = "webrtc" if self._cell.transport == "webrtc" else "websockets"
         program = shutil.which("selkies", path=str(Path(sys.executable).parent)) or "selkies"
-        command = [program, f"--addr={self._host}", f"--port={self._port}", f"--mode={mode}"]
+        # Its own parts look for it at localhost, whatever the address: elsewhere means everywhere.
+        address = self._host if self._host == LOOPBACK else "0.0.0.0"
+        command = [program, f"--addr={address}", f"--port={self._port}", f"--mode={mode}"]
         command += ["--enable-https=false", "--enable-basic-auth=false", "--audio-enabled=false"]
         command += ["--microphone-enabled=false", "--gamepad-enabled=false", "--encoder=h264"]
         command += ["--use-cpu=true", "--rate-control-mode=cbr", "--video-bitrate=8000"]

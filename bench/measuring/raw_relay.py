@@ -1,0 +1,51 @@
+"""A relay that does nothing but relay: two sockets of one name get each other's messages.
+
+Prints its address. It knows no sessions, checks nothing, and reads no message.
+"""
+
+from __future__ import annotations
+
+import uvloop
+from aiohttp import WSMsgType, web
+
+__all__ = ["main"]
+
+
+async def relay(request: web.Request) -> web.WebSocketResponse:
+    """One socket; what it says goes to whoever else has its name."""
+    socket = web.WebSocketResponse(compress=False, max_msg_size=1 << 20)
+    await socket.prepare(request)
+    name = request.match_info["name"]
+    pair: list[web.WebSocketResponse] = request.app[PAIRS].setdefault(name, [])
+    pair.append(socket)
+    async for message in socket:
+        if message.type is WSMsgType.TEXT:
+            other = pair[0] if pair[1] is socket else pair[1]
+            await other.send_str(message.data)
+    return socket
+
+
+PAIRS: web.AppKey[dict[str, list[web.WebSocketResponse]]] = web.AppKey("pairs", dict)
+
+
+async def serve() -> None:
+    """Until killed."""
+    import asyncio
+
+    application = web.Application()
+    application[PAIRS] = {}
+    application.router.add_get("/{name}", relay)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    print(f"http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
+    await asyncio.Event().wait()
+
+
+def main() -> None:
+    """Serve on a port of its own."""
+    uvloop.run(serve())
+
+
+if __name__ == "__main__":
+    main()
