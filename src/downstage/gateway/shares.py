@@ -146,6 +146,10 @@ class Shares:
             & (shares.c.session_id == session_id)
             & (shares.c.expires_at > now)
         )
+        async with self._database.read() as connection:
+            # Whoever guesses must not make those wait who write: nobody was asked who they are.
+            if (await connection.execute(select(shares.c.id).where(right))).first() is None:
+                raise InvalidToken
         async with self._database.write() as connection:
             row = (await connection.execute(select(shares).where(right))).first()
             if row is None:

@@ -127,7 +127,7 @@ class Dialled:
             raise UpstreamGone from error
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Wanted:
     """A relay that waits for its streamer."""
 
@@ -168,6 +168,9 @@ class Tunnels:
         websocket = WebSocket(scope, receive, send)
         wanted = await self._admit(websocket)
         await websocket.accept()
+        if wanted not in self._wanted.values() or wanted.socket is not None:
+            await websocket.close()  # too late, or the second: nobody would ever end it
+            return
         socket = wanted.socket = Dialled(websocket)
         wanted.arrived.set()
         await socket.ended.wait()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import anyio.to_thread
 from fastapi import Depends, Query, Response
 
+from downstage.auth.principal import Principal
 from downstage.contracts.manager import LogPage, LogView
 from downstage.kernel.errors import NotFound
 from downstage.manager.instances import Instances
@@ -20,6 +22,7 @@ __all__ = ["InstanceLogs", "log_routes"]
 
 PIECE = 256 * 1024
 MOST = 2 << 20
+Looker = Annotated[Principal, Depends(require("instances:exec"))]
 
 
 class InstanceLogs:
@@ -32,6 +35,15 @@ class InstanceLogs:
 
     def __init__(self, instances: Instances, runs: Path) -> None:
         self._instances, self._runs = instances, runs
+
+    async def check(self, instance_id: str, caller: Principal) -> None:
+        """Whether *caller* may look at that instance.
+
+        Raises:
+            NotFound: there is none, or it is another tenant's.
+        """
+        if (await self._instances.get(instance_id)).tenant != caller.tenant:
+            raise NotFound("There is no such instance.")
 
     async def list(self, instance_id: str) -> list[LogView]:
         """Logs there are; none once they were removed.
@@ -66,21 +78,20 @@ class InstanceLogs:
 def log_routes(logs: InstanceLogs) -> ServiceAPIRouter:
     """Routes on *logs*, for those who may look into instances."""
     router = ServiceAPIRouter(tags=["manager"])
-    reads = [Depends(require("instances:exec"))]
     base = "/v1/instances/{instance_id}/logs"
 
-    @router.get(base, dependencies=reads, responses=refusals(404))
-    async def list_logs(instance_id: str) -> LogPage:
+    @router.get(base, responses=refusals(404))
+    async def list_logs(instance_id: str, caller: Looker) -> LogPage:
         """The logs of one instance."""
+        await logs.check(instance_id, caller)
         return LogPage(items=await logs.list(instance_id))
 
-    @router.get(
-        f"{base}/{{name}}", dependencies=reads, responses=refusals(404), response_class=Response
-    )
+    @router.get(f"{base}/{{name}}", responses=refusals(404), response_class=Response)
     async def read_log(
-        instance_id: str, name: str, most: int = Query(default=PIECE, ge=1, le=MOST)
+        instance_id: str, name: str, caller: Looker, most: int = Query(default=PIECE, ge=1, le=MOST)
     ) -> Response:
         """The end of a log, at most *most* bytes of it."""
+        await logs.check(instance_id, caller)
         text = await logs.read(instance_id, name, most)
         headers = {
             "content-disposition": f'attachment; filename="{name}"',

@@ -114,6 +114,14 @@ async def test_a_share_opens_its_session_until_it_ends(opened: Database) -> None
         await shares.use("1", share.token, NOW)
 
 
+async def test_T06_who_guesses_tokens_waits_for_nobody_who_writes(opened: Database) -> None:
+    """Nobody asks a caller by a share who they are: a flood of guesses must take no turn."""
+    shares = Shares(opened, Sealer(b"k" * 32))
+    async with opened.write():
+        with anyio.fail_after(5), pytest.raises(InvalidToken):
+            await shares.use("1", "a-guess", NOW)
+
+
 async def test_as_many_shares_as_there_may_be(opened: Database) -> None:
     shares = Shares(opened, Sealer(b"k" * 32))
     made = list[Share]()
