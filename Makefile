@@ -34,7 +34,7 @@ WEB_SOURCES := $(shell find web -type f -not -path '*/node_modules/*' -not -path
   -not -path '*/e2e/*' -not -path '*/test/*' -not -name '*.md' 2>/dev/null)
 
 .PHONY: help setup setup-dev demo test unit real contract browser chaos lint bench bench-services \
-  bench-content bench-streams docs services full pull system-demo system-test
+  bench-content bench-loss bench-sessions bench-streams docs services full pull system-demo system-test
 
 help:
 	@printf '%s\n' \
@@ -123,6 +123,12 @@ bench-services: setup-dev .make/python-bench
 
 bench-streams: setup-dev
 	@exec .venv/bin/python bench/streams.py $(ARGS)
+
+bench-sessions: setup-dev
+	@exec .venv/bin/python bench/sessions.py $(ARGS)
+
+bench-loss: setup-dev
+	@exec .venv/bin/python bench/loss.py $(ARGS)
 
 bench-content: setup-dev
 	@exec .venv/bin/python bench/content.py $(ARGS)

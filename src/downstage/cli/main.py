@@ -59,6 +59,11 @@ app.command(
     "downstage.cli.fleet.app:node", name="node", help="Nodes: what runs where, and making room."
 )
 app.command(
+    "downstage.cli.fleet.app:instance",
+    name="instance",
+    help="Instances: what runs, what it wrote, programs inside.",
+)
+app.command(
     "downstage.cli.network.app:turn",
     name="turn",
     help="A TURN server, for people whom no straight path reaches.",

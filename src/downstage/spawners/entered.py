@@ -16,6 +16,8 @@ import sys
 import termios
 from typing import Any, NoReturn
 
+__all__ = ["main"]
+
 NAMESPACES = {
     "user": 0x10000000,
     "ipc": 0x08000000,

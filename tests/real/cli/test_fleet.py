@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import tempfile
 import zipfile
@@ -124,6 +125,34 @@ def test_nodes_are_listed_cordoned_and_drained(
     platform.wait_state(made["id"], "ended")
     assert downstage("node", "uncordon", "local").returncode == 0
     assert downstage("node", "cordon", "nowhere").returncode == 1
+
+
+def test_an_instance_is_listed_read_and_looked_into(
+    downstage: Downstage, platform: PlatformProcess
+) -> None:
+    made = platform.create("test-card")
+    (listed,) = downstage("instance", "ls", "--json").stdout.splitlines()
+    found = json.loads(listed)
+    assert f"session={made['id']}" in found["tags"]
+    assert found["status"] == "running"
+    assert "running" in downstage("instance", "ls").stdout
+    names = downstage("instance", "logs", found["id"]).stdout.split()
+    assert "app.log" in names
+    assert downstage("instance", "logs", found["id"], "app.log").returncode == 0
+    assert "There are:" in downstage("instance", "logs", found["id"], "none.log").stderr
+    words = ["exec", found["id"], "--data", str(platform.data)]
+    program = ["--", "sh", "-c", "read a; echo got $a; exit 7"]
+    inside = subprocess.run(
+        [sys.executable, "-m", "downstage", "instance", *words, *program],
+        input="hello\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (inside.returncode, inside.stdout) == (7, "got hello\n"), inside.stderr
+    platform.call("DELETE", f"/v1/sessions/{made['id']}")
+    platform.wait_state(made["id"], "ended")
 
 
 def test_the_queue_is_shown(downstage: Downstage, platform: PlatformProcess) -> None:

@@ -1,4 +1,4 @@
-"""The commands of ``downstage app`` and ``downstage node``."""
+"""The commands of ``downstage app``, ``node`` and ``instance``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from cyclopts import App, Parameter
 from downstage.cli.fleet.desk import At, Json
 from downstage.cli.running import run
 
-__all__ = ["app", "node"]
+__all__ = ["app", "instance", "node"]
 
 app = App(name="app", help="Applications: publish versions of them, list and remove them.")
 node = App(name="node", help="Nodes: what runs where, and making room.")
+instance = App(name="instance", help="Instances: what runs, what it wrote, programs inside.")
 Force = Annotated[bool, Parameter(negative="")]
 
 
@@ -139,3 +140,54 @@ def node_drain(
     from downstage.cli.fleet.nodes import drain
 
     run(drain(at, name, deadline_s=deadline, wait=wait))
+
+
+@instance.command(name="ls")
+def instance_ls(*, as_json: Json = False, at: At | None = None) -> None:
+    """List instances, those that failed too."""
+    from downstage.cli.fleet.instances import list_instances
+
+    run(list_instances(at, as_json=as_json))
+
+
+@instance.command(name="logs")
+def instance_logs(name: str, log: str | None = None, *, at: At | None = None) -> None:
+    """Print the end of a log of an instance, or which logs there are.
+
+    Parameters
+    ----------
+    name
+        Id or name of the instance.
+    log
+        Which log [default: their names are printed].
+    """
+    from downstage.cli.fleet.instances import show_logs
+
+    run(show_logs(at, name, log))
+
+
+@instance.command(name="exec")
+def instance_exec(
+    name: str,
+    *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    tty: Annotated[bool | None, Parameter(name="--tty")] = None,
+    at: At | None = None,
+) -> None:
+    """Run a program inside an instance: downstage instance exec ID -- sh -l.
+
+    Parameters
+    ----------
+    name
+        Id or name of the instance.
+    command
+        The program and its arguments.
+    tty
+        Give it a terminal [default: where this is one].
+    """
+    import sys
+
+    from downstage.cli.fleet.instances import execute
+
+    words = list(command[1:] if command[:1] == ("--",) else command) or ["sh"]
+    with_tty = sys.stdin.isatty() and sys.stdout.isatty() if tty is None else tty
+    sys.exit(run(execute(at, name, words, with_tty=with_tty)))

@@ -16,7 +16,7 @@ from downstage.cli.running import quiet
 from downstage.kernel.errors import SetupError
 from downstage.services import AsyncClient
 
-__all__ = ["At", "Json", "server", "token_of_caller"]
+__all__ = ["At", "Json", "address", "server", "token_of_caller"]
 
 TIMEOUT_S = 60
 SIGN_IN = "Say who you are with DOWNSTAGE_TOKEN or DOWNSTAGE_TOKEN_FILE."
@@ -31,6 +31,26 @@ class At(Common):
 
     server: str | None = None
     """Address of the server [default: the platform that runs on the data folder]."""
+
+
+def address(at: At | None) -> tuple[str, str]:
+    """Address and token of the server that is meant.
+
+    Raises:
+        SetupError: as `server` does.
+    """
+    from downstage.cli.facts import find_platform
+
+    if at is not None and at.server is not None:
+        return at.server.rstrip("/"), token_of_caller()
+    data = quiet(at).platform.data
+    facts = find_platform(data)
+    if facts is None:
+        raise SetupError(
+            f"No platform runs on {data.absolute()}. Start one with: downstage up   (or name a "
+            "server with --server, or the data folder with --data)."
+        )
+    return facts.url, facts.token
 
 
 @asynccontextmanager
