@@ -235,6 +235,20 @@ async def test_M06_channels_of_one_instance_are_bounded(there: World) -> None:
     assert sum(viewer.is_open for viewer in viewers) == MAX_NAMES - 1
 
 
+async def test_M06_who_only_watches_leaves_names_and_words_for_who_speaks(there: World) -> None:
+    watchers = [there.viewer(f"w{number}", speaks=False) for number in range(MAX_NAMES)]
+    assert sum(viewer.is_open for viewer in watchers) < MAX_NAMES - 1
+    with await run(lambda: AppChannel("declared", wait_s=5)) as application:
+        application.send("before")
+        await anyio.sleep(0.05)
+        watcher = there.viewer("declared", speaks=False)
+        application.send("between")
+        assert await watcher.until(1) == ["between"]
+        speaker = there.viewer("declared")
+        assert await speaker.until(2) == ["before", "between"]
+    assert there.viewer("late").is_open
+
+
 async def test_M06_messages_too_long_or_none_are_left_out(there: World, world: Path) -> None:
     viewer = there.viewer("strict")
     with await run(lambda: AppChannel("strict", wait_s=5)) as application:

@@ -20,6 +20,8 @@ __all__ = ["Bridge"]
 log = get_logger(__name__)
 
 OPENED = "channel::opened"
+WATCHERS = MAX_NAMES // 2
+"""Beyond so many channels those who only watch open none: names stay for who speaks."""
 _NAME = re.compile(NAME)
 Told = Callable[[str, Any, str | None], None]
 """A message of the application for viewers: its type, its data, and for whom alone."""
@@ -69,7 +71,7 @@ class Bridge:
 
     def join(self, channel: Channel, *, speaks: bool) -> bool:
         """Take a data channel of a viewer; False (and it is closed) where it cannot be bridged."""
-        lane = self._lane(channel.name)
+        lane = self._lane(channel.name, MAX_NAMES if speaks else WATCHERS)
         if lane is None:
             channel.close()
             return False
@@ -90,12 +92,12 @@ class Bridge:
             if name.startswith(PREFIX):
                 os.unlink(f"{folder}/{name}")  # noqa: PTH108 - by way of a descriptor
 
-    def _lane(self, name: str) -> Lane | None:
+    def _lane(self, name: str, most: int = MAX_NAMES) -> Lane | None:
         lane = self._lanes.get(name)
         if lane is not None:
             return lane
         fits = _NAME.fullmatch(name) is not None and name not in RESERVED
-        if self._folder is None or not fits or len(self._lanes) >= MAX_NAMES:
+        if self._folder is None or not fits or len(self._lanes) >= most:
             log.warning("channel.refused", channel=name[:64], known=len(self._lanes))
             return None
         lane = Lane(self._folder, name)

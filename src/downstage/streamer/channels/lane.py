@@ -66,12 +66,13 @@ class Lane:
         self._door.close()
 
     def join(self, channel: Channel, *, speaks: bool) -> None:
-        """A viewer opened the channel; what waited for one goes out."""
+        """A viewer opened the channel; what waited for one that speaks goes out."""
         end = _End(channel, speaks=speaks)
         self._ends.append(end)
         drained = self._drained if speaks else None
         channel.listen(partial(self._heard, end), partial(self._leave, end), drained, LOW)
-        while (packet := self._early.first()) is not None:
+        # Who only watches takes nothing away from whom the application waits for.
+        while speaks and (packet := self._early.first()) is not None:
             self._pass(end, packet[0], packet[1:])
             self._early.drop_first()
         self._notice()
@@ -94,9 +95,8 @@ class Lane:
             self._notice()
 
     def _said(self, kind: int, message: bytes) -> None:
-        if not self._ends:
+        if not any(end.speaks for end in self._ends):
             self._early.put(bytes([kind]) + message)
-            return
         for end in self._ends:
             if end.speaks or end.channel.buffered < HIGH:
                 self._pass(end, kind, message)
