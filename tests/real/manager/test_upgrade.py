@@ -40,7 +40,7 @@ def build_first(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
-async def test_rows_of_the_release_before_are_kept(data: Path, database: str | None) -> None:
+async def test_S07_rows_of_the_release_before_are_kept(data: Path, database: str | None) -> None:
     path = data / "manager.db"
     url = SecretStr(database) if database else None
     engine = create_postgres_engine(url, "manager") if url else create_sqlite_engine(path)
