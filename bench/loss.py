@@ -132,20 +132,19 @@ def _measure(
 def _one(
     product: type[Downstage | Selkies], cell: Cell, line: Line, options: argparse.Namespace
 ) -> dict[str, Any]:
-    with Cable(line) as cable:
-        with product(cell, cable.here) as running:
-            page = running.page()
-            origin = urlsplit(page.url)
-            # What browsers allow on encrypted pages alone, such as decoding, they allow here, too.
-            secure = f"--unsafely-treat-insecure-origin-as-secure=http://{origin.netloc}"
-            groups = {**page.groups, "bridge": {cable.pid}}
-            found = look(
-                cable.enter(),
-                replace(page, groups=groups, flags=(secure,)),
-                seconds=options.seconds,
-                clicks=options.clicks,
-                settle_s=options.settle,
-            )
+    with Cable(line) as cable, product(cell, cable.here) as running:
+        page = running.page()
+        origin = urlsplit(page.url)
+        # What browsers allow on encrypted pages alone, such as decoding, they allow here, too.
+        secure = f"--unsafely-treat-insecure-origin-as-secure=http://{origin.netloc}"
+        groups = {**page.groups, "bridge": {cable.pid}}
+        found = look(
+            cable.enter(),
+            replace(page, groups=groups, flags=(secure,)),
+            seconds=options.seconds,
+            clicks=options.clicks,
+            settle_s=options.settle,
+        )
     return {**found, "cable": cable.told}
 
 

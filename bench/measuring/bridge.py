@@ -178,7 +178,9 @@ class Cable:
     def _make(self) -> None:
         self._far = self._start(["unshare", "--net", "sh", "-c", "ip link set lo up; echo; cat"])
         _line_of(self._far)
-        self._bridge = self._start([sys.executable, __file__, "--line", json.dumps(asdict(self._line))])
+        self._bridge = self._start(
+            [sys.executable, __file__, "--line", json.dumps(asdict(self._line))]
+        )
         _line_of(self._bridge)
         near, far = NAMES
         _run("ip", "link", "set", far, "netns", str(self._far.pid))

@@ -89,13 +89,15 @@ def _speed(count: int, seconds: float, took: list[float]) -> dict[str, Any]:
 async def create_on_paper(count: int, at_once: tuple[int, ...]) -> list[dict[str, Any]]:
     """Creates a second through the API where starting costs nothing."""
     rows = list[dict[str, Any]]()
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        with paper_platform(Path(folder) / "data", capacity=100_000) as platform:
-            async with client(platform) as http:
-                await _storm(http, 20, 2)
-                for number in at_once:
-                    _, seconds, took = await _storm(http, count, number)
-                    rows.append({"at_once": number, **_speed(count, seconds, took)})
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        paper_platform(Path(folder) / "data", capacity=100_000) as platform,
+    ):
+        async with client(platform) as http:
+            await _storm(http, 20, 2)
+            for number in at_once:
+                _, seconds, took = await _storm(http, count, number)
+                rows.append({"at_once": number, **_speed(count, seconds, took)})
     return rows
 
 
@@ -325,8 +327,11 @@ def _agree(
 
 
 def _living(path: Path, table: str) -> int | None:
-    with suppress(sqlite3.OperationalError):
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as file:
-            asked = f"SELECT count(*) FROM {table} WHERE state NOT IN ('ended')"
-            return int(file.execute(asked).fetchone()[0])
+    """Rows that have not ended; None: the file is locked just now."""
+    asked = f"SELECT count(*) FROM {table} WHERE state <> 'ended'"
+    with (
+        suppress(sqlite3.OperationalError),
+        closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as file,
+    ):
+        return int(file.execute(asked).fetchone()[0])
     return None

@@ -87,27 +87,38 @@ async def relay_rates(pairs: int, rounds: int, slice_s: float) -> dict[str, Any]
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         platform = stack.enter_context(paper_platform(folder / "data", capacity=1000))
         ours = await _through_gateway(stack, platform, folder / "data", pairs)
-        raw, raw_pid = await _through_raw(stack, pairs)
-        subjects = {"gateway": (ours, platform.pid), "raw": (raw, raw_pid)}
+        subjects = {
+            "gateway": (ours, platform.pid),
+            "raw": await _through_raw(stack, pairs),
+            "raw_same_server": await _through_raw(stack, pairs, "asgi"),
+        }
         rows: dict[str, list[tuple[float, float]]] = {name: [] for name in subjects}
         before = os.getloadavg()[0]
-        for name, (talking, pid) in subjects.items():
+        for talking, pid in subjects.values():
             await _talk(talking, 0.3, pid)
         for number in range(rounds):
             for name in sorted(subjects, reverse=bool(number % 2)):
                 talking, pid = subjects[name]
                 rows[name].append(await _talk(talking, slice_s, pid))
-    ratios = [a[0] / b[0] for a, b in zip(rows["gateway"], rows["raw"], strict=True)]
-    by_cpu = [b[1] / a[1] for a, b in zip(rows["gateway"], rows["raw"], strict=True)]
+    ratios = {name: _ratios(rows["gateway"], rows[name]) for name in ("raw", "raw_same_server")}
     return {
         "pairs": pairs,
         "messages_s": {name: round(_median(found, 0)) for name, found in rows.items()},
         "cpu_us_a_message": {name: round(_median(found, 1), 1) for name, found in rows.items()},
-        "ratio": round(statistics.median(ratios), 2),
-        "ratio_least_most": [round(min(ratios), 2), round(max(ratios), 2)],
-        "ratio_by_cpu": round(statistics.median(by_cpu), 2),
+        "ratio_to": ratios,
         "load_before": before,
         "load_after": os.getloadavg()[0],
+    }
+
+
+def _ratios(ours: list[tuple[float, float]], theirs: list[tuple[float, float]]) -> dict[str, Any]:
+    """Messages a second to those of another, and the same by CPU; above 1, ours is faster."""
+    rates = [a[0] / b[0] for a, b in zip(ours, theirs, strict=True)]
+    by_cpu = [b[1] / a[1] for a, b in zip(ours, theirs, strict=True)]
+    return {
+        "messages": round(statistics.median(rates), 2),
+        "least_most": [round(min(rates), 2), round(max(rates), 2)],
+        "by_cpu": round(statistics.median(by_cpu), 2),
     }
 
 
@@ -134,8 +145,8 @@ async def _talk(pairs: list[Pair], seconds: float, pid: int) -> tuple[float, flo
     return count / passed, cpu / count * 1e6
 
 
-async def _through_raw(stack: AsyncExitStack, pairs: int) -> tuple[list[Pair], int]:
-    command = [sys.executable, str(Path(__file__).with_name("raw_relay.py"))]
+async def _through_raw(stack: AsyncExitStack, pairs: int, *words: str) -> tuple[list[Pair], int]:
+    command = [sys.executable, str(Path(__file__).with_name("raw_relay.py")), *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     stack.callback(_end, process)
     assert process.stdout is not None
@@ -164,18 +175,19 @@ async def _through_gateway(
     for _ in range(pairs):
         session = await create(http)
         begun = next(note for note in notes.new() if note["what"] == "start")
-        found.append(await _meet(stack, http, unix, session["id"], begun))
+        found.append(await _meet(stack, (http, unix), platform.url, session["id"], begun))
     return found
 
 
 async def _meet(
     stack: AsyncExitStack,
-    http: aiohttp.ClientSession,
-    unix: aiohttp.ClientSession,
+    clients: tuple[aiohttp.ClientSession, aiohttp.ClientSession],
+    origin: str,
     session_id: str,
     begun: dict[str, Any],
 ) -> Pair:
     """A streamer on the link and a viewer on its socket, who wants an offer."""
+    http, unix = clients
     link: Callable[..., Awaitable[Any]] = stack.enter_async_context
     streamer = await link(
         unix.ws_connect(
@@ -194,7 +206,7 @@ async def _meet(
         http.ws_connect(
             f"/v1/sessions/{session_id}/signalling",
             protocols=["downstage.v1", f"downstage.ticket.{seat['signalling_ticket']}"],
-            headers={"origin": str(http._base_url).rstrip("/")},
+            headers={"origin": origin},
             compress=0,
         )
     )

@@ -166,7 +166,11 @@ async def _pool_is_full(platform: PlatformProcess) -> None:
             async with http.get("/metrics") as answer:
                 text = await answer.text()
             full = [line for line in text.splitlines() if line.startswith("downstage_pool_waiting")]
-            if full and all(line.endswith(" 1") for line in full) and _running(text) == 1:
+            if (
+                full
+                and all(float(line.rsplit(" ", 1)[1]) >= 1 for line in full)
+                and _running(text) == 1
+            ):
                 await asyncio.sleep(1.0)
                 return
             await asyncio.sleep(0.1)
@@ -175,7 +179,7 @@ async def _pool_is_full(platform: PlatformProcess) -> None:
 def _running(metrics: str) -> int:
     """Instances of this machine that show a picture, and no others that come or go."""
     found = {
-        state: int(line.rsplit(" ", 1)[1])
+        state: int(float(line.rsplit(" ", 1)[1]))
         for line in metrics.splitlines()
         for state in ("starting", "running", "ending")
         if line.startswith("downstage_node_instances") and f'state="{state}"' in line
