@@ -14,7 +14,7 @@ from typing import Self
 
 __all__ = ["ServiceProcess"]
 
-START_S = 60.0
+START_S = 120.0
 END_S = 10.0
 ANSWERS = " answers on "
 
