@@ -66,16 +66,6 @@ def platform() -> Iterator[RegionsPlatform]:
         with RegionsPlatform(folder / "data", settings=settings) as running:
             yield running
     finally:
-        shutil.rmtree("/tmp/chaos_data", ignore_errors=True)
-        shutil.copytree(
-            folder,
-            "/tmp/chaos_data",
-            ignore=lambda d, n: [
-                x
-                for x in n
-                if (Path(d) / x).is_socket() or (Path(d) / x).is_fifo() or "postgres" in x
-            ],
-            ignore_dangling_symlinks=True,
         shutil.rmtree(folder, ignore_errors=True)
 
 
