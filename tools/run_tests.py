@@ -45,16 +45,16 @@ class Tier:
 
 
 TIERS = (
-    Tier("unit", workers=2, deadline_s=300),
-    Tier("contract", workers=2, deadline_s=300),
+    Tier("unit", workers=2, deadline_s=600),
+    Tier("contract", workers=2, deadline_s=600),
     Tier(
         "real",
         workers=2,
-        deadline_s=900,
+        deadline_s=1500,
         alone=("apps", "manager", "media", "platform", "spawners", "streamer"),
     ),
-    Tier("browser", workers=1, deadline_s=900),
-    Tier("chaos", workers=1, deadline_s=600),
+    Tier("browser", workers=1, deadline_s=1200),
+    Tier("chaos", workers=1, deadline_s=900),
 )
 
 
