@@ -53,7 +53,7 @@ async def frames(browser: Browser) -> int:
     return int(found or 0)
 
 
-async def test_a_restart_of_the_platform_interrupts_no_picture(start: Start) -> None:
+async def test_S04_a_restart_of_the_platform_interrupts_no_picture(start: Start) -> None:
     platform = start()
     session = platform.create("test-card")
     streamer = pid_of(platform, "downstage.streamer")
@@ -75,7 +75,7 @@ async def test_a_restart_of_the_platform_interrupts_no_picture(start: Start) -> 
     assert "downstage.streamer" in platform.processes().get(streamer, "gone")
 
 
-async def test_without_its_platform_an_instance_ends(
+async def test_S04_without_its_platform_an_instance_ends(
     start: Start, gone: Callable[[str, float], float]
 ) -> None:
     platform = start()
@@ -95,7 +95,7 @@ async def test_ctrl_c_ends_everything_in_three_seconds(
     assert min(times) <= 3
 
 
-async def test_an_x11_picture_survives_its_streamer(start: Start) -> None:
+async def test_S04_an_x11_picture_survives_its_streamer(start: Start) -> None:
     platform = start()
     session = platform.create("test-card")
     link = platform.link(session["id"], resolution="1280x720")
@@ -111,7 +111,7 @@ async def test_an_x11_picture_survives_its_streamer(start: Start) -> None:
         assert platform.wait_state(session["id"], "active")
 
 
-async def test_a_wayland_session_ends_with_its_streamer(start: Start, data: Any) -> None:
+async def test_S04_a_wayland_session_ends_with_its_streamer(start: Start, data: Any) -> None:
     folder = data / "apps" / "wayland-card"
     folder.mkdir(parents=True)
     (folder / "application.toml").write_text(
@@ -126,7 +126,7 @@ async def test_a_wayland_session_ends_with_its_streamer(start: Start, data: Any)
     assert (ended["outcome"], ended["reason"]) == ("failed", "streamer-died")
 
 
-async def test_an_application_that_exits_fails_its_session(start: Start) -> None:
+async def test_S04_an_application_that_exits_fails_its_session(start: Start) -> None:
     platform = start()
     session = platform.create("test-card")
     os.kill(pid_of(platform, "downstage.apps.test_card"), signal.SIGKILL)
