@@ -122,7 +122,11 @@ class Stage:
         }
 
     async def fault(self, part: str, how: How, spare: str | None = None) -> dict[Transport, float]:
-        """Make it, end *spare* meanwhile, mend it, and see all in order again; the gaps."""
+        """Make it, end *spare*, mend it, see all in order again; the gaps while it lasted.
+
+        Mending starts a process, which takes time from the pictures on a small machine: what
+        happens then is shown beside.
+        """
         platform = self.platform
         await self.gaps()
         await asyncio.to_thread(platform.kill_service if how == "kill" else platform.cut, part)
@@ -140,8 +144,7 @@ class Stage:
             await asyncio.to_thread(platform.until_answering, *platform.regions, gateway=other)
         await self.agree(other, spare)
         back = time.monotonic() - began
-        gaps = {kind: max(gaps[kind], gap) for kind, gap in (await self.gaps()).items()}
-        self.note(part, how, gaps, back)
+        self.note(part, how, gaps, back, await self.gaps())
         return gaps
 
     async def moved(self, gateway: str) -> None:
@@ -152,9 +155,17 @@ class Stage:
             await viewer.until(home, 30, f"at home at {gateway}")
             await viewer.pictures(5)
 
-    def note(self, part: str, how: str, gaps: dict[Transport, float], back: float) -> None:
+    def note(
+        self,
+        part: str,
+        how: str,
+        gaps: dict[Transport, float],
+        back: float,
+        after: dict[Transport, float] | None = None,
+    ) -> None:
         """A line of the table."""
-        self.rows.append((part, how, *(round(gap) for gap in gaps.values()), round(back, 1)))
+        shown = [round(gap) for gap in (*gaps.values(), *(after or {}).values())]
+        self.rows.append((part, how, *shown, round(back, 1)))
         print(*self.rows[-1], "quiet", {k: round(v) for k, v in self.quiet.items()}, flush=True)
 
 
