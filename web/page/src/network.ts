@@ -46,7 +46,7 @@ export function judge(reach: Reach): Verdict {
   if (reach.hasStun && !reach.isSeen) {
     return {
       dot: "wait",
-      words: "This network lets no UDP out: on the machine's own network all is well, "
+      words: "No answer came by UDP from outside: on the machine's own network all is well, "
         + "elsewhere pictures come by WebSocket, a little later.",
     };
   }

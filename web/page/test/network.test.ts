@@ -10,7 +10,7 @@ it.each<[Partial<Reach>, string, string]>([
   [{ hasRelay: true, isRelayed: true, isSeen: true }, "on", "by the relay"],
   [{ hasRelay: true, relayOnly: true }, "off", "does not answer"],
   [{ hasRelay: true }, "wait", "by WebSocket"],
-  [{ hasStun: true }, "wait", "lets no UDP out"],
+  [{ hasStun: true }, "wait", "No answer came"],
   [{ hasStun: true, isSeen: true }, "on", "Nothing stands"],
 ])("judges %o", (found, dot, words) => {
   const verdict = judge({ ...reach, ...found });
