@@ -20,11 +20,11 @@ import anyio
 import uvicorn
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from downstage.manager.dialects.ams.callers import CERTIFICATE
 from downstage.manager.dialects.ams.envelope import BASE, PREFIX
 from downstage.manager.dialects.ams.store import AmsStore
+from downstage.services.connections import Connection
 
 __all__ = ["AmsPort", "client_context"]
 
@@ -97,8 +97,8 @@ class AmsPort:
         store.on_trust = self._trust
         peers = self._peers = _Peers()
 
-        class Protocol(HttpToolsProtocol):
-            """Notes the certificate of each connection."""
+        class Protocol(Connection):
+            """Notes the certificate of each connection; bounds heads, as on every other port."""
 
             def connection_made(self, transport: Any) -> None:
                 super().connection_made(transport)
