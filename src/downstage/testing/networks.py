@@ -31,6 +31,7 @@ __all__ = ["Net", "Networks", "is_made_here", "why_not"]
 Net = Literal["control", "media"]
 Result = TypeVar("Result")
 CLONE_NEWNET = 0x40000000
+SWITCHES = "switches"
 NETS: tuple[Net, ...] = ("control", "media")
 FIRST = "10.213.{number}.0/24"
 NUMBERS = 250
@@ -44,7 +45,7 @@ for host in {hosts}; do
   for pid in $(ip netns pids $host 2>/dev/null); do kill -9 $pid; done
   ip netns del $host
 done
-for net in control media; do ip link del ds{number}$net; done
+for card in lock media; do ip link del ds{number}$card; done
 """
 
 
@@ -139,11 +140,10 @@ class Networks:
         """End every process on these hosts, and remove them; safe to repeat."""
         for host in self._hosts:
             _end_all(self._name(host))
-            for net in NETS:  # a namespace goes some time after its end, and its cables with it
-                _run(["ip", "link", "del", self._cable(host, net)])
+        for host in (SWITCHES, *self._hosts):
             _run(["ip", "netns", "del", self._name(host)])
-        for net in NETS:
-            _run(["ip", "link", "del", self._switch(net)])
+        _run(["ip", "link", "del", self._lock])
+        _run(["ip", "link", "del", f"ds{self._number}media"])
         if self._watcher is not None:
             self._watcher.kill()
             self._watcher.wait()
@@ -154,15 +154,25 @@ class Networks:
         self._take_number()
         self._watch()
         _made.add(self._network)
-        lines = [f"link set {self._switch('control')} up", f"link set {self._switch('media')} up"]
-        lines.append(f"addr add {self.address('', 'media')}/25 dev {self._switch('media')}")
-        lines += [f"netns add {self._name(host)}" for host in self._hosts]
+        _ip([f"netns add {self._name(host)}" for host in (SWITCHES, *self._hosts)])
+        own = f"ds{self._number}media"
+        _ip(
+            [
+                f"link add {own} type veth peer name outside netns {self._name(SWITCHES)}",
+                f"addr add {self.address('', 'media')}/25 dev {own}",
+                f"link set {own} up",
+            ]
+        )
+        # Switches stand apart: whoever watches the cards of this machine sees no cable pulled.
+        lines = [f"link add {net} type bridge" for net in NETS]
+        lines += [f"link set {net} up" for net in NETS]
+        lines.append("link set outside master media up")
         for net in NETS:
             for host in self._on[net]:
                 cable, name = self._cable(host, net), self._name(host)
                 lines.append(f"link add {cable} type veth peer name {net} netns {name}")
-                lines.append(f"link set {cable} master {self._switch(net)} up")
-        _ip(lines)
+                lines.append(f"link set {cable} master {net} up")
+        _ip(lines, "-n", self._name(SWITCHES))
         for host in self._hosts:
             inside = ["link set lo up"]
             for net in NETS:
@@ -172,18 +182,17 @@ class Networks:
             _ip(inside, "-n", self._name(host))
 
     def _take_number(self) -> None:
-        """Whoever makes the first switch of a number has it."""
+        """Whoever makes the card that stands for a number has it."""
         for attempt in range(NUMBERS):
             self._number = 1 + (os.getpid() + attempt) % NUMBERS
-            if _run(["ip", "link", "add", self._switch("control"), "type", "bridge"]):
+            if _run(["ip", "link", "add", self._lock, "type", "bridge"]):
                 continue
             self._network = IPv4Network(FIRST.format(number=self._number))
-            _ip([f"link add {self._switch('media')} type bridge"])
             return
         raise RuntimeError("no number is free, or no bridge can be made")
 
     def _watch(self) -> None:
-        hosts = " ".join(self._name(host) for host in self._hosts)
+        hosts = " ".join(self._name(host) for host in (SWITCHES, *self._hosts))
         script = WATCH.format(owner=os.getpid(), hosts=hosts, number=self._number)
         self._watcher = subprocess.Popen(
             ["sh", "-c", script],
@@ -195,13 +204,15 @@ class Networks:
 
     def _plug(self, host: str, net: Net | None, state: str) -> None:
         on: list[Net] = [item for item in NETS if host in self._on[item] and net in (None, item)]
-        _ip([f"link set {self._cable(host, item)} {state}" for item in on])
+        lines = [f"link set {self._cable(host, item)} {state}" for item in on]
+        _ip(lines, "-n", self._name(SWITCHES))
 
     def _name(self, host: str) -> str:
         return f"ds{self._number}-{host}"
 
-    def _switch(self, net: Net) -> str:
-        return f"ds{self._number}{net}"
+    @property
+    def _lock(self) -> str:
+        return f"ds{self._number}lock"
 
     def _cable(self, host: str, net: Net) -> str:
         return f"ds{self._number}{net[0]}{self._hosts.index(host)}"
