@@ -65,7 +65,7 @@ def queue(options: argparse.Namespace) -> Any:
 
 def restart(options: argparse.Namespace) -> Any:
     """A platform killed with that many sessions: until counts agree."""
-    return counting.reconcile(500 if options.quick else 10_000)
+    return counting.reconcile(options.sessions or (500 if options.quick else 10_000))
 
 
 QUESTIONS: dict[str, Question] = {
@@ -103,6 +103,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default=",".join(QUESTIONS), help=f"of {', '.join(QUESTIONS)}")
     parser.add_argument("--quick", action="store_true", help="fewer of everything: a hint, no more")
+    parser.add_argument("--sessions", type=int, help="how many a restart has to find again")
     parser.add_argument("--json", help="file to write, - for standard output")
     return parser.parse_args()
 
