@@ -20,6 +20,8 @@ def upgrade() -> None:
         sa.Column("subject", sa.String(128), nullable=False),
         sa.Column("tenant", sa.String(64), nullable=False),
         sa.Column("scopes", sa.JSON, nullable=False),
+        sa.Column("token_id", sa.String(128), nullable=False),
+        sa.Column("expires_at", sa.String(40), nullable=False),
         sa.Column("created_at", sa.String(40), nullable=False),
     )
     op.create_table(

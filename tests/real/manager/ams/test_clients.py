@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +223,29 @@ async def test_a_certificate_that_is_distrusted_is_let_in_no_more(
     (path,) = said["metadata"]
     assert (await public.call("DELETE", path.partition("/1.0")[2]))[0] == 200
     assert (await trusted.call("GET", "/instances"))[0] == 401
+
+
+async def test_a_certificate_counts_as_long_as_the_token_that_had_it_trusted(
+    platform: PlatformProcess, port: int, identity: tuple[Path, str], public: Client
+) -> None:
+    asked = {"name": "for a while", "scopes": ["operate", "instances:read"], "expires_in_s": 3600}
+    made = platform.call("POST", "/v1/tokens", asked)
+    assert made.status == 201, made.body
+    by_it = Client(public.http, public.base, {"authorization": f"Bearer {made.body['token']}"})
+    await public.call("DELETE", f"/certificates/{_fingerprint(identity[1])}")
+    assert (await by_it.call("POST", "/certificates", {"certificate": identity[1]}))[0] == 200
+    server = platform.data / "ams" / "server.crt"
+    connector = aiohttp.TCPConnector(ssl=tls(server, identity[0]))
+    async with aiohttp.ClientSession(connector=connector) as http:
+        client = Client(http, f"https://127.0.0.1:{port}/1.0", {})
+        assert (await client.call("GET", "/instances"))[0] == 200
+        gone = platform.call("DELETE", f"/v1/tokens/{made.body['id']}")
+        assert gone.status in (200, 204)
+        async with asyncio.timeout(20):
+            while (await client.call("GET", "/instances"))[0] != 401:
+                await asyncio.sleep(0.1)
+    await public.call("DELETE", f"/certificates/{_fingerprint(identity[1])}")
+
+
+def _fingerprint(pem: str) -> str:
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.strip())).hexdigest()

@@ -2,17 +2,18 @@
 
 The port of this dialect asks for a certificate; `CERTIFICATE` in a request's scope is the one that
 the TLS handshake proved. A certificate stands for the person who had it trusted, and holds no more
-than that person held then.
+than that person held then; it counts as long as the token by which it was trusted.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from hashlib import sha256
 
 from starlette.requests import HTTPConnection
 
 from downstage.auth.principal import Principal
-from downstage.kernel.errors import Forbidden, Unauthenticated
+from downstage.kernel.errors import Forbidden, InvalidToken, Unauthenticated
 from downstage.manager.dialects.ams.store import AmsStore
 from downstage.services.facilities.principal import bearer_token, context_authenticator
 
@@ -53,7 +54,8 @@ class Callers:
             "token",
             tenant=known.tenant,
             scopes=frozenset(known.scopes),
-            token_id=f"certificate:{fingerprint[:16]}",
+            token_id=known.token_id,
+            expires_at=datetime.fromisoformat(known.expires_at),
         )
 
     async def find(self, connection: HTTPConnection) -> Principal | None:
@@ -63,6 +65,9 @@ class Callers:
             InvalidToken: a token that does not count.
         """
         found = self.by_certificate(connection)
+        if found is not None and not context_authenticator(connection).counts(found):
+            # The token that had it trusted was revoked, is over, or its person was removed.
+            raise InvalidToken
         if found is not None or connection.headers.get("authorization") is None:
             return found
         return await context_authenticator(connection).principal(bearer_token(connection))

@@ -160,6 +160,8 @@ def _add_trust(router: APIRouter, parts: Parts) -> None:
                 person,
                 caller.tenant,
                 tuple(sorted(caller.scopes)),
+                caller.token_id,
+                _until(caller),
                 now(),
             )
         )
@@ -183,6 +185,12 @@ def _person(caller: Principal) -> str:
     if caller.person is None:
         raise Forbidden("A certificate stands for a person: sign in as one.")
     return caller.person
+
+
+def _until(caller: Principal) -> str:
+    if caller.expires_at is None:
+        raise Forbidden("A certificate counts as long as a token does: show one that expires.")
+    return caller.expires_at.isoformat()
 
 
 def _check_authority(pem: str) -> None:

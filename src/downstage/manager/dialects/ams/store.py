@@ -24,6 +24,8 @@ certificates = Table(
     Column("subject", String(128), nullable=False),
     Column("tenant", String(64), nullable=False),
     Column("scopes", JSON, nullable=False),
+    Column("token_id", String(128), nullable=False),
+    Column("expires_at", String(40), nullable=False),
     Column("created_at", String(40), nullable=False),
 )
 """Clients that are known by their TLS certificate, and for whom they act."""
@@ -50,6 +52,9 @@ class Certificate:
     subject: str
     tenant: str
     scopes: tuple[str, ...]
+    token_id: str
+    """Of the token by which it was trusted: it counts no longer than that one."""
+    expires_at: str
     created_at: str
 
 
@@ -83,6 +88,8 @@ class AmsStore:
                 subject=row["subject"],
                 tenant=row["tenant"],
                 scopes=tuple(row["scopes"]),
+                token_id=row["token_id"],
+                expires_at=row["expires_at"],
                 created_at=row["created_at"],
             )
             for row in rows
