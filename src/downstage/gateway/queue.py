@@ -107,8 +107,13 @@ class Round:
             return False
         turns = {(None, item.shape), (item.region, item.shape)}
         if item.region is None:
-            return not any(shape == item.shape for _, shape in self._others_turn)
-        return not turns & self._others_turn
+            is_ours = not any(shape == item.shape for _, shape in self._others_turn)
+        else:
+            is_ours = not turns & self._others_turn
+        if not is_ours:
+            # Whoever is behind and needs the same waits with this one.
+            self._others_turn.add((item.region, item.shape))
+        return is_ours
 
     def open_to(self, item: Waiting, regions: Sequence[str]) -> list[str]:
         """Those of *regions* that have refused nobody like *item* yet."""

@@ -104,6 +104,14 @@ def test_nobody_overtakes_who_needs_the_same(items: list[Waiting], free: dict[st
                 assert other.id in served
 
 
+def test_who_waits_for_another_gateways_turn_is_not_overtaken() -> None:
+    turn = Round(HOME, ["east", "west"])
+    assert not turn.may_try(waiting("a", home=OTHER, region="east"))
+    assert not turn.may_try(waiting("b"))
+    assert not turn.may_try(waiting("c", region="west"))
+    assert turn.may_try(waiting("d", region="west", shape="other"))
+
+
 def test_who_needs_something_else_is_not_held_up() -> None:
     turn, first = Round(HOME, ["east", "west"]), waiting("a", shape="large")
     assert turn.may_try(first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlsplit
 
@@ -52,8 +53,13 @@ def test_a_code_stands_in_the_fragment_alone() -> None:
 
 
 def test_routes_name_signalling_and_media() -> None:
-    assert WebClient("http://127.0.0.1:8600").routes() == "8600:TCP:NPORT:8600,0:UDP:MEDIA:0"
-    assert WebClient("https://x", 50_000).routes() == "443:TCP:NPORT:443,50000:UDP:MEDIA:50000"
+    page, plain = WebClient("https://x", 50_000), session()
+    local = WebClient("http://127.0.0.1:8600")
+    assert local.routes(plain) == "8600:TCP:NPORT:8600,0:UDP:MEDIA:0"
+    assert page.routes(plain) == "443:TCP:NPORT:443,50000:UDP:MEDIA:50000"
+    port = {"name": "api", "number": 8011, "type": "TCP", "host": "h", "published": 32001}
+    routes = page.routes(replace(plain, ports=(port,)))
+    assert routes == "443:TCP:NPORT:443,50000:UDP:MEDIA:50000,32001:TCP:NPORT:8011"
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ class Trust:
     """A store of one certificate, of the tenant ``ours``."""
 
     def __init__(self) -> None:
-        self.item = Certificate("f" * 64, "pem", "client", "u-1", "ours", (), "")
+        self.item = Certificate("f" * 64, "pem", "client", "u-1", "ours", (), "t-1", "", "")
 
     @property
     def trusted(self) -> list[Certificate]:
