@@ -184,10 +184,17 @@ class Links:
         await self._sessions.apply(room.session_id, lambda: ViewersChanged(room.count))
 
     async def _farewell(self, room: Room, peer: str) -> None:
-        """A viewer is done: so is the session, where that was agreed and nobody else looks."""
+        """A viewer is done: so is the session, where that was agreed and nobody else looks.
+
+        Who only looks on ends nothing: who controls it may be cut off, and come back.
+        """
+        seat = await self._sessions.store.seat(room.session_id, peer.partition(".")[0])
+        looks_on = seat is not None and seat.role == "spectator"
         room.part(peer)
         session = await self._sessions.apply(room.session_id, lambda: ViewersChanged(room.count))
-        if session is not None and room.count == 0 and Terms.of(session.extra).ends_when_left:
+        if session is None or looks_on or room.count:
+            return
+        if Terms.of(session.extra).ends_when_left:
             await self._sessions.end(session.id, EndAsked("stopped", "viewer-left"))
 
     async def _ready(self, room: Room, message: PictureReady) -> None:

@@ -72,8 +72,9 @@ class Reconciler:
         """Work for ever."""
         async with anyio.create_task_group() as tasks:
             await tasks.start(self._listen)
-            for session in await self._sessions.restore():
+            async for session in self._sessions.restore():
                 self.mark(session.id)
+                self._begin_marked(tasks)
             while True:
                 self._begin_marked(tasks)
                 await self._wake.wait()

@@ -51,6 +51,8 @@ from downstage.kernel.logging import get_logger
 
 __all__ = ["Facts", "Listener", "Order", "Sessions"]
 
+BATCH = 200
+"""Sessions that are restored in one transaction."""
 TRIES = 5
 """Times that a change is tried again because another gateway was faster."""
 AT_ONCE = 16
@@ -237,13 +239,36 @@ class Sessions:
                 if not events and self._watchers.get(session_id) is events:
                     del self._watchers[session_id]
 
-    async def restore(self) -> list[Session]:
-        """After a start: every session that may still have something running, leases granted."""
+    async def restore(self) -> AsyncIterator[Session]:
+        """After a start: every session that may still have something running, leases granted.
+
+        Each batch is one transaction: there may be thousands, and whoever looks after them
+        begins with the first ones.
+        """
+        rows = await self.store.not_ended()
+        for first in range(0, len(rows), BATCH):
+            for session in await self._restored(rows[first : first + BATCH]):
+                yield session
+
+    async def _restored(self, rows: Sequence[Session]) -> list[Session]:
+        steps = [(row, *self._step(row, (Restored(),), NOTHING_NEW)) for row in rows]
+        now = self._clock.now()
+        changes = {
+            row.id: replace(after, revision=row.revision + 1, updated_at=now)
+            for row, after, _ in steps
+            if after != row
+        }
+        stored = await self.store.replace_all(list(changes.values()))
         found = list[Session]()
-        for row in await self.store.not_ended():
-            session = await self.apply(row.id, Restored())
-            if session is not None:
-                found.append(session)
+        for row, _, effects in steps:
+            if row.id in changes and row.id not in stored:  # somebody was faster
+                latest = await self.apply(row.id, Restored())
+                found += [] if latest is None else [latest]
+                continue
+            session = changes.get(row.id, row)
+            self._note(row, session)
+            self._tell(session, effects)
+            found.append(session)
         return found
 
     async def end_placing(self, session_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, cast
@@ -163,6 +164,28 @@ class Store:
             return False
         self._keep(session)
         return True
+
+    async def replace_all(self, changed: Sequence[Session]) -> set[str]:
+        """Store each of *changed* whose row is one revision older; the ids of those that were."""
+        stored = set[str]()
+        async with self._database.write() as connection:
+            for session in changed:
+                values = session_row(session)
+                del values["id"], values["created_at"]
+                before = session.revision - 1
+                done = await connection.execute(
+                    update(sessions)
+                    .where(sessions.c.id == session.id, sessions.c.revision == before)
+                    .values(values)
+                )
+                if done.rowcount == 1:
+                    stored.add(session.id)
+        for session in changed:
+            if session.id in stored:
+                self._keep(session)
+            else:
+                self.drop(session.id)
+        return stored
 
     async def not_ended(self) -> list[Session]:
         """All at home here that may still have something running."""

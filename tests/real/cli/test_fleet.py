@@ -131,9 +131,8 @@ def test_an_instance_is_listed_read_and_looked_into(
     downstage: Downstage, platform: PlatformProcess
 ) -> None:
     made = platform.create("test-card")
-    (listed,) = downstage("instance", "ls", "--json").stdout.splitlines()
-    found = json.loads(listed)
-    assert f"session={made['id']}" in found["tags"]
+    listed = map(json.loads, downstage("instance", "ls", "--json").stdout.splitlines())
+    (found,) = [item for item in listed if f"session={made['id']}" in item["tags"]]
     assert found["status"] == "running"
     assert "running" in downstage("instance", "ls").stdout
     names = downstage("instance", "logs", found["id"]).stdout.split()

@@ -155,6 +155,9 @@ def _check_operation(label: str, operation: dict[str, Any]) -> None:
             is_of_body = status in ("413", "415", "422") and list(answer["content"]) == [PROBLEM]
             told = answer["content"].get("application/json", {}).get("schema")
             assert is_of_body or told == ENVELOPE, (label, status)
+        elif int(status) >= 400 and operation.get("tags") == ["ams"]:
+            told = answer["content"].get("application/json", {}).get("schema")
+            assert told == {"$ref": "#/components/schemas/AmsFailure"}, (label, status)
         elif int(status) >= 400 and _is_the_data_server_s(operation):
             assert {"application/json", PROBLEM} >= answer.get("content", {}).keys(), label
         elif int(status) >= 400 and not (own and status == "503"):

@@ -6,6 +6,8 @@ from downstage.gateway.regions.sights import Counts
 
 __all__ = ["metric_lines"]
 
+ALIAS = "anbox_stream_gateway"
+
 
 def metric_lines(agents: Counts, sessions: int) -> list[str]:
     """Lines in Prometheus' form.
@@ -14,17 +16,19 @@ def metric_lines(agents: Counts, sessions: int) -> list[str]:
         agents: those that are known.
         sessions: that have not ended, at this gateway.
     """
-    gauges = {
-        "agents_total": ("Agents that are known.", agents.total),
-        "agents_unresponsive": ("Agents that give no sign of life.", agents.unresponsive),
-        "sessions_total": ("Sessions of this gateway that have not ended.", sessions),
-    }
+    figures = (
+        ("agents", "agents_total", "Agents that are known.", agents.total),
+        (
+            "agents_unresponsive",
+            "agents_unresponsive",
+            "Agents that give no sign of life.",
+            agents.unresponsive,
+        ),
+        ("sessions", "sessions_total", "Sessions of this gateway that have not ended.", sessions),
+    )
     found = list[str]()
-    for prefix in ("downstage", "anbox_stream_gateway"):
-        for name, (text, number) in gauges.items():
-            found += [
-                f"# HELP {prefix}_{name} {text}",
-                f"# TYPE {prefix}_{name} gauge",
-                f"{prefix}_{name} {number}",
-            ]
+    for ours, theirs, text, number in figures:
+        # The other system's names say of gauges that they are totals: they are left untyped.
+        for name, kind in ((f"downstage_{ours}", "gauge"), (f"{ALIAS}_{theirs}", "untyped")):
+            found += [f"# HELP {name} {text}", f"# TYPE {name} {kind}", f"{name} {number}"]
     return found

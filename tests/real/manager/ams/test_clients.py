@@ -167,14 +167,16 @@ async def test_nodes_are_changed_by_who_saw_how_they_were(trusted: Client) -> No
     [
         ("POST", "/instances", {"app_id": "nothing"}, 404),
         ("POST", "/instances", {}, 400),
-        ("POST", "/instances", {"app_id": "test-card", "type": "vm"}, 501),
-        ("POST", "/instances", {"app_id": "test-card", "no_start": True}, 501),
+        ("POST", "/instances", {"app_id": "test-card", "type": "vm"}, 400),
+        ("POST", "/instances", {"app_id": "test-card", "no_start": True}, 400),
         ("POST", "/instances", {"app_id": "test-card", "user_data": "x" * 10_241}, 400),
         ("GET", "/instances/nothing", None, 404),
         ("GET", "/operations/nothing", None, 404),
         ("GET", "/applications?limit=x", None, 400),
         ("PATCH", "/config", {"name": "nothing", "value": "1"}, 404),
         ("POST", "/certificates", {"certificate": "none"}, 400),
+        ("PATCH", "/nodes/local", {"cpu-allocation-rate": "much"}, 400),
+        ("PATCH", "/applications/test-card", {"tags": 7}, 400),
     ],
 )
 async def test_what_cannot_be_done_is_told_in_the_envelope(

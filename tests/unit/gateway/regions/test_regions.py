@@ -315,7 +315,7 @@ async def test_a_newer_agent_may_tell_more() -> None:
 
 def test_metrics_have_the_names_that_dashboards_know() -> None:
     lines = metric_lines(Counts(3, 1), 7)
-    for name in ("downstage", "anbox_stream_gateway"):
-        assert f"{name}_agents_total 3" in lines
+    for name, total in (("downstage", ""), ("anbox_stream_gateway", "_total")):
+        assert f"{name}_agents{total} 3" in lines
         assert f"{name}_agents_unresponsive 1" in lines
-        assert f"{name}_sessions_total 7" in lines
+        assert f"{name}_sessions{total} 7" in lines

@@ -34,7 +34,7 @@ __all__ = [
     "sdp_out",
 ]
 
-LONGEST_SDP = 60_000
+SHORTEST_SDP, LONGEST_SDP = 8, 60_000
 LONGEST_CANDIDATE = 1024
 NOT_BASE64 = "is not text in base64"
 
@@ -48,7 +48,9 @@ def _decoded(value: str) -> str:
 
 def _sdp(value: str) -> str:
     found = _decoded(value)
-    if not found.startswith(("v=0\r\n", "v=0\n")) or len(found) > LONGEST_SDP:
+    if not found.startswith(("v=0\r\n", "v=0\n")) or not (
+        SHORTEST_SDP <= len(found) <= LONGEST_SDP
+    ):
         raise ValueError("is no session description")
     return found
 

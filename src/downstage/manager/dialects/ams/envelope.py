@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Literal
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
-from downstage.kernel.errors import InvalidField, PlatformError, Unavailable
+from downstage.contracts.wire import Answer
+from downstage.kernel.errors import InvalidField, NotSupported, PlatformError, TooMany, Unavailable
 from downstage.kernel.logging import get_logger
+from downstage.services.openapi import secured
 
 __all__ = ["BASE", "PREFIX", "AmsRoute", "deny", "failure", "listing", "prefix_of", "sync"]
 
@@ -68,9 +72,9 @@ def _number(request: Request, name: str, otherwise: int) -> int:
 def failure(error: PlatformError, request: Request) -> JSONResponse:
     """*error* in its envelope."""
     headers = dict[str, str]()
-    if isinstance(error, Unavailable):
+    if isinstance(error, TooMany | Unavailable):
         headers["retry-after"] = str(error.retry_after_s)
-    status = 400 if isinstance(error, InvalidField) else error.status
+    status = 400 if isinstance(error, InvalidField | NotSupported) else error.status
     body = {
         "type": "error",
         "error": error.detail,
@@ -86,8 +90,37 @@ async def deny(socket: WebSocket, error: PlatformError) -> None:
     await socket.send_denial_response(JSONResponse(body, error.status))
 
 
+class AmsFailure(Answer):
+    """An answer that brings nothing."""
+
+    type: Literal["error"] = "error"
+    error: str
+    """What is wrong, and what to do."""
+    error_code: int
+    metadata: dict[str, Any]
+
+
+RETRY = {"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}}}
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    202: {"description": "Begun: `operation` says where it is followed"},
+    **{
+        status: {
+            "model": AmsFailure,
+            "description": HTTPStatus(status).phrase,
+            **({"headers": RETRY} if status in (429, 503) else {}),
+        }
+        for status in (400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 503, 507)
+    },
+}
+
+
 class AmsRoute(APIRoute):
     """Answers in the envelope, whatever happens."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        options["responses"] = {**REFUSALS, **(options.get("responses") or {})}
+        options["openapi_extra"] = options.get("openapi_extra") or secured()
+        super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, its errors enveloped."""
@@ -104,6 +137,9 @@ class AmsRoute(APIRoute):
                 first = error.errors()[0]
                 field = ".".join(str(part) for part in first["loc"][1:]) or "body"
                 return failure(InvalidField(field, f"{field}: {first['msg'].lower()}."), request)
+            except ValidationError as error:
+                field = ".".join(str(part) for part in error.errors()[0]["loc"]) or "body"
+                return failure(InvalidField(field, f"{field} is not well formed."), request)
             except HTTPException as error:
                 return failure(InvalidField("body", str(error.detail)), request)
 

@@ -26,6 +26,7 @@ from downstage.manager.dialects.ams.envelope import deny, listing, prefix_of, sy
 from downstage.manager.dialects.ams.events import Kind, Listener
 from downstage.manager.dialects.ams.parts import Parts
 from downstage.manager.dialects.ams.store import Certificate, now
+from downstage.services.openapi import secured
 
 __all__ = ["EXTENSIONS", "add_service_routes"]
 
@@ -104,7 +105,9 @@ def _add_status(router: APIRouter, parts: Parts) -> None:
         return sync([item.view(prefix_of(request)) for item in parts.operations.list(caller)])
 
     for path in ("", "/"):
-        router.add_api_route(path, show_status, methods=["GET"])
+        router.add_api_route(
+            path, show_status, methods=["GET"], openapi_extra=secured(optional=True)
+        )
     router.add_api_route("/version", show_version, methods=["GET"])
     router.add_api_route("/config", show_config, methods=["GET"])
     router.add_api_route("/config", change_config, methods=["PATCH"])

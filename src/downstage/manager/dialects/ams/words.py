@@ -29,7 +29,7 @@ OPERATION = {
     "failure": 400,
     "cancelled": 401,
 }
-CALM = frozenset({"stopped", "evicted", "drained"})
+CALM = frozenset({"stopped", "evicted", "node-drained"})
 """Reasons for an end that are nobody's fault."""
 
 
