@@ -65,10 +65,7 @@ def _add_status(router: APIRouter, parts: Parts) -> None:
 
     async def show_status(request: Request) -> Response:
         """What this service speaks, and whether it knows the caller."""
-        try:
-            is_known = await callers.find(request) is not None
-        except PlatformError:
-            is_known = False
+        is_known = await callers.find(request) is not None
         return sync(
             {
                 "api_extensions": list(EXTENSIONS),
