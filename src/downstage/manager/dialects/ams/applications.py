@@ -13,7 +13,7 @@ from downstage.contracts.applications import (
     ApplicationPatch,
     VersionView,
 )
-from downstage.kernel.errors import InvalidField, NotSupported
+from downstage.kernel.errors import InvalidField, NotFound, NotSupported
 from downstage.manager.catalogue.bodies import body_of
 from downstage.manager.dialects.ams.envelope import listing, sync
 from downstage.manager.dialects.ams.operations import Operation, accepted
@@ -114,16 +114,16 @@ def _add_reading(router: APIRouter, parts: Parts) -> None:
         return Response(text.text, media_type="text/plain; charset=utf-8")
 
     @router.get("/applications/{app_id}/{version}")
-    async def get_version(app_id: str, version: int, request: Request) -> Response:
+    async def get_version(app_id: str, version: str, request: Request) -> Response:
         """One version."""
         await callers.need(request, SEES)
-        return sync(version_view(await applications.version(app_id, version)))
+        return sync(version_view(await applications.version(app_id, number_of(version))))
 
     @router.get("/applications/{app_id}/{version}/manifest")
-    async def get_version_manifest(app_id: str, version: int, request: Request) -> Response:
+    async def get_version_manifest(app_id: str, version: str, request: Request) -> Response:
         """What its author wrote."""
         await callers.need(request, SEES)
-        text = await applications.manifest(app_id, version)
+        text = await applications.manifest(app_id, number_of(version))
         return Response(text.text, media_type="text/plain; charset=utf-8")
 
     _ = (list_applications, get_application, get_manifest, get_version, get_version_manifest)
@@ -200,24 +200,24 @@ def _add_changes(router: APIRouter, parts: Parts) -> None:
         return await _remove(parts, request, [app_id], force=(await forced(request)).force)
 
     @router.patch("/applications/{app_id}/{version}")
-    async def publish_version(app_id: str, version: int, request: Request) -> Response:
+    async def publish_version(app_id: str, version: str, request: Request) -> Response:
         """Publish a version, or revoke that."""
         await callers.need(request, PUBLISHES)
         wanted = (await read_json(request)).get("published")
         if not isinstance(wanted, bool):
             raise InvalidField("published", "published is true or false.")
-        await applications.set_published(app_id, version, published=wanted)
+        await applications.set_published(app_id, number_of(version), published=wanted)
         return sync({})
 
     @router.delete("/applications/{app_id}/{version}")
-    async def delete_version(app_id: str, version: int, request: Request) -> Response:
+    async def delete_version(app_id: str, version: str, request: Request) -> Response:
         """Remove one version."""
         caller = await callers.need(request, PUBLISHES)
         force = (await forced(request)).force
-        await applications.version(app_id, version)
+        await applications.version(app_id, number_of(version))
 
         async def work(_: Operation) -> None:
-            await applications.delete_version(app_id, version, force=force)
+            await applications.delete_version(app_id, number_of(version), force=force)
 
         paths = [f"/applications/{app_id}"]
         operation = Operation(
@@ -242,6 +242,17 @@ async def _remove(parts: Parts, request: Request, ids: list[str], *, force: bool
         caller.tenant, caller.subject, "Deleting application", {"applications": paths}
     )
     return accepted(request, parts.operations.begin(operation, work))
+
+
+def number_of(version: str) -> int:
+    """The number of a version, read once it is known who asks.
+
+    Raises:
+        NotFound: there is none of that name: versions are numbers.
+    """
+    if not (version.isascii() and version.isdigit()) or len(version) > 9:  # noqa: PLR2004 - fits
+        raise NotFound(f"There is no version {version[:64]!r}: versions are numbers.")
+    return int(version)
 
 
 async def read_json(request: Request) -> dict[str, Any]:
