@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 from starlette.responses import JSONResponse
 
-from downstage.agent.bridge import ManagerClients, Reply, carry
+from downstage.agent.bridge import ManagerClients, carry
+from downstage.agent.routes import answer
 from downstage.auth.principal import Principal
 from downstage.contracts.applications import ApplicationPatch
 from downstage.kernel.errors import TooLarge
@@ -17,7 +18,6 @@ from downstage.services.routers import ServiceAPIRouter
 
 __all__ = ["catalogue_router"]
 
-FIRST_ERROR = 400
 MAX_ARCHIVE = 1 << 20
 """What gateways publish names a container image and little else; larger ones go to the manager."""
 BASE = "/v1/catalogue/applications"
@@ -33,12 +33,12 @@ def catalogue_router(managers: ManagerClients) -> ServiceAPIRouter:
     @router.get(BASE)
     async def list_catalogue(caller: Reader) -> JSONResponse:
         """All applications with their versions."""
-        return _answer(await carry(managers(caller.person).v1.catalogue.applications.get))
+        return answer(await carry(managers(caller.person).v1.catalogue.applications.get))
 
     @router.get(f"{BASE}/{{name}}", responses=refusals(404))
     async def get_catalogued(name: str, caller: Reader) -> JSONResponse:
         """One application with its versions."""
-        return _answer(await carry(managers(caller.person).v1.catalogue.applications[name].get))
+        return answer(await carry(managers(caller.person).v1.catalogue.applications[name].get))
 
     @router.post(BASE, status_code=201, responses=refusals(409, 413))
     async def publish(request: Request, caller: Publisher, digest: Digest = None) -> JSONResponse:
@@ -50,23 +50,18 @@ def catalogue_router(managers: ManagerClients) -> ServiceAPIRouter:
                 raise TooLarge(f"An archive of more than {MAX_ARCHIVE} bytes goes to the manager.")
         post = managers(caller.person).v1.catalogue.applications.post
         headers = {"Downstage-Digest": digest} if digest else {}
-        return _answer(await carry(post, bytes(data), status=201, __headers__=headers))
+        return answer(await carry(post, bytes(data), status=201, __headers__=headers))
 
     @router.patch(f"{BASE}/{{name}}", responses=refusals(404, 409))
     async def change(name: str, body: ApplicationPatch, caller: Publisher) -> JSONResponse:
         """Change what may change of an application."""
         patch = managers(caller.person).v1.catalogue.applications[name].patch
-        return _answer(await carry(patch, body.model_dump(mode="json", exclude_none=True)))
+        return answer(await carry(patch, body.model_dump(mode="json", exclude_none=True)))
 
     @router.delete(f"{BASE}/{{name}}", responses=refusals(404, 409))
     async def remove(name: str, caller: Publisher) -> JSONResponse:
         """Remove an application that nobody uses."""
-        return _answer(await carry(managers(caller.person).v1.catalogue.applications[name].delete))
+        return answer(await carry(managers(caller.person).v1.catalogue.applications[name].delete))
 
     _ = (list_catalogue, get_catalogued, publish, change, remove)
     return router
-
-
-def _answer(reply: Reply) -> JSONResponse:
-    kind = "application/problem+json" if reply.status >= FIRST_ERROR else "application/json"
-    return JSONResponse(reply.body, reply.status, headers=reply.headers, media_type=kind)

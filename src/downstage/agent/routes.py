@@ -18,7 +18,7 @@ from downstage.services.facilities.principal import require
 from downstage.services.openapi import refusals
 from downstage.services.routers import ServiceAPIRouter
 
-__all__ = ["create_router"]
+__all__ = ["answer", "create_router"]
 
 FIRST_ERROR = 400
 Launcher = Annotated[Principal, Depends(require("instances:write"))]
@@ -34,32 +34,32 @@ def create_router(bridge: Bridge, door: SessionDoor) -> ServiceAPIRouter:
     @router.get("/v1/applications", dependencies=reads)
     async def list_applications() -> JSONResponse:
         """All applications of the region."""
-        return _answer(await bridge.applications())
+        return answer(await bridge.applications())
 
     @router.get("/v1/applications/{name}", dependencies=reads, responses=refusals(404))
     async def get_application(name: str) -> JSONResponse:
         """One application."""
-        return _answer(await bridge.application(name))
+        return answer(await bridge.application(name))
 
     @router.get("/v1/instances", dependencies=reads)
     async def list_instances() -> JSONResponse:
         """All instances of the region."""
-        return _answer(await bridge.instances())
+        return answer(await bridge.instances())
 
     @router.post("/v1/instances", status_code=201, responses=refusals(404, 409))
     async def create_instance(body: InstanceCreate, caller: Launcher) -> JSONResponse:
         """Start one."""
-        return _answer(await bridge.create(body, caller.person))
+        return answer(await bridge.create(body, caller.person))
 
     @router.get("/v1/instances/{instance_id}", dependencies=reads, responses=refusals(404))
     async def get_instance(instance_id: str) -> JSONResponse:
         """One instance."""
-        return _answer(await bridge.instance(instance_id))
+        return answer(await bridge.instance(instance_id))
 
     @router.delete("/v1/instances/{instance_id}", dependencies=writes, responses=refusals(404))
     async def stop_instance(instance_id: str) -> JSONResponse:
         """Ask for its end."""
-        return _answer(await bridge.stop(instance_id))
+        return answer(await bridge.stop(instance_id))
 
     @router.post(
         "/v1/sessions", status_code=201, response_model=SessionView, responses=refusals(404, 409)
@@ -68,18 +68,19 @@ def create_router(bridge: Bridge, door: SessionDoor) -> ServiceAPIRouter:
         """A session for an instance that its manager is about to start, in this region."""
         if caller.act is None:
             raise Forbidden("A session belongs to a person: the caller acts for nobody.")
-        return _answer(await door.create(body, caller.act))
+        return answer(await door.create(body, caller.act))
 
     @router.get("/v1/health", dependencies=reads)
     async def tell_health() -> JSONResponse:
         """Whether the region can start instances; answers within 2 s."""
-        return _answer(await bridge.health())
+        return answer(await bridge.health())
 
     _ = (list_applications, get_application, list_instances, create_instance)
     _ = (get_instance, stop_instance, create_session, tell_health)
     return router
 
 
-def _answer(reply: Reply) -> JSONResponse:
+def answer(reply: Reply) -> JSONResponse:
+    """The manager's reply as ours."""
     kind = "application/problem+json" if reply.status >= FIRST_ERROR else "application/json"
     return JSONResponse(reply.body, reply.status, headers=reply.headers, media_type=kind)

@@ -17,7 +17,6 @@ Who asks how it stands needs nothing; what changes the session needs the instanc
 from __future__ import annotations
 
 import hmac
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from downstage.kernel.logging import get_logger
+from downstage.streamer.unix_site import serve_at
 
 __all__ = ["SOCKET", "InstanceApi", "InstanceHooks"]
 
@@ -90,14 +90,7 @@ class InstanceApi:
         application.router.add_get("/v1/streaming/ready", self._ready)
         application.router.add_post("/v1/streaming/creds", self._creds)
         application.router.add_post("/v1/streaming/endsession", self._end_session)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2)
-        await self._runner.setup()
-        self._path.unlink(missing_ok=True)
-        before = os.umask(0o111)
-        try:
-            await web.UnixSite(self._runner, str(self._path)).start()
-        finally:
-            os.umask(before)
+        self._runner = await serve_at(self._path, application, hide=0o111)
 
     async def close(self) -> None:
         """Stop to listen."""

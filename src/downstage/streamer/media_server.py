@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from aiohttp import WSMsgType, web
 from downstage.contracts.streamer import MAX_TO_SERVER
 from downstage.kernel.logging import get_logger
 from downstage.media.transport.websocket import MediaSocket
+from downstage.streamer.unix_site import serve_at
 
 __all__ = ["MediaServer", "read_messages"]
 
@@ -39,14 +39,7 @@ class MediaServer:
         """Begin to listen."""
         application = web.Application()
         application.router.add_get("/media", self._accept)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2)
-        await self._runner.setup()
-        self._path.unlink(missing_ok=True)
-        before = os.umask(0o177)
-        try:
-            await web.UnixSite(self._runner, str(self._path)).start()
-        finally:
-            os.umask(before)
+        self._runner = await serve_at(self._path, application, hide=0o177)
 
     async def close(self) -> None:
         """Stop to listen and end every connection."""
