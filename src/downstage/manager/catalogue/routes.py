@@ -22,9 +22,9 @@ from downstage.contracts.applications import (
     VersionView,
 )
 from downstage.kernel.errors import Forbidden, InvalidField
-from downstage.manager.catalogue.bodies import body_of
 from downstage.manager.catalogue.service import Applications
 from downstage.services.facilities.principal import require
+from downstage.services.incoming import pieces_of
 from downstage.services.openapi import refusals
 from downstage.services.routers import ServiceAPIRouter
 
@@ -188,7 +188,7 @@ def upload_routes(applications: Applications) -> ServiceAPIRouter:
         request: Request, caller: Publisher, digest: Digest = None, publish: Publish = "yes"
     ) -> VersionView:
         """Publish an archive: a new application, or a new version of the one that it names."""
-        upload = await applications.receive(body_of(request), digest=digest)
+        upload = await applications.receive(pieces_of(request, "archive"), digest=digest)
         return await applications.publish(upload, by=_by(caller), publish=publish == "yes")
 
     @router.post(
@@ -206,7 +206,7 @@ def upload_routes(applications: Applications) -> ServiceAPIRouter:
     ) -> VersionView:
         """Publish an archive as the next version of this application."""
         await applications.get(name)
-        upload = await applications.receive(body_of(request), digest=digest)
+        upload = await applications.receive(pieces_of(request, "archive"), digest=digest)
         wanted = publish == "yes"
         return await applications.publish(upload, by=_by(caller), key=name, publish=wanted)
 
@@ -216,7 +216,7 @@ def upload_routes(applications: Applications) -> ServiceAPIRouter:
     ) -> AddonView:
         """Publish an addon, or a new version of the one that it names."""
         addons = applications.addons
-        upload = await addons.receive(body_of(request), digest=digest)
+        upload = await addons.receive(pieces_of(request, "archive"), digest=digest)
         return await addons.publish(upload, by=_by(caller))
 
     _ = (publish_application, publish_next, publish_addon)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
 
-import anyio
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from downstage.content.dialects.exchange import USER_CONTENT, Exchange
@@ -17,7 +16,6 @@ from downstage.content.dialects.nucleus.paths import read_address
 from downstage.content.dialects.nucleus.spool import MAX_PART, MAX_SIZE
 from downstage.content.model import Access, Caller
 from downstage.kernel.errors import (
-    DeadlineExceeded,
     Forbidden,
     InvalidField,
     InvalidInput,
@@ -27,6 +25,7 @@ from downstage.kernel.errors import (
     VersionMismatch,
     WrongType,
 )
+from downstage.services.incoming import pieces_of
 
 __all__ = ["Transfer"]
 
@@ -116,25 +115,9 @@ class Transfer:
         return await self._desk.gate.caller(principal, "")
 
 
-async def _body(request: Request) -> AsyncIterator[bytes]:
-    """The pieces of a part as they come.
-
-    Raises:
-        DeadlineExceeded: it stands still.
-        InvalidInput: the client went away.
-    """
-    pieces = aiter(request.stream())
-    while True:
-        try:
-            with anyio.fail_after(IDLE_S):
-                piece = await anext(pieces)
-        except StopAsyncIteration:
-            return
-        except TimeoutError as error:
-            raise DeadlineExceeded("The part stands still.") from error
-        except ClientDisconnect as error:
-            raise InvalidInput("The part ended early.") from error
-        yield piece
+def _body(request: Request) -> AsyncIterator[bytes]:
+    """The pieces of a part as they come."""
+    return pieces_of(request, "part", idle_s=IDLE_S)
 
 
 async def _whole(request: Request, limit: int) -> bytes:

@@ -14,11 +14,11 @@ from downstage.contracts.applications import (
     VersionView,
 )
 from downstage.kernel.errors import InvalidField, NotFound, NotSupported
-from downstage.manager.catalogue.bodies import body_of
 from downstage.manager.dialects.ams.envelope import listing, sync
 from downstage.manager.dialects.ams.operations import Operation, accepted
 from downstage.manager.dialects.ams.parts import Parts
 from downstage.manager.dialects.ams.words import application_words
+from downstage.services.incoming import pieces_of
 
 __all__ = ["add_application_routes", "application_view"]
 
@@ -137,7 +137,7 @@ def _add_uploads(router: APIRouter, parts: Parts) -> None:
         if request.query_params.get("vm") in ("1", "true"):
             raise NotSupported("Applications run in containers and processes here, not in VMs.")
         digest = request.headers.get("x-ams-fingerprint")
-        upload = await applications.receive(body_of(request), digest=digest)
+        upload = await applications.receive(pieces_of(request, "archive"), digest=digest)
         by = caller.person or caller.subject
         begun = await applications.begin(upload, by=by, key=key)
         operation = Operation(

@@ -11,12 +11,12 @@ from downstage.auth.principal import Principal
 from downstage.contracts.applications import AddonView, ImageCreate, ImageView
 from downstage.contracts.nodes import NodeCreate, NodePatch, NodeView
 from downstage.kernel.errors import InvalidField, NotSupported, VersionMismatch
-from downstage.manager.catalogue.bodies import body_of
 from downstage.manager.dialects.ams.applications import forced, read_json
 from downstage.manager.dialects.ams.envelope import listing, sync
 from downstage.manager.dialects.ams.operations import Operation, accepted
 from downstage.manager.dialects.ams.parts import Parts
 from downstage.manager.dialects.ams.words import NODE
+from downstage.services.incoming import pieces_of
 
 __all__ = ["add_thing_routes"]
 
@@ -257,7 +257,7 @@ def _add_addons(router: APIRouter, parts: Parts) -> None:
     async def publish(request: Request, key: str | None) -> Response:
         caller = await callers.need(request, PUBLISHES)
         digest = request.headers.get("x-ams-fingerprint")
-        upload = await addons.receive(body_of(request), digest=digest)
+        upload = await addons.receive(pieces_of(request, "archive"), digest=digest)
         by = caller.person or caller.subject
         addon = await addons.publish(upload, by=by, key=key)
         return _done(parts, request, caller, "addons", addon.name)
