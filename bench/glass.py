@@ -23,6 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from measuring import cells
 from measuring.measure import measure, medians
 from measuring.products import Cell, Downstage, Selkies
 from rich.console import Console
@@ -130,21 +131,12 @@ def _table(report: dict[str, Any]) -> Table:
         table.add_column(title, justify="right")
     for name, row in report.items():
         for product, figures in row.items():
-            values = [_cell_text(figures["medians"], key) for _, key in COLUMNS]
+            values = [cells.text(figures["medians"], key) for _, key in COLUMNS]
             table.add_row(name, product, *values)
         if "selkies" in row:
-            ratios = [_ratio(row, key) for _, key in COLUMNS]
+            ratios = [cells.ratio(row, key) for _, key in COLUMNS]
             table.add_row("", "ratio", *ratios, style="bold", end_section=True)
     return table
-
-
-def _cell_text(figures: dict[str, Any], key: str) -> str:
-    return f"{figures[key][0]:g}" if key in figures else "–"
-
-
-def _ratio(row: dict[str, Any], key: str) -> str:
-    ours, theirs = row["downstage"]["medians"].get(key), row["selkies"]["medians"].get(key)
-    return f"{ours[0] / theirs[0]:.2f}" if ours and theirs and theirs[0] else "–"
 
 
 def _machine() -> dict[str, Any]:

@@ -76,7 +76,7 @@ def main() -> None:
         if options.json == "-":
             print(text)
         else:
-            Path(options.json).write_text(text)
+            Path(options.json).writecells.text(text)
     sys.exit(any(not row["downstage"]["ok"] for row in report["cells"].values()))
 
 
@@ -157,21 +157,12 @@ def _table(cells: dict[str, Any], size: str) -> Table:
     for name, row in cells.items():
         for product, figures in row.items():
             made = f"{product} {figures['ok']}/{len(figures['runs'])}"
-            values = [_text(figures["medians"], key) for _, key in COLUMNS]
+            values = [cells.text(figures["medians"], key) for _, key in COLUMNS]
             table.add_row(name, made, *values)
         if "selkies" in row:
-            ratios = [_ratio(row, key) for _, key in COLUMNS]
+            ratios = [cells.ratio(row, key) for _, key in COLUMNS]
             table.add_row("", "ratio", *ratios, style="bold", end_section=True)
     return table
-
-
-def _text(figures: dict[str, Any], key: str) -> str:
-    return f"{figures[key][0]:g}" if key in figures else "–"
-
-
-def _ratio(row: dict[str, Any], key: str) -> str:
-    ours, theirs = row["downstage"]["medians"].get(key), row["selkies"]["medians"].get(key)
-    return f"{ours[0] / theirs[0]:.2f}" if ours and theirs and theirs[0] else "–"
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from downstage.manager.dialects.ams.applications import forced, read_json
 from downstage.manager.dialects.ams.found import Found
 from downstage.manager.dialects.ams.operations import Operation, accepted
 from downstage.manager.dialects.ams.parts import Parts
-from downstage.manager.dialects.ams.store import Note
 
 __all__ = ["add_ending"]
 
@@ -52,7 +51,7 @@ def add_ending(router: APIRouter, parts: Parts, found: Found, kind: str) -> None
         asked = _read(await read_json(request), view)
         protected = asked.config.security.delete_protected
         if protected is not None:
-            note = (await parts.store.notes()).get(view.id, Note({}))
+            note = await parts.store.note_of(view.id)
             await parts.store.note(view.id, replace(note, protected=protected))
 
         async def work(_: Operation) -> None:
@@ -95,16 +94,15 @@ async def _remove(
 ) -> Response:
     caller = await parts.callers.need(request, STARTS)
     views = [await found.view(key, caller) for key in keys]
-    notes = await parts.store.notes()
+    notes = {view.id: await parts.store.note_of(view.id) for view in views}
     for view in views:
-        if notes.get(view.id, Note({})).protected and not force:
+        if notes[view.id].protected and not force:
             raise Conflict(f"{view.id} is protected from being removed.")
 
     async def work(_: Operation) -> None:
         for view in views:
             await _stop(parts, view.id)
-            note = notes.get(view.id, Note({}))
-            await parts.store.note(view.id, replace(note, deleted=True))
+            await parts.store.note(view.id, replace(notes[view.id], deleted=True))
 
     operation = _operation(caller, "Deleting instance", [view.id for view in views])
     return accepted(request, parts.operations.begin(operation, work))

@@ -39,9 +39,14 @@ class Found:
     async def one(self, key: str, caller: Principal) -> dict[str, Any]:
         """One, by id or name."""
         view = await self.view(key, caller)
-        notes = await self._parts.store.notes()
-        names = {item.name: item.id for item in await self._parts.applications.list()}
-        return self._view(view, notes.get(view.id, Note({})), names)
+        note = await self._parts.store.note_of(view.id)
+        return self._view(view, note, {view.application: await self._id_of(view.application)})
+
+    async def _id_of(self, application: str) -> str:
+        try:
+            return (await self._parts.applications.get(application)).id
+        except NotFound:  # it was removed since
+            return application
 
     async def view(self, key: str, caller: Principal) -> InstanceView:
         """One, as the manager shows it.
@@ -49,13 +54,19 @@ class Found:
         Raises:
             NotFound: there is none of that id or name, or it is another tenant's.
         """
-        notes = await self._parts.store.notes()
-        for item in await self._parts.instances.list():
-            if item.tenant != caller.tenant or key not in (item.id, item.name, f"ams-{item.id}"):
+        found = await self._by_id(key.removeprefix("ams-"))
+        for item in [found] if found is not None else await self._parts.instances.list():
+            if item.tenant != caller.tenant or (found is None and key != item.name):
                 continue
-            if not notes.get(item.id, Note({})).deleted:
+            if not (await self._parts.store.note_of(item.id)).deleted:
                 return item
         raise NotFound("There is no such instance.")
+
+    async def _by_id(self, instance_id: str) -> InstanceView | None:
+        try:
+            return await self._parts.instances.get(instance_id)
+        except NotFound:
+            return None
 
     def _view(self, item: InstanceView, note: Note, names: dict[str, str]) -> dict[str, Any]:
         needs = item.needs

@@ -148,7 +148,7 @@ class Operations:
             operation.error = "The manager was stopped."
             self._become(operation, "failure")
             raise
-        except Exception:
+        except Exception:  # the edge: who follows it hears that it failed, the log has why
             operation.error = "An error of ours; the log has it."
             self._become(operation, "failure")
             log.exception("operation.failed", operation=operation.id)

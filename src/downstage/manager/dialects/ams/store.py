@@ -126,6 +126,13 @@ class AmsStore:
             )
         return self._trusted.pop(fingerprint, None) is not None
 
+    async def note_of(self, instance_id: str) -> Note:
+        """What is kept of one instance; an empty one where nothing is."""
+        query = select(notes).where(notes.c.id == instance_id)
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).mappings().first()
+        return Note({}) if row is None else Note(row["config"], row["protected"], row["deleted"])
+
     async def notes(self) -> dict[str, Note]:
         """What is kept of instances."""
         async with self._database.read() as connection:
