@@ -82,7 +82,9 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--lines", default=",".join(LINES), help=f"of {', '.join(LINES)}")
+    parser.add_argument(
+        "--lines", default=",".join(LINES), help=f"of {', '.join(LINES)}".replace("%", "%%")
+    )
     parser.add_argument("--transports", default="webrtc,websocket")
     parser.add_argument("--size", default="720p30", choices=SIZES)
     parser.add_argument("--repeat", type=int, default=5, help="fresh browser starts each")
