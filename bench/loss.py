@@ -76,7 +76,7 @@ def main() -> None:
         if options.json == "-":
             print(text)
         else:
-            Path(options.json).writecells.text(text)
+            Path(options.json).write_text(text)
     sys.exit(any(not row["downstage"]["ok"] for row in report["cells"].values()))
 
 
