@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import stat
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from downstage.spawners.keeper import display, linux, sandbox
+from downstage.spawners.keeper.loop import Lines, Loop
 from downstage.spawners.keeper.output import Output
 from downstage.spawners.plan import Plan, Report, read_json, write_private
 
@@ -81,6 +84,29 @@ def test_output_keeps_within_its_bound(tmp_path: Path) -> None:
     output.close()
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 1024 * 1024
     assert "0399" in (tmp_path / "log").read_text()
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    made = Loop()
+    yield made
+    signal.set_wakeup_fd(-1)
+    made.close()
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_a_last_line_without_its_end_is_not_lost(loop: Loop, is_held: bool) -> None:
+    seen = list[str]()
+    read, write = os.pipe()
+    lines = Lines(loop, read, seen.append)
+    os.write(write, b"first\nlast")
+    if not is_held:  # else something that the program left running has the pipe still
+        os.close(write)
+    lines.drain()
+    lines.close()
+    assert seen == ["first", "last"]
+    if is_held:
+        os.close(write)
 
 
 def test_output_follows_no_link(tmp_path: Path) -> None:

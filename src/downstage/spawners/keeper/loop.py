@@ -86,6 +86,12 @@ class Loop:
                 key.data()
             self._due()
 
+    def close(self) -> None:
+        """Give its own descriptors back."""
+        self._selector.close()
+        self._wake.close()
+        self._write.close()
+
     def _patience(self) -> float | None:
         while self._timers and self._timers[0].is_cancelled:
             heapq.heappop(self._timers)
@@ -152,10 +158,10 @@ class Lines:
         except OSError:
             data = b""
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if not data or len(self._rest) >= MAX_LINE:
-            lines, self._rest = ([*lines, self._rest] if self._rest else lines), b""
         for line in lines:
-            self._on_line(line.decode("utf-8", errors="replace"))
+            self._hand_on(line)
+        if len(self._rest) >= MAX_LINE:
+            self._end_line()
         if not data:
             self.close()
         return bool(data)
@@ -168,8 +174,20 @@ class Lines:
         self.close()
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Give the descriptor back; a last line that was never ended is one, too.
+
+        What the program left running may hold the pipe open, so its end need not come.
+        """
         if self._handle >= 0:
             self._loop.forget(self._handle)
             os.close(self._handle)
             self._handle = -1
+            self._end_line()
+
+    def _end_line(self) -> None:
+        rest, self._rest = self._rest, b""
+        if rest:
+            self._hand_on(rest)
+
+    def _hand_on(self, line: bytes) -> None:
+        self._on_line(line.decode("utf-8", errors="replace"))
