@@ -23,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from measuring import cells
+from measuring.cells import median_of, ratio_of
 from measuring.measure import measure, medians
 from measuring.products import Cell, Downstage, Selkies
 from rich.console import Console
@@ -131,10 +131,10 @@ def _table(report: dict[str, Any]) -> Table:
         table.add_column(title, justify="right")
     for name, row in report.items():
         for product, figures in row.items():
-            values = [cells.text(figures["medians"], key) for _, key in COLUMNS]
+            values = [median_of(figures["medians"], key) for _, key in COLUMNS]
             table.add_row(name, product, *values)
         if "selkies" in row:
-            ratios = [cells.ratio(row, key) for _, key in COLUMNS]
+            ratios = [ratio_of(row, key) for _, key in COLUMNS]
             table.add_row("", "ratio", *ratios, style="bold", end_section=True)
     return table
 

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 sys.path.insert(0, str(Path(__file__).parent))
 
 from measuring.bridge import Cable, Line, why_not
+from measuring.cells import median_of, ratio_of
 from measuring.far import look
 from measuring.measure import medians
 from measuring.products import Cell, Downstage, Selkies
@@ -68,16 +69,18 @@ def main() -> None:
         for transport in options.transports.split(","):
             cell = Cell(*SIZES[options.size], transport)
             report["cells"][f"{name} {transport}"] = _measure(cell, LINES[name], options, console)
-    report["load_after"] = os.getloadavg()
+            report["load_after"] = os.getloadavg()
+            _write(report, options.json)  # what was measured stays, whatever the next cell does
     console.print(_table(report["cells"], options.size))
     console.print(f"load {report['load_before']} before, {report['load_after']} after")
-    if options.json:
-        text = json.dumps(report, indent=1)
-        if options.json == "-":
-            print(text)
-        else:
-            Path(options.json).write_text(text)
+    if options.json == "-":
+        print(json.dumps(report, indent=1))
     sys.exit(any(not row["downstage"]["ok"] for row in report["cells"].values()))
+
+
+def _write(report: dict[str, Any], path: str | None) -> None:
+    if path and path != "-":
+        Path(path).write_text(json.dumps(report, indent=1))
 
 
 def _options() -> argparse.Namespace:
@@ -159,10 +162,10 @@ def _table(cells: dict[str, Any], size: str) -> Table:
     for name, row in cells.items():
         for product, figures in row.items():
             made = f"{product} {figures['ok']}/{len(figures['runs'])}"
-            values = [cells.text(figures["medians"], key) for _, key in COLUMNS]
+            values = [median_of(figures["medians"], key) for _, key in COLUMNS]
             table.add_row(name, made, *values)
         if "selkies" in row:
-            ratios = [cells.ratio(row, key) for _, key in COLUMNS]
+            ratios = [ratio_of(row, key) for _, key in COLUMNS]
             table.add_row("", "ratio", *ratios, style="bold", end_section=True)
     return table
 
