@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import os
 import stat
@@ -20,6 +21,7 @@ __all__ = ["Sealer"]
 KEY_BYTES = 32
 HEADER = {"alg": "dir", "enc": "A256GCM"}
 ALGORITHMS = ["dir", "A256GCM"]
+MARK = b"downstage: which key this is"
 
 
 class Sealer:
@@ -33,6 +35,7 @@ class Sealer:
         if len(key) != KEY_BYTES:
             raise ValueError(f"a seal's key has {KEY_BYTES} bytes")
         self._key = OctKey.import_key(key)
+        self._mark = hmac.digest(key, MARK, "sha256").hex()
 
     @classmethod
     def from_file(cls, path: Path) -> Sealer:
@@ -44,6 +47,10 @@ class Sealer:
         if not path.exists():
             _make_key(path)
         return cls(_read_key(path))
+
+    def mark(self) -> str:
+        """What tells this key from others and says nothing else of it: 64 hexadecimal digits."""
+        return self._mark
 
     def seal(self, text: str, place: str = "") -> str:
         """*text*, unreadable and unchangeable without the key."""

@@ -17,6 +17,7 @@ from downstage.gateway.regions.metrics import metric_lines
 from downstage.gateway.regions.opening import open_regions
 from downstage.gateway.regions.regions import Regions
 from downstage.gateway.rooms import Rooms
+from downstage.gateway.same_key import check_key
 from downstage.gateway.seats import Seats
 from downstage.gateway.sessions import Sessions
 from downstage.gateway.waiting import Queue
@@ -55,7 +56,8 @@ class Extension(IExt):
         """Wire everything; sessions that were there before are taken up again."""
         del ext_id
         context = self.context
-        sealer = await anyio.to_thread.run_sync(Sealer.from_file, context.data / "gateway.key")
+        key = context.data / "gateway.key"
+        sealer = await anyio.to_thread.run_sync(Sealer.from_file, key)
         runs = await anyio.to_thread.run_sync(run_folder, context.data)
         relay = await anyio.to_thread.run_sync(read_relay, context.settings.turn)
         database = self._database = await open_database(
@@ -64,6 +66,11 @@ class Extension(IExt):
             migrations="downstage.gateway.migrations",
             url=context.settings.platform.database,
         )
+        try:
+            await check_key(database, sealer, key, is_new=context.settings.gateway.new_key)
+        except BaseException:
+            await database.close()
+            raise
         self.regions = await open_regions(context)
         homes = self.homes = _homes_of(context, database)
         await homes.beat()

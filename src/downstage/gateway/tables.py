@@ -26,6 +26,7 @@ __all__ = [
     "dialect_settings",
     "gateways",
     "idempotency",
+    "keys",
     "metadata",
     "seats",
     "sessions",
@@ -166,3 +167,11 @@ dialect_settings = Table(
     Column("value", JSON, nullable=False),
 )
 """What was set through a dialect's own routes, for all gateways."""
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("mark", String(64), nullable=False),
+)
+"""What tells the key of this database from others; see `downstage.gateway.same_key`."""

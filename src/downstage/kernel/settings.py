@@ -220,6 +220,8 @@ class Gateway(_Section):
     their session is gone, viewers ask them."""
     home_lease: Span = timedelta(seconds=5)
     """How long a gateway that gives no sign of life still counts as home of its sessions."""
+    new_key: bool = False
+    """For one start: let this gateway's `gateway.key` take the place of another that is lost."""
     queue_length: int = Field(default=1000, ge=0)
     """Sessions that may wait for a place; one more is answered 503."""
     queue_lease: Span = timedelta(minutes=30)

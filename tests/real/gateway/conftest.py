@@ -410,6 +410,8 @@ def start(data: Path, manager: ManagerDouble, database: str | None) -> Start:
         manager.bus = host.bus
         async with AsyncExitStack() as stack:
             stack.callback(registry.remove_app, "manager")
+            for opened in (public, inner):  # a start may be refused before any server has them
+                stack.callback(opened.close)
             await stack.enter_async_context(host.run())
             servers = [Server(host.public_app, [public]), Server(host.app("gateway"), [inner])]
             tasks = await stack.enter_async_context(anyio.create_task_group())

@@ -40,6 +40,13 @@ def test_another_key_does_not_open_it() -> None:
         Sealer(b"j" * 32).open(SEALER.seal("secret"))
 
 
+def test_a_mark_tells_keys_apart_and_nothing_of_them() -> None:
+    mark = SEALER.mark()
+    assert mark == Sealer(b"k" * 32).mark() != Sealer(b"j" * 32).mark()
+    assert len(mark) == 64
+    assert (b"k" * 32).hex() != mark
+
+
 def test_no_changed_character_passes() -> None:
     sealed = SEALER.seal("secret")
     for at in range(0, len(sealed), 7):
