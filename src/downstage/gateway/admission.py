@@ -14,9 +14,8 @@ A cookie never opens a socket, a session's id never opens anything.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection, Request
 from starlette.websockets import WebSocket
@@ -40,7 +39,6 @@ __all__ = [
     "Admission",
     "AtHome",
     "Entry",
-    "allowed_origins",
 ]
 
 COOKIE = "downstage-seat"
@@ -48,7 +46,6 @@ PROTOCOL = "downstage.v1"
 RESUME = "downstage-resume"
 """Header of a page that comes from another gateway: its resume ticket."""
 TICKET_PREFIX = "downstage.ticket."
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 PEOPLE = frozenset({"user", "token"})
 log = get_logger(__name__)
@@ -62,17 +59,6 @@ class Entry:
 
     session: Session
     seat: Seat
-
-
-def allowed_origins(public: str, further: Sequence[str]) -> frozenset[str]:
-    """Origins of our pages: the public address, its other names on loopback, and *further*."""
-    parts = urlsplit(public)
-    found = {f"{parts.scheme}://{parts.netloc}".lower()}
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    if host in LOOPBACK:
-        port = f":{parts.port}" if parts.port else ""
-        found |= {f"{parts.scheme}://{name}{port}" for name in LOOPBACK}
-    return frozenset(found | {item.rstrip("/").lower() for item in further})
 
 
 class Admission:

@@ -9,7 +9,7 @@ from typing import Any
 
 from downstage.auth.seal import Sealer
 from downstage.contracts.streamer import MAX_TO_BROWSER
-from downstage.gateway.admission import Admission, allowed_origins
+from downstage.gateway.admission import Admission
 from downstage.gateway.audit import Audit
 from downstage.gateway.dialects.anbox.wiring import GatewayParts, anbox_dialect
 from downstage.gateway.dialects.internal import internal_router
@@ -44,6 +44,7 @@ from downstage.gateway.waiting import Queue
 from downstage.kernel.settings import Gateway as GatewaySettings
 from downstage.services.context import ServiceContext
 from downstage.services.facilities.database import Database
+from downstage.services.origins import own_origins
 
 __all__ = ["Doors", "Found", "Jobs", "Stage", "open_doors", "policy_of", "serve", "set_stage"]
 
@@ -162,7 +163,7 @@ def open_doors(found: Found, stage: Stage) -> Doors:
     """Admission, seats, and the ways back in."""
     context, settings = found.context, found.context.settings.gateway
     public, own, peers = context.urls.public, found.homes.url, settings.peers
-    origins = allowed_origins(public, (*peers, own, *context.settings.platform.origins))
+    origins = own_origins(public, (*peers, own, *context.settings.platform.origins))
     store = stage.sessions.store
     admission = Admission(origins, store, stage.office, context.clock, stage.takeover.at_home)
     resume = Resume(stage.office, found.gateways, settings.resume_lease)
@@ -172,7 +173,7 @@ def open_doors(found: Found, stage: Stage) -> Doors:
         seats=Seats(stage.office, admission, stage.sessions, own, code_life, resume=resume),
         resume=resume,
         tunnels=Tunnels(),
-        siblings=allowed_origins(own, (public, *peers)) if peers else frozenset[str](),
+        siblings=own_origins(own, (public, *peers)) if peers else frozenset[str](),
     )
 
 

@@ -9,24 +9,21 @@ from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
 from typing import Final, Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from downstage.kernel.errors import InvalidInput, InvalidToken
 
 __all__ = [
     "COOKIE",
-    "LOOPBACK",
     "Place",
     "Shown",
     "is_loopback",
     "is_sample",
-    "own_origins",
     "shown",
 ]
 
 COOKIE: Final = "authorization"
 """Set by ``POST /token``; its value is quoted and begins ``Bearer``."""
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 SAMPLE = "0564b66978efd91f4735fd70ee2a48b277cca183f7b99302f6325b044151f7bd"  # its SHA-256
 Place = Literal["query", "header", "cookie"]
 Headers = Iterable[tuple[bytes, bytes]]
@@ -121,14 +118,3 @@ def is_sample(token: str) -> bool:
     """Whether *token* is the one that the data server's page prints for everybody."""
     digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
     return hmac.compare_digest(digest, SAMPLE)
-
-
-def own_origins(public: str, further: Iterable[str]) -> frozenset[str]:
-    """Origins of our pages: the public address, its other names on loopback, and *further*."""
-    parts = urlsplit(public)
-    found = {f"{parts.scheme}://{parts.netloc}".lower()}
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    if host in LOOPBACK:
-        port = f":{parts.port}" if parts.port else ""
-        found |= {f"{parts.scheme}://{name}{port}" for name in LOOPBACK}
-    return frozenset(found | {item.rstrip("/").lower() for item in further})

@@ -14,9 +14,9 @@ import anyio.to_thread
 from downstage.kernel.logging import get_logger
 from downstage.services.context import ServiceContext
 from downstage.services.extension import IExt
+from downstage.services.origins import LOOPBACK, own_origins
 from downstage.services.supervisor import supervise
 from downstage.streams.callers import Callers
-from downstage.streams.credentials import LOOPBACK, own_origins
 from downstage.streams.ground import Ground, Late, Part, Wire
 from downstage.streams.metrics import Metrics
 from downstage.streams.opening import Opening

@@ -19,9 +19,9 @@ from downstage.content.dialects.addresses import (
     query_of,
     text_of,
 )
-from downstage.content.dialects.exchange import one_range
 from downstage.content.model import ANY, Condition
 from downstage.kernel.errors import BadUrl, InvalidField, InvalidInput, RangeNotSatisfiable
+from downstage.services.ranges import one_range
 
 pytestmark = pytest.mark.unit
 

@@ -9,11 +9,12 @@ import anyio
 import httpx
 import pytest
 
-from downstage.content.dialects.exchange import one_range, parts_of
+from downstage.content.dialects.exchange import parts_of
 from downstage.content.dialects.webdav import WebDav
 from downstage.content.model import Caller
 from downstage.content.service import Content
 from downstage.kernel.errors import BadUrl, QuotaReached, RangeNotSatisfiable
+from downstage.services.ranges import one_range
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from downstage.gateway.admission import allowed_origins
 from downstage.gateway.wire import Bucket
 from downstage.kernel.clock import ManualClock
+from downstage.services.origins import own_origins
 
 pytestmark = pytest.mark.unit
 
 
 def test_the_public_address_is_ours() -> None:
-    assert allowed_origins("https://stage.example/base", []) == {"https://stage.example"}
-    assert allowed_origins("https://stage.example:8443", ["https://other.example/"]) == {
+    assert own_origins("https://stage.example/base", []) == {"https://stage.example"}
+    assert own_origins("https://stage.example:8443", ["https://other.example/"]) == {
         "https://stage.example:8443",
         "https://other.example",
     }
@@ -22,7 +22,7 @@ def test_the_public_address_is_ours() -> None:
 def test_loopback_has_three_names() -> None:
     expected = {f"http://{name}:8600" for name in ("127.0.0.1", "localhost", "[::1]")}
     for host in ("127.0.0.1", "localhost", "[::1]"):
-        assert allowed_origins(f"http://{host}:8600", []) == expected
+        assert own_origins(f"http://{host}:8600", []) == expected
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_loopback_has_three_names() -> None:
     ],
 )
 def test_others_are_not(origin: str) -> None:
-    assert origin not in allowed_origins("https://stage.example", [])
+    assert origin not in own_origins("https://stage.example", [])
 
 
 def test_a_bucket_allows_bursts_and_then_its_rate() -> None:

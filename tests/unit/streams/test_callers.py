@@ -18,9 +18,10 @@ from downstage.kernel.errors import (
     TooMany,
     Unauthenticated,
 )
+from downstage.services.origins import own_origins
 from downstage.streams import credentials
 from downstage.streams.callers import Callers, Guest
-from downstage.streams.credentials import own_origins, shown
+from downstage.streams.credentials import shown
 from downstage.streams.model import Right
 from downstage.streams.rights import caller_of
 from downstage.streams.tickets import MOST_OF_ONE, Tickets

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downstage.kernel.errors import Conflict, InvalidField, RangeNotSatisfiable
+from downstage.services.ranges import one_range
 from downstage.streams.recordings.replay import ReplayWish
-from downstage.streams.recordings.sending import one_range
 from downstage.streams.recordings.states import FINAL, Happened, Life, State, step
 from downstage.streams.recordings.timeline import FULL, Timeline
 

@@ -17,13 +17,31 @@ from downstage.content.blobs.intake import in_worker
 from downstage.content.blobs.protocol import BlobRef, Extent
 from downstage.kernel.errors import Damaged, RangeNotSatisfiable
 
-__all__ = ["PIECE", "ExtentReading", "InlineReading", "open_sources"]
+__all__ = ["PIECE", "ClosedAfterUse", "ExtentReading", "InlineReading", "open_sources"]
 
 PIECE = 1024 * 1024
 """Bytes read at a time."""
 
 
-class InlineReading:
+class ClosedAfterUse:
+    """What every way to read a body shares: it is closed where the block that uses it ends."""
+
+    def close(self) -> None:
+        """Give back what is open; idempotent."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class InlineReading(ClosedAfterUse):
     """A small body, all in memory."""
 
     def __init__(self, ref: BlobRef, data: bytes) -> None:
@@ -41,22 +59,8 @@ class InlineReading:
         """See `ExtentReading.read_at`."""
         return (self.data or b"")[start : start + size]
 
-    def close(self) -> None:
-        """Nothing to give back."""
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class ExtentReading:
+class ExtentReading(ClosedAfterUse):
     """A large body, from one file or ranges of several, all open from the start.
 
     Args:
@@ -130,17 +134,6 @@ class ExtentReading:
         descriptors, self._descriptors = self._descriptors, {}
         for descriptor in descriptors.values():
             os.close(descriptor)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def bounds(size: int, start: int, stop: int | None) -> tuple[int, int]:

@@ -16,18 +16,16 @@ from downstage.kernel.errors import (
     BadUrl,
     DeadlineExceeded,
     InvalidInput,
-    RangeNotSatisfiable,
     TooLarge,
 )
 
-__all__ = ["IDLE_S", "USER_CONTENT", "CutShort", "Exchange", "one_range", "parts_of"]
+__all__ = ["IDLE_S", "USER_CONTENT", "CutShort", "Exchange", "parts_of"]
 
 IDLE_S = 60.0
 """Seconds that a caller may take for the next piece of a body, sent or read."""
 PIECE = 256 * 1024
 """Bytes handed to the server at once: what the slowest reader must take in that time."""
 MAX_DIGITS = 19
-RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
 ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 USER_CONTENT: Mapping[str, str] = {
@@ -169,6 +167,23 @@ class Exchange:
         await self._begin(status, headers)
         await send_rest(self._send, self._receive, reading, start, stop, idle_s=self._idle_s)
 
+    async def answer_part(
+        self,
+        headers: Mapping[str, str],
+        reading: Reading,
+        size: int,
+        part: tuple[int, int] | None,
+    ) -> None:
+        """Answer GET or HEAD with an open file of *size* bytes, or with *part* of it."""
+        (start, stop), status = ((0, size), 200) if part is None else (part, 206)
+        told = {**headers, "content-length": str(stop - start)}
+        if part is not None:
+            told["content-range"] = f"bytes {start}-{stop - 1}/{size}"
+        if self.method == "HEAD":
+            await self.answer(status, told)
+        else:
+            await self.send_reading(status, told, reading, start, stop)
+
     async def _begin(self, status: int, headers: Mapping[str, str]) -> None:
         self.started = True
         if self._unread and self._stalled:  # nobody waits for who stands still
@@ -207,32 +222,3 @@ def parts_of(raw: bytes, *, slashes: bool = False) -> list[str]:
             raise BadUrl("A name cannot hold a slash.")
         found += text.split("/") if slashes else [text]
     return found
-
-
-def one_range(header: str, size: int) -> tuple[int, int] | None:
-    """First byte and the one after the last that a Range header asks for; None: everything.
-
-    A unit that is not bytes, or a form that is not understood, asks for everything, as the
-    standard says. Several ranges are refused: they cost the server more than the caller.
-
-    Raises:
-        RangeNotSatisfiable: none of it is there, or several were asked for.
-    """
-    if not header.startswith("bytes="):
-        return None
-    if "," in header:
-        raise RangeNotSatisfiable("One range at a time.", size=size)
-    found = RANGE.fullmatch(header.replace(" ", ""))
-    if found is None or found.group(0) == "bytes=-":
-        return None
-    first, last = found.groups()
-    if not first:
-        count = min(int(last), size)
-        start, stop = size - count, size
-    else:
-        start, stop = int(first), min(int(last) + 1, size) if last else size
-        if last and int(last) < int(first):
-            return None
-    if start >= size or stop <= start:
-        raise RangeNotSatisfiable(f"The file has {size} bytes.", size=size)
-    return start, stop

@@ -27,7 +27,6 @@ from downstage.content.dialects.addresses import (
     query_of,
     text_of,
 )
-from downstage.content.dialects.exchange import one_range
 from downstage.content.dialects.forms import entry_json, page_json
 from downstage.content.dialects.transfer import Idle, body_of, send_rest
 from downstage.content.directory import Callers
@@ -45,6 +44,7 @@ from downstage.kernel.errors import (
     WrongType,
 )
 from downstage.services.fronts import TEMPLATE
+from downstage.services.ranges import one_range
 from downstage.services.refusal import answer
 
 __all__ = ["PREFIX", "Authenticating", "Files", "bearer_of", "part_of"]

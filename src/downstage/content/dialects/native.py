@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from downstage.content.dialects import linking, living, operations, pushing
 from downstage.content.dialects.described import described_router
 from downstage.content.dialects.events_stream import EventRoutes
@@ -21,11 +19,10 @@ from downstage.contracts.content import MAX_FRAME
 from downstage.services.application import ServiceApp
 from downstage.services.context import ServiceContext
 from downstage.services.fronts import Front
+from downstage.services.origins import own_origins
 from downstage.services.registry import create_app
 
-__all__ = ["Native", "own_origins"]
-
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+__all__ = ["Native"]
 
 
 class Native:
@@ -124,14 +121,3 @@ class Native:
         app = create_app("Downstage content origin")
         app.put_front(Front("/", self._shown, owner=self._context.id))
         return app
-
-
-def own_origins(public: str, further: list[str]) -> frozenset[str]:
-    """Origins of our pages: the public address, its other names on loopback, and *further*."""
-    parts = urlsplit(public)
-    found = {f"{parts.scheme}://{parts.netloc}".lower()}
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    if host in LOOPBACK:
-        port = f":{parts.port}" if parts.port else ""
-        found |= {f"{parts.scheme}://{name}{port}" for name in LOOPBACK}
-    return frozenset(found | {item.rstrip("/").lower() for item in further})

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from typing import cast
 from xml.etree.ElementTree import Element
 
-from downstage.content.dialects.exchange import one_range
 from downstage.content.dialects.s3_chunks import body_of, length_of
 from downstage.content.dialects.s3_errors import S3Error
 from downstage.content.dialects.s3_metadata import metadata_of
@@ -16,6 +15,7 @@ from downstage.content.dialects.s3_visit import Visit, path_of
 from downstage.content.dialects.s3_xml import XML_TYPE, document, node, read, stamp, texts
 from downstage.content.uploads import MOST_PARTS, Part, Upload
 from downstage.kernel.errors import Conflict, InvalidField, NotFound
+from downstage.services.ranges import one_range
 
 __all__ = ["abort", "begin", "complete", "list_parts", "list_uploads", "put_part"]
 

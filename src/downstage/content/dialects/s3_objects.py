@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
 from downstage.content.blobs.staging import Staging
-from downstage.content.dialects.exchange import USER_CONTENT, one_range
+from downstage.content.dialects.exchange import USER_CONTENT
 from downstage.content.dialects.s3_chunks import body_of, length_of
 from downstage.content.dialects.s3_errors import S3Error, translated
 from downstage.content.dialects.s3_metadata import (
@@ -41,6 +41,7 @@ from downstage.kernel.errors import (
     VersionMismatch,
     WrongType,
 )
+from downstage.services.ranges import one_range
 
 __all__ = ["copy", "delete", "delete_many", "get", "make_way", "put", "read_body", "source_of"]
 
@@ -174,16 +175,8 @@ async def get(visit: Visit) -> None:
         if not is_wanted(visit, entry, ""):
             await visit.exchange.answer(304, {"etag": headers["etag"]})
             return
-        start, stop, status = 0, entry.size, 200
         part = one_range(visit.exchange.header("range"), entry.size)
-        if part is not None:
-            (start, stop), status = part, 206
-            headers["content-range"] = f"bytes {start}-{stop - 1}/{entry.size}"
-        headers["content-length"] = str(stop - start)
-        if visit.exchange.method == "HEAD":
-            await visit.exchange.answer(status, headers)
-        else:
-            await visit.exchange.send_reading(status, headers, reading, start, stop)
+        await visit.exchange.answer_part(headers, reading, entry.size, part)
 
 
 async def _get_folder(visit: Visit) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from email.utils import formatdate, parsedate_to_datetime
 
-from downstage.content.dialects.exchange import USER_CONTENT, one_range
+from downstage.content.dialects.exchange import USER_CONTENT
 from downstage.content.dialects.webdav_props import FOLDER_TYPE, content_type, known_properties
 from downstage.content.dialects.webdav_visit import Refused, Visit, etags_of, no_parent
 from downstage.content.model import Entry
@@ -16,6 +16,7 @@ from downstage.kernel.errors import (
     VersionMismatch,
     WrongType,
 )
+from downstage.services.ranges import one_range
 
 __all__ = ["delete", "fresh", "get", "make_folder", "newer_than", "put"]
 
@@ -42,18 +43,10 @@ async def get(visit: Visit) -> None:
         if not fresh(visit, entry):
             await visit.exchange.answer(304, headers)
             return
-        start, stop, status = 0, entry.size, 200
-        asked = visit.exchange.header("range")
+        asked, part = visit.exchange.header("range"), None
         if asked and visit.exchange.method == "GET" and _range_counts(visit, entry):
             part = one_range(asked, entry.size)
-            if part is not None:
-                (start, stop), status = part, 206
-                headers["content-range"] = f"bytes {start}-{stop - 1}/{entry.size}"
-        headers["content-length"] = str(stop - start)
-        if visit.exchange.method == "HEAD":
-            await visit.exchange.answer(status, headers)
-        else:
-            await visit.exchange.send_reading(status, headers, reading, start, stop)
+        await visit.exchange.answer_part(headers, reading, entry.size, part)
 
 
 def fresh(visit: Visit, entry: Entry) -> bool:

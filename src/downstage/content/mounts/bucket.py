@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import (
@@ -23,7 +22,7 @@ from obstore.store import S3Store
 
 from downstage.content import names
 from downstage.content.blobs.protocol import BlobReading, BlobRef, Body
-from downstage.content.blobs.reading import bounds
+from downstage.content.blobs.reading import ClosedAfterUse, bounds
 from downstage.content.mounts.protocol import Found, Rest, pieces_of
 from downstage.kernel.errors import (
     BadUrl,
@@ -153,7 +152,7 @@ class Bucket:
         return False
 
 
-class _ObjectReading:
+class _ObjectReading(ClosedAfterUse):
     """The bytes of an object, as long as it is the one that was found."""
 
     data: bytes | None = None
@@ -179,20 +178,6 @@ class _ObjectReading:
                 yield bytes(piece)
         except (BaseError, FileNotFoundError) as error:
             raise _fault(error) from error
-
-    def close(self) -> None:
-        """Nothing is open between readings."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 async def _sound(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import anyio
 
@@ -20,7 +18,7 @@ from downstage.content import names
 from downstage.content.blobs.intake import in_worker
 from downstage.content.blobs.layout import disk_errors, write_all
 from downstage.content.blobs.protocol import BlobReading, BlobRef, Body
-from downstage.content.blobs.reading import PIECE, bounds
+from downstage.content.blobs.reading import PIECE, ClosedAfterUse, bounds
 from downstage.content.mounts.beneath import Beneath, is_shown, open_for_reading, reopen
 from downstage.content.mounts.protocol import Found, Rest, pieces_of
 from downstage.kernel.errors import (
@@ -193,7 +191,7 @@ class LocalFolder:
                 os.close(path)
 
 
-class _LocalReading:
+class _LocalReading(ClosedAfterUse):
     """The bytes of an open file; a file that shrinks meanwhile breaks off."""
 
     data: bytes | None = None
@@ -221,17 +219,6 @@ class _LocalReading:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _found(name: str, status: os.stat_result) -> Found:

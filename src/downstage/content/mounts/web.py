@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import aiohttp
@@ -20,7 +19,7 @@ from defusedxml.common import DefusedXmlException
 
 from downstage.content import names
 from downstage.content.blobs.protocol import BlobReading, BlobRef, Body
-from downstage.content.blobs.reading import bounds
+from downstage.content.blobs.reading import ClosedAfterUse, bounds
 from downstage.content.mounts.protocol import Found, Rest
 from downstage.kernel.errors import (
     BadUrl,
@@ -237,7 +236,7 @@ class WebServer:
         return self._url + "/".join(quote(name, safe="") for name in rest)
 
 
-class _WebReading:
+class _WebReading(ClosedAfterUse):
     """A file of a web server; each reading of pieces is one request."""
 
     data: bytes | None = None
@@ -275,20 +274,6 @@ class _WebReading:
             raise Upstream("The mounted server broke off.") from error
         finally:
             response.close()
-
-    def close(self) -> None:
-        """Nothing is open between readings."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _found(name: str, response: aiohttp.ClientResponse) -> Found:

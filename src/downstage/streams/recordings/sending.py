@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -16,15 +15,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from downstage.kernel.errors import NotFound, RangeNotSatisfiable
+from downstage.kernel.errors import NotFound
 from downstage.kernel.logging import get_logger
+from downstage.services.ranges import one_range
 
-__all__ = ["FileAnswer", "PiecesAnswer", "content_type_of", "file_answer", "one_range"]
+__all__ = ["FileAnswer", "PiecesAnswer", "content_type_of", "file_answer"]
 
 PIECE: Final = 256 << 10
 IDLE_S: Final = 60.0
 """How long a reader may take nothing at all."""
-RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
 SHOWN: Final[Mapping[str, str]] = {
     "jpg": "image/jpeg",
     "jpeg": "image/jpeg",
@@ -47,33 +46,6 @@ log = get_logger(__name__)
 def content_type_of(name: str) -> str:
     """By the end of a file's *name*; what is not known is just bytes."""
     return SHOWN.get(name.rpartition(".")[2].lower(), "application/octet-stream")
-
-
-def one_range(header: str, size: int) -> tuple[int, int] | None:
-    """First byte and the one after the last that a Range header asks for; None: everything.
-
-    Several ranges are refused at once: they cost the server more than the caller.
-
-    Raises:
-        RangeNotSatisfiable: none of it is there, or several were asked for.
-    """
-    if not header.startswith("bytes="):
-        return None
-    if "," in header:
-        raise RangeNotSatisfiable("One range at a time.", size=size)
-    found = RANGE.fullmatch(header.strip())
-    if found is None or found.group(0) == "bytes=-":
-        return None
-    first, last = found.groups()
-    if not first:
-        start, stop = size - min(int(last), size), size
-    else:
-        start, stop = int(first), min(int(last) + 1, size) if last else size
-        if last and int(last) < int(first):
-            return None
-    if start >= size or stop <= start:
-        raise RangeNotSatisfiable(f"The file has {size} bytes.", size=size)
-    return start, stop
 
 
 async def file_answer(request: Request, path: Path, name: str) -> Response:

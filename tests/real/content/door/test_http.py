@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 from blake3 import blake3
 
-from downstage.content.dialects.exchange import one_range
 from downstage.kernel.errors import RangeNotSatisfiable
+from downstage.services.ranges import one_range
 from downstage.testing.content import ContentServer
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
