@@ -75,9 +75,9 @@ class Bridge:
         """One application."""
         return await carry(self._manager.v1.applications[name].get)
 
-    async def instances(self) -> Reply:
-        """All instances."""
-        return await carry(self._manager.v1.instances.get)
+    async def instances(self, **query: Any) -> Reply:
+        """A page of instances, as *query* has it."""
+        return await carry(self._manager.v1.instances.get, **query)
 
     async def create(self, wanted: InstanceCreate, act: str | None) -> Reply:
         """Start one, in the name of the person for whom the caller calls, if there is one.

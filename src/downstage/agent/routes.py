@@ -42,9 +42,11 @@ def create_router(bridge: Bridge, door: SessionDoor) -> ServiceAPIRouter:
         return answer(await bridge.application(name))
 
     @router.get("/v1/instances", dependencies=reads)
-    async def list_instances() -> JSONResponse:
-        """All instances of the region."""
-        return answer(await bridge.instances())
+    async def list_instances(
+        limit: int | None = None, after: str | None = None, *, living: bool = False
+    ) -> JSONResponse:
+        """Instances of the region, page by page."""
+        return answer(await bridge.instances(limit=limit, after=after, living=living))
 
     @router.post("/v1/instances", status_code=201, responses=refusals(404, 409))
     async def create_instance(body: InstanceCreate, caller: Launcher) -> JSONResponse:

@@ -1,19 +1,23 @@
 """What the manager says: applications, instances. The agent speaks the same for its region.
 
 ==========  =====================================  ==========================================
-verb        path (all internal)                    body → answer
+verb        path (internal, but †)                 body → answer
 ==========  =====================================  ==========================================
 GET         /v1/applications                       → ApplicationPage
 GET         /v1/applications/{name}                → ApplicationView, 404
-GET         /v1/instances                          → InstancePage
+GET         /v1/instances?limit&after&living †     → InstancePage
 POST        /v1/instances                          InstanceCreate → InstanceView (201);
                                                    404 application, 422 field, 503 capacity
-GET         /v1/instances/{id}                     → InstanceView, 404
+GET         /v1/instances/{id} †                   → InstanceView, 404
 DELETE      /v1/instances/{id}                     → InstanceView (ending); idempotent
-GET         /v1/instances/{id}/logs                → LogPage, 404 (also on the public port)
-GET         /v1/instances/{id}/logs/{name}?most=…  → text, its last bytes, 404 (the same)
+GET         /v1/instances/{id}/logs †              → LogPage, 404
+GET         /v1/instances/{id}/logs/{name}?most=…  → text, its last bytes, 404 †
 GET         /v1/health                             → {"ok": true, "capacity": n, "running": n}
 ==========  =====================================  ==========================================
+
+† also on the public port. Whoever has the scope ``sessions:read`` sees the instances of their own
+sessions, without their node; with ``instances:read`` all of the tenant; a service, all there are.
+Logs take ``instances:exec``.
 
 Creating answers at once, in state ``starting``; what follows is told on the bus subject
 `INSTANCE_CHANGED` (a hint: readers re-read the instance by id).
@@ -174,6 +178,7 @@ class InstanceView(Answer):
     profile: str | None = None
     name: str | None = None
     node: str = "local"
+    """Empty where the caller may not know."""
     node_reason: str | None = None
     """Why the scheduler chose that node."""
     pool: str | None = None
@@ -194,7 +199,7 @@ class InstanceView(Answer):
     """The same for a person: what happened and what to do."""
     exit_code: int | None = None
     media_socket: str | None = None
-    """Path of the unix socket on which the streamer serves `/media` (WebSocket)."""
+    """Path of the unix socket on which the streamer serves `/media` (WebSocket); for services."""
     isolated: bool = True
     """False where bubblewrap was not to be had and plain processes run instead."""
     created_at: datetime
@@ -202,9 +207,11 @@ class InstanceView(Answer):
 
 
 class InstancePage(Answer):
-    """Instances that have not been forgotten, oldest first."""
+    """Instances that have not been forgotten, newest first."""
 
     items: list[InstanceView]
+    next: str | None = None
+    """Cursor for the query parameter ``after``; None: this is the last page."""
 
 
 class LogView(Answer):

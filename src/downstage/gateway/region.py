@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 
 from downstage.contracts.agent import Announcement
 from downstage.contracts.manager import (
@@ -42,7 +41,8 @@ LAUNCH_S = 12.0
 LAUNCH_TRY_S = 6.0
 """How long one of these waits; a peer on the bus counts as silent after 5 s."""
 FIRST_PAUSE_S = 0.2
-BATCH = 500
+PAGE = 200
+"""Instances that are asked for together."""
 log = get_logger(__name__)
 
 AgentClients = Callable[[str | None], AsyncClient]
@@ -51,11 +51,15 @@ AgentClients = Callable[[str | None], AsyncClient]
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """An instance in a census."""
+    """An instance in a census, as far as its session says the same."""
 
     id: str
     session_id: str | None
     state: InstanceState
+    stage: str | None = None
+    application: str | None = None
+    isolated: bool = True
+    ports: tuple[dict[str, Any], ...] = ()
 
 
 class Region:
@@ -110,17 +114,21 @@ class Region:
         return await self._find(self._client.v1.instances[instance_id].delete())
 
     async def census(self) -> list[Counted]:
-        """All that the manager has on record, each by its least facts."""
-        page = await self._ask(self._client.v1.instances.get())
-        found = list[Counted]()
-        try:
-            for number, item in enumerate(page["items"]):
-                found.append(Counted(item["id"], item["session_id"], item["state"]))
-                if number % BATCH == BATCH - 1:  # there may be thousands
-                    await anyio.lowlevel.checkpoint()
-        except (KeyError, TypeError) as error:
-            raise Unavailable(f"The list of the region {self.name} is out of form.") from error
-        return found
+        """All that have not ended, read page by page: there may be thousands.
+
+        One that is there all the time is among them; what comes or goes meanwhile may be.
+        """
+        found, after = list[Counted](), None
+        while True:
+            call = self._client.v1.instances.get(living=True, limit=PAGE, after=after)
+            page = await self._ask(call)
+            try:
+                found += [_counted(item) for item in page["items"]]
+                after = page.get("next")
+            except (KeyError, TypeError) as error:
+                raise Unavailable(f"The list of the region {self.name} is out of form.") from error
+            if after is None:
+                return found
 
     async def check_health(self) -> None:
         """Return if the manager answers in time.
@@ -173,6 +181,18 @@ class Region:
 
     async def _ask(self, call: Any) -> Any:
         return await ask(call, self.name)
+
+
+def _counted(item: dict[str, Any]) -> Counted:
+    return Counted(
+        item["id"],
+        item["session_id"],
+        item["state"],
+        item.get("stage"),
+        item.get("application"),
+        item.get("isolated", True),
+        tuple(item.get("ports", ())),
+    )
 
 
 async def ask(call: Any, region: str) -> Any:

@@ -29,7 +29,7 @@ from downstage.manager.nodes.routes import node_router
 from downstage.manager.nodes.spawners import Spawners, containers_of
 from downstage.manager.planning import Planner
 from downstage.manager.pools.keeper import PoolKeeper
-from downstage.manager.routes import create_router
+from downstage.manager.routes import create_router, instance_router
 from downstage.manager.store import Store
 from downstage.manager.upkeep import Upkeep
 from downstage.services.extension import IExt
@@ -105,6 +105,7 @@ class Extension(IExt):
         context.internal(create_router(self._instances, planner))
         context.public(node_router(self._fleet, self._instances))
         logs = InstanceLogs(self._instances, runs)
+        context.public(instance_router(self._instances))
         context.public(log_routes(logs))
         self._serve_catalogue(catalogue.applications, self._instances)
         await serve_ams(

@@ -13,12 +13,18 @@ from dataclasses import replace
 import anyio
 
 from downstage.bus import Bus
-from downstage.contracts.manager import INSTANCE_CHANGED, InstanceCreate, InstanceView
+from downstage.contracts.manager import (
+    INSTANCE_CHANGED,
+    InstanceCreate,
+    InstancePage,
+    InstanceView,
+)
 from downstage.kernel.errors import Conflict, NotFound, Unavailable
 from downstage.kernel.ids import new_id
 from downstage.kernel.logging import get_logger
 from downstage.manager import states
 from downstage.manager.driver import Driver, Live, Start
+from downstage.manager.listing import Wanted
 from downstage.manager.nodes.fleet import Fleet
 from downstage.manager.placing import Place
 from downstage.manager.planning import Planned, Planner
@@ -36,6 +42,8 @@ FORCED_S = 1.5
 log = get_logger(__name__)
 
 
+PAGE = 200
+"""Instances that are read together where all are asked for."""
 class Instances:
     """All instances of this manager.
 
@@ -86,8 +94,9 @@ class Instances:
 
     async def resume(self) -> None:
         """After a restart: find the keepers of all instances that hold a place."""
-        for record in await self._store.living():
-            self._drive(Live(record))
+        async for records in self._store.living():
+            for record in records:
+                self._drive(Live(record))
 
     async def create(self, request: InstanceCreate) -> InstanceView:
         """Take a place and start, or take one that waits; a session gets one instance, ever.
@@ -220,9 +229,24 @@ class Instances:
 
     async def list(self) -> list[InstanceView]:
         """All on record, oldest first."""
-        return [self._shown(record) for record in await self._store.list()]
+        found, wanted = list[InstanceView](), Wanted(limit=PAGE)
+        while True:
+            page = await self.page(wanted)
+            found += page.items
+            if page.next is None:
+                return found[::-1]
+            wanted = replace(wanted, after=page.next)
 
     async def runs_as(self, instance_id: str) -> str:
+    async def page(self, wanted: Wanted) -> InstancePage:
+        """That part of the list of instances, the newest first.
+
+        Raises:
+            InvalidField: the cursor that came is none of ours.
+        """
+        records, cursor = await self._store.page(wanted)
+        return InstancePage(items=[self._shown(record) for record in records], next=cursor)
+
         """What its spawner calls one, living or ended.
 
         Raises:

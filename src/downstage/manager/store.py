@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import RowMapping, delete, insert, or_, select, update
@@ -13,17 +13,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from downstage.contracts.manager import InstanceView, Needs, PortRoute
 from downstage.kernel.clock import Clock
 from downstage.kernel.errors import Conflict
+from downstage.manager.listing import Wanted, page_query
+from downstage.manager.moments import write_moment
 from downstage.manager.nodes.rows import HOLDING, read_nodes, read_usage
 from downstage.manager.placing import Place, Waiting, make_room, refusal
 from downstage.manager.pools.names import shown
 from downstage.manager.scheduler import Choice, NoNode
 from downstage.manager.states import Instance
 from downstage.manager.tables import instances
+from downstage.services.facilities.cursors import write_cursor
 from downstage.services.facilities.database import Database
 
 __all__ = ["Created", "NewInstance", "Record", "Store"]
 
 KEPT = timedelta(days=7)
+BATCH = 200
+"""Rows that are read together: more would keep everybody else waiting."""
 STATE_COLUMNS = tuple(Instance.__dataclass_fields__)
 SESSION_TAG = "session="
 
@@ -214,14 +219,14 @@ class Store:
                     **values,
                     media_socket=media_socket,
                     ports=[port.model_dump() for port in ports],
-                    updated_at=_text(now),
+                    updated_at=write_moment(now),
                 )
             )
         return changed
 
     async def prune(self) -> None:
         """Forget those that ended long ago."""
-        old = _text(self._clock.now() - KEPT)
+        old = write_moment(self._clock.now() - KEPT)
         async with self._database.write() as connection:
             await connection.execute(
                 delete(instances).where(instances.c.state == "ended", instances.c.updated_at < old)
@@ -234,17 +239,30 @@ class Store:
             row = (await connection.execute(query)).mappings().first()
         return None if row is None else _record(row)
 
-    async def list(self, *, limit: int = 1000) -> list[Record]:
-        """All on record, oldest first."""
-        query = select(instances).order_by(instances.c.created_at, instances.c.id).limit(limit)
-        async with self._database.read() as connection:
-            return [_record(row) for row in (await connection.execute(query)).mappings()]
+    async def page(self, wanted: Wanted) -> tuple[list[Record], str | None]:
+        """That part of the list, and the cursor of what follows it.
 
-    async def living(self) -> list[Record]:
-        """Those that hold a place, or are about to give it back."""
-        query = select(instances).where(instances.c.state != "ended")
+        Raises:
+            InvalidField: the cursor that came is none of ours.
+        """
+        query = page_query(wanted)
         async with self._database.read() as connection:
-            return [_record(row) for row in (await connection.execute(query)).mappings()]
+            rows = (await connection.execute(query)).mappings().all()
+        found = [_record(row) for row in rows[: wanted.limit]]
+        if len(rows) <= wanted.limit:
+            return found, None
+        return found, write_cursor(found[-1].created_at, found[-1].fixed.id)
+
+    async def living(self) -> AsyncIterator[list[Record]]:
+        """Those that hold a place, or are about to give it back, so many at a time."""
+        i = instances.c
+        async with self._database.read() as connection:
+            ids = (await connection.execute(select(i.id).where(i.state != "ended"))).scalars().all()
+        for first in range(0, len(ids), BATCH):
+            query = select(instances).where(i.id.in_(ids[first : first + BATCH]))
+            async with self._database.read() as connection:
+                rows = (await connection.execute(query)).mappings().all()
+            yield [_record(row) for row in rows]
 
     async def _known(self, connection: AsyncConnection, new: NewInstance) -> Record | None:
         i = instances.c
@@ -323,8 +341,8 @@ def _values(record: Record) -> dict[str, Any]:
         "holds": True,
         "ports": [port.model_dump() for port in record.ports],
         "media_socket": record.media_socket,
-        "created_at": _text(record.created_at),
-        "updated_at": _text(record.updated_at),
+        "created_at": write_moment(record.created_at),
+        "updated_at": write_moment(record.updated_at),
     }
 
 
@@ -343,7 +361,3 @@ def _record(values: RowMapping) -> Record:
         runs_as=values["runs_as"],
         ports=tuple(PortRoute(**port) for port in values["ports"]),
     )
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")

@@ -57,6 +57,7 @@ instances = Table(
     Index("instances_by_state", "state"),
     Index("instances_by_node", "node", "state"),
     Index("instances_by_place", "runs_as"),
+    Index("instances_by_age", "created_at", "id"),
 )
 """One row an instance; it stays when the instance has ended, until a week has passed.
 

@@ -57,6 +57,8 @@ class Upkeep:
         """End what waits on nodes that take nothing more, and all on those whose time is over."""
         now = self._clock.now()
         closed = {node.name: node for node in self._fleet.nodes if not node.takes_more}
+        if not closed:
+            return
         for record in self._instances.living:
             node = closed.get(record.node)
             if node is None or record.instance.state in ("ending", "ended"):
@@ -69,10 +71,10 @@ class Upkeep:
     async def end_by_force(self) -> None:
         """Kill what was asked to end long ago."""
         now = self._clock.now()
-        for record in self._instances.living:
+        ending = [r for r in self._instances.living if r.instance.state == "ending"]
+        for record in ending:
             most = KILL_S + self._instances.patience(record.fixed.id)
-            is_late = (now - record.updated_at).total_seconds() > most
-            if record.instance.state == "ending" and is_late:
+            if (now - record.updated_at).total_seconds() > most:
                 log.warning("instance.does_not_end", instance_id=record.fixed.id)
                 await self._instances.kill(record.fixed.id)
 

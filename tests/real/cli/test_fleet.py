@@ -133,7 +133,7 @@ def test_an_instance_is_listed_read_and_looked_into(
     made = platform.create("test-card")
     listed = map(json.loads, downstage("instance", "ls", "--json").stdout.splitlines())
     (found,) = [item for item in listed if f"session={made['id']}" in item["tags"]]
-    assert found["status"] == "running"
+    assert (found["state"], found["node"]) == ("running", "local")
     assert "running" in downstage("instance", "ls").stdout
     names = downstage("instance", "logs", found["id"]).stdout.split()
     assert "app.log" in names
@@ -152,6 +152,9 @@ def test_an_instance_is_listed_read_and_looked_into(
     assert (inside.returncode, inside.stdout) == (7, "got hello\n"), inside.stderr
     platform.call("DELETE", f"/v1/sessions/{made['id']}")
     platform.wait_state(made["id"], "ended")
+    assert found["id"] not in downstage("instance", "ls").stdout
+    ended = map(json.loads, downstage("instance", "ls", "--all", "--json").stdout.splitlines())
+    assert found["id"] in [item["id"] for item in ended if item["state"] == "ended"]
 
 
 def test_the_queue_is_shown(downstage: Downstage, platform: PlatformProcess) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -56,6 +56,8 @@ class ManagerDouble:
     """Of the tokens that instances were asked for with."""
     refused_applications: set[str] = field(default_factory=set[str])
     bus: Any = None
+    asked: Counter[str] = field(default_factory=Counter[str])
+    """How often for one instance, and for a page of them."""
 
     def app(self) -> FastAPI:
         app = registry.create_app("manager double")
@@ -97,12 +99,16 @@ class ManagerDouble:
             return self.instances[body.instance_id]
 
         async def get(instance_id: str) -> dict[str, Any]:
+            self.asked["one"] += 1
             await self._answer()
             return self._find(instance_id)
 
-        async def census() -> dict[str, Any]:
+        async def census(limit: int = 50, after: int = 0) -> dict[str, Any]:
+            self.asked["page"] += 1
             await self._answer()
-            return {"items": list(self.instances.values())}
+            found = [item for item in self.instances.values() if item["state"] != "ended"]
+            following = str(after + limit) if after + limit < len(found) else None
+            return {"items": found[after : after + limit], "next": following}
 
         async def stop(instance_id: str) -> dict[str, Any]:
             await self._answer()

@@ -55,7 +55,7 @@ async def test_S07_rows_of_the_release_before_are_kept(data: Path, database: str
         path, name="manager", migrations="downstage.manager.migrations", url=url
     )
     try:
-        (record,) = await Store(opened, SystemClock()).living()
+        ((record,),) = [batch async for batch in Store(opened, SystemClock()).living()]
         view = record.view()
         assert (view.id, view.session_id, view.state, view.revision) == (
             "i-old",

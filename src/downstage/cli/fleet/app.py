@@ -143,11 +143,22 @@ def node_drain(
 
 
 @instance.command(name="ls")
-def instance_ls(*, as_json: Json = False, at: At | None = None) -> None:
-    """List instances, those that failed too."""
+def instance_ls(
+    *,
+    with_ended: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    as_json: Json = False,
+    at: At | None = None,
+) -> None:
+    """List instances that have not ended, newest first.
+
+    Parameters
+    ----------
+    with_ended
+        Those that ended within the last week, too.
+    """
     from downstage.cli.fleet.instances import list_instances
 
-    run(list_instances(at, as_json=as_json))
+    run(list_instances(at, with_ended=with_ended, as_json=as_json))
 
 
 @instance.command(name="logs")

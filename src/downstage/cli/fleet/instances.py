@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 from rich.console import Console
@@ -26,31 +27,44 @@ __all__ = ["execute", "list_instances", "show_logs"]
 
 BASE = "/ams/1.0"
 PIECE = 64 * 1024
+PAGE = 200
 FIRST_ERROR = 400
 
 
-async def list_instances(at: At | None, *, as_json: bool) -> None:
-    """Print instances that have not been forgotten."""
-    async with _server(at) as server:
-        items: list[dict[str, Any]] = (await server.call("GET", f"{BASE}/instances?recursion=1"))[
-            "metadata"
-        ]
+async def list_instances(at: At | None, *, with_ended: bool, as_json: bool) -> None:
+    """Print instances, the newest first.
+
+    Raises:
+        Upstream: the server does not answer as it should, or refuses.
+    """
+    items = await _all(at, living=not with_ended)
     if as_json:
         print("\n".join(json.dumps(item) for item in items))
         return
     table = Table("instance", "name", "application", "state", "node", "tags", "note")
     for item in items:
-        note = item["error_message"] or item["status_message"]
         table.add_row(
             item["id"],
-            item["name"],
-            f"{item['app_name']}:{item['app_version']}",
-            item["status"],
-            item["node"],
+            item["name"] or "–",
+            ":".join(str(word) for word in (item["application"], item["version"]) if word),
+            item["state"],
+            item["node"] or "–",
             ", ".join(item["tags"]),
-            note[:80],
+            (item["detail"] or item["reason"] or "")[:80],
         )
     Console().print(table)
+
+
+async def _all(at: At | None, *, living: bool) -> list[dict[str, Any]]:
+    """Page by page, all that the caller may see."""
+    items, query = list[dict[str, Any]](), {"limit": str(PAGE), "living": str(living).lower()}
+    async with _server(at) as server:
+        while True:
+            page = await server.call("GET", f"/v1/instances?{urlencode(query)}")
+            items += page["items"]
+            if page.get("next") is None:
+                return items
+            query["after"] = page["next"]
 
 
 async def show_logs(at: At | None, instance: str, log: str | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import RowMapping, and_, delete, func, insert, or_, select, update
@@ -16,6 +16,7 @@ from downstage.kernel.clock import Clock
 from downstage.kernel.errors import Conflict, InvalidField, NotFound, TooMany
 from downstage.kernel.ids import new_id
 from downstage.manager.catalogue.tables import package_versions, packages
+from downstage.manager.moments import write_moment
 from downstage.services.facilities.database import Database
 
 __all__ = ["Kind", "NewVersion", "Package", "PackageStore", "Version"]
@@ -169,7 +170,7 @@ class PackageStore:
         """
         if ID.fullmatch(new.name):
             raise InvalidField("name", "That name could be the id of another.")
-        now = _text(self._clock.now())
+        now = write_moment(self._clock.now())
         async with self._database.write() as connection:
             package = await _find(connection, kind, key or new.name)
             if package is None and key is not None:
@@ -209,7 +210,7 @@ class PackageStore:
         Raises:
             Conflict: it became immutable meanwhile.
         """
-        now = _text(self._clock.now())
+        now = write_moment(self._clock.now())
         async with self._database.write() as connection:
             done = await connection.execute(
                 update(packages)
@@ -306,7 +307,3 @@ def _version(row: RowMapping) -> Version:
     values = {item.name: row[item.name] for item in fields(Version)}
     values["created_at"] = datetime.fromisoformat(values["created_at"])
     return Version(**values)
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import RowMapping, and_, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from downstage.manager.moments import write_moment
 from downstage.manager.nodes.model import Node, Usage
 from downstage.manager.tables import instances, nodes
 
@@ -85,7 +86,7 @@ def _node(row: RowMapping) -> Node:
 
 
 def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds")
+    return None if moment is None else write_moment(moment)
 
 
 def _moment(text: str | None) -> datetime | None:
