@@ -20,7 +20,9 @@ class AckWindow:
     def __init__(self) -> None:
         self._sent: deque[tuple[int, float, int]] = deque(maxlen=REMEMBERED)
         self._acked_bytes = 0
+        self._given_up = 0
         self._least_ms: float | None = None
+        self._shortest_ms: float | None = None
         self.rtt_ms: float | None = None
         self.ever = False
 
@@ -32,26 +34,35 @@ class AckWindow:
         """The viewer has everything up to *sequence*."""
         while self._sent and _not_after(self._sent[0][0], sequence):
             _, at, size = self._sent.popleft()
+            self._given_up = max(0, self._given_up - 1)
             self._acked_bytes += size
             self.ever = True
             self.rtt_ms = (now - at) * 1000
-        if self.rtt_ms is not None:
             self._least_ms = min(self._least_ms or self.rtt_ms, self.rtt_ms)
+            self._shortest_ms = min(self._shortest_ms or self.rtt_ms, self.rtt_ms)
 
     def queued_ms(self, now: float) -> float:
         """How much older than the path's own delay the oldest picture under way is."""
-        if not self.ever or not self._sent:
+        if not self.ever or len(self._sent) <= self._given_up:
             return 0.0
-        return max(0.0, (now - self._sent[0][1]) * 1000 - (self._least_ms or 0.0))
+        return max(0.0, (now - self._sent[self._given_up][1]) * 1000 - (self._least_ms or 0.0))
 
     def take_delivered(self) -> int:
         """Bytes acknowledged since the last call."""
         taken, self._acked_bytes = self._acked_bytes, 0
         return taken
 
-    def forget(self) -> None:
-        """Start anew, for example after a drop to the next key frame."""
-        self._sent.clear()
+    def take_rtt(self) -> float | None:
+        """The shortest way there and back since the last call, ms; None: nothing came back."""
+        taken, self._shortest_ms = self._shortest_ms, None
+        return taken
+
+    def give_up(self) -> None:
+        """What is under way is no queue any more, for example after a drop to the next key frame.
+
+        It arrives all the same, so it counts as delivered when it does.
+        """
+        self._given_up = len(self._sent)
 
 
 def _not_after(sequence: int, limit: int) -> bool:

@@ -78,6 +78,7 @@ class WebSocketTransport:
         self._acks = AckWindow()
         self._control_rate = BitrateControl(ceiling_kbps)
         self._waits_for_key = True
+        self._fell_behind = False
         self._sequence = 0
         self._audio_sequence = 0
         self._frames = self._bytes = self._dropped = 0
@@ -132,13 +133,17 @@ class WebSocketTransport:
         elapsed = now - self._reported_at
         if elapsed >= 1.0:
             sent = self._bytes - self._reported_bytes
+            # What was dropped since had waited that long.
+            least_ms = MAX_QUEUED_MS if self._fell_behind else 0.0
             report = PathReport(
                 loss=0.0,
-                queue_ms=self._acks.queued_ms(now),
+                queue_ms=max(least_ms, self._acks.queued_ms(now)),
                 sent_kbps=sent * 8 / elapsed / 1000,
                 delivered_kbps=self._acks.take_delivered() * 8 / elapsed / 1000,
+                rtt_ms=self._acks.take_rtt(),
             )
             self._reported_at, self._reported_bytes = now, self._bytes
+            self._fell_behind = False
             self._events.on_rate(self._control_rate.update(report, now))
 
     def stats(self) -> TransportStats:
@@ -208,7 +213,8 @@ class WebSocketTransport:
         self._queue = deque(kept)
         self._video_bytes = 0
         self._waits_for_key = True
-        self._acks.forget()
+        self._acks.give_up()
+        self._fell_behind = True
         self._events.on_key_wanted()
 
 
