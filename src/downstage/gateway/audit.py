@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import anyio
+import anyio.lowlevel
 
-from downstage.contracts.manager import InstanceState
 from downstage.gateway.models import Session
+from downstage.gateway.reconcile import BARE
+from downstage.gateway.region import Counted
 from downstage.gateway.sessions import Sessions
 from downstage.kernel.errors import PlatformError
 from downstage.kernel.logging import get_logger
@@ -43,13 +45,19 @@ class Audit:
         self._wake = anyio.Event()
         sessions.regions.on_back.append(self.ask)
 
+    def ask_all(self) -> None:
+        """Compare every region soon: hints were lost."""
+        for region in self._sessions.regions.names():
+            self.ask(region)
+
     def ask(self, region: str) -> None:
         """Compare this region soon."""
         self._due.add(region)
         self._wake.set()
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled; what was there at the start is taken up first."""
+        await self._sessions.restored.wait()
         async with anyio.create_task_group() as tasks:
             while True:
                 self._wake = anyio.Event()
@@ -85,29 +93,35 @@ class Audit:
         # Instances first: a session that is newer than this list is only looked at once more.
         way = self._sessions.regions.of(region)
         found = {item.id: item for item in await way.census()}
-        live = {s.id: s for s in await self._sessions.store.not_ended() if s.region == region}
-        for session in live.values():
-            item = found.get(session.life.instance_id)
-            if not _fits(session, item.state if item else None):
-                self._mark(session.id)
-        for item in found.values():
-            is_over = item.state in ("ending", "ended") or item.session_id in live
-            if not is_over and await self._has_ended(item.session_id):
-                log.warning("instance.orphaned", instance_id=item.id, session_id=item.session_id)
-                await way.stop(item.id)
+        live = set[str]()
+        async for sessions in self._sessions.store.batches():
+            for session in sessions:
+                if session.region == region:
+                    live.add(session.id)
+                    if not _fits(session, found.get(session.life.instance_id)):
+                        self._mark(session.id)
+            await anyio.lowlevel.checkpoint()
+        runs = [item for item in found.values() if item.state not in ("ending", "ended")]
+        strange = {i.session_id: i.id for i in runs if i.session_id and i.session_id not in live}
+        # Whose session was ours and is over is ended; what was never ours is left alone.
+        for session_id in await self._sessions.store.ended_among(list(strange)):
+            instance_id = strange[session_id]
+            log.warning("instance.orphaned", instance_id=instance_id, session_id=session_id)
+            await way.stop(instance_id)
 
-    async def _has_ended(self, session_id: str | None) -> bool:
-        """Whether that session was ours and is over; what was never ours is left alone."""
-        session = await self._sessions.store.get(session_id) if session_id else None
-        return session is not None and session.life.state == "ended"
 
-
-def _fits(session: Session, instance: InstanceState | None) -> bool:
-    """Whether a session that has not ended may stand as it does beside its instance."""
-    match session.life.state:
-        case "queued":
-            return True  # it has none yet, or whoever places it will see
-        case "ending":
-            return False  # it is to be ended until it is
-        case _:
-            return instance in ("starting", "running", "ending")
+def _fits(session: Session, instance: Counted | None) -> bool:
+    """Whether a session that has not ended says the same as its instance."""
+    life = session.life
+    if life.state == "queued":
+        return True  # it has none yet, or whoever places it will see
+    if life.state == "ending" or instance is None:
+        return False  # it is to be ended until it is
+    if life.state == "starting" and life.progress != instance.stage:
+        return False
+    return (
+        instance.state in ("starting", "running", "ending")
+        and instance.application == session.application
+        and instance.ports == session.ports
+        and (instance.isolated or BARE in session.warnings)
+    )

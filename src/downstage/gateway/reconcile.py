@@ -6,6 +6,8 @@ for, its link broke, the gateway started. Whatever the mark meant, the truth is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anyio
 import anyio.abc
 
@@ -18,12 +20,15 @@ from downstage.gateway.states import Effect, Event, InstanceEnded, Placed, Progr
 from downstage.kernel.errors import PlatformError, Unavailable
 from downstage.kernel.logging import get_logger
 
-__all__ = ["Reconciler"]
+__all__ = ["BARE", "Reconciler"]
 
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 AT_ONCE = 16
 """Sessions looked at at the same time in each region: one that is silent holds up no other."""
+SETTLED = ("ready", "active", "disconnected")
+"""A session that was so when the gateway stopped is looked at where it does not fit its instance,
+as `downstage.gateway.audit` finds: there may be thousands."""
 LOST = "The platform knows no instance of this session any more. Start a new session."
 CUT_OFF = "The platform was stopped before it had started the session. Start it again."
 BARE = "The application runs without isolation: this host has no working bubblewrap."
@@ -36,6 +41,9 @@ class Reconciler:
     Args:
         sessions: those of this gateway.
         bus: where hints of agents come by.
+
+    Attributes:
+        on_gap: called when hints were lost: all is to be compared.
     """
 
     def __init__(self, sessions: Sessions, bus: Bus) -> None:
@@ -46,6 +54,7 @@ class Reconciler:
         self._wake = anyio.Event()
         self._limiters: dict[str, anyio.CapacityLimiter] = {}
         self._media_sockets: dict[str, str] = {}
+        self.on_gap: list[Callable[[], None]] = []
         sessions.listeners.append(self._on_change)
 
     def mark(self, session_id: str) -> None:
@@ -73,8 +82,9 @@ class Reconciler:
         async with anyio.create_task_group() as tasks:
             await tasks.start(self._listen)
             async for session in self._sessions.restore():
-                self.mark(session.id)
-                self._begin_marked(tasks)
+                if session.life.state not in SETTLED:
+                    self.mark(session.id)
+                    self._begin_marked(tasks)
             while True:
                 self._begin_marked(tasks)
                 await self._wake.wait()
@@ -91,8 +101,8 @@ class Reconciler:
             task_status.started()
             async for hint in hints:
                 if hint.gap or hint.payload.get("gap"):
-                    for session in await self._sessions.store.not_ended():
-                        self.mark(session.id)
+                    for told in self.on_gap:
+                        told()
                 session_id = hint.payload.get("session_id")
                 if isinstance(session_id, str):
                     self.mark(session_id)

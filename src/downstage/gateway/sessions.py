@@ -38,6 +38,7 @@ from downstage.gateway.states import (
     Policy,
     Progressed,
     Restored,
+    ViewersChanged,
     Waits,
     begin,
     step,
@@ -51,8 +52,6 @@ from downstage.kernel.logging import get_logger
 
 __all__ = ["Facts", "Listener", "Order", "Sessions"]
 
-BATCH = 200
-"""Sessions that are restored in one transaction."""
 TRIES = 5
 """Times that a change is tried again because another gateway was faster."""
 AT_ONCE = 16
@@ -88,6 +87,8 @@ class Sessions:
 
     def __init__(
         self,
+        viewers: tells of a session how many are sent its picture just now.
+        restored: set once all that there was at the start has been taken up again.
         *,
         store: Store,
         regions: Regions,
@@ -110,6 +111,8 @@ class Sessions:
         self._launcher = launcher
         self._policy = policy
         self._clock = clock
+        self.viewers: Callable[[str], int] = lambda _session_id: 0
+        self.restored = anyio.Event()
         self._bus = bus
         self._sealer = sealer
         self.home = home
@@ -245,15 +248,15 @@ class Sessions:
         Each batch is one transaction: there may be thousands, and whoever looks after them
         begins with the first ones.
         """
-        rows = await self.store.not_ended()
-        for first in range(0, len(rows), BATCH):
-            for session in await self._restored(rows[first : first + BATCH]):
+        async for rows in self.store.batches():
+            for session in await self._restored(rows):
                 yield session
 
     async def _restored(self, rows: Sequence[Session]) -> list[Session]:
-        steps = [(row, *self._step(row, (Restored(),), NOTHING_NEW)) for row in rows]
+        steps = [(row, *self._step(row, self._return_of(row), NOTHING_NEW)) for row in rows]
         now = self._clock.now()
         changes = {
+        self.restored.set()
             row.id: replace(after, revision=row.revision + 1, updated_at=now)
             for row, after, _ in steps
             if after != row
@@ -261,14 +264,17 @@ class Sessions:
         stored = await self.store.replace_all(list(changes.values()))
         found = list[Session]()
         for row, _, effects in steps:
-            if row.id in changes and row.id not in stored:  # somebody was faster
-                latest = await self.apply(row.id, Restored())
-                found += [] if latest is None else [latest]
-                continue
-            session = changes.get(row.id, row)
-            self._note(row, session)
-            self._tell(session, effects)
-            found.append(session)
+            if row.id in stored:
+                session = changes[row.id]
+                self._note(row, session)
+                self._tell(session, effects)
+            elif row.id in changes:  # somebody was faster
+                session = await self.apply(row.id, *self._return_of(row))
+            else:
+                session = row
+                self.store.keep(row)
+                self.follow(row, effects)
+            found += [] if session is None else [session]
         return found
 
     async def end_placing(self, session_id: str) -> None:
@@ -276,6 +282,11 @@ class Sessions:
         self.placing.discard(session_id)
         latest = await self.store.get(session_id)
         if latest is not None and latest.life.state == "ending":
+    def _return_of(self, session: Session) -> tuple[Event, ...]:
+        """Its streamer may have dialled in already, and told of viewers who never left."""
+        count = self.viewers(session.id)
+        return (Restored(), ViewersChanged(count)) if count else (Restored(),)
+
             self._tell(latest, (Effect.STOP_INSTANCE,))
 
     async def place(

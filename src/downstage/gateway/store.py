@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-from sqlalchemy import Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from downstage.gateway.filters import Filter, SortBy, page_query, sorted_query
 from downstage.gateway.models import Key, Seat, Session
 from downstage.gateway.queue import Waiting
 from downstage.gateway.rows import key_row, read_session, session_row
 from downstage.gateway.tables import gateways, idempotency, seats, sessions
-from downstage.kernel.errors import Conflict, InvalidField, NoCapacity, SessionQuota
+from downstage.kernel.errors import Conflict, NoCapacity, SessionQuota
+from downstage.services.facilities.cursors import write_cursor
 from downstage.services.facilities.database import Database
 
-__all__ = ["Bounds", "Filter", "Store"]
+__all__ = ["Bounds", "Store"]
 
 KEY_LIFE = timedelta(hours=24)
 """How long an idempotency key is remembered."""
@@ -29,18 +31,11 @@ MANY = 1000
 
 FULL_S = 30
 """When to try again where even the queue is full."""
+BATCH = 200
+"""Rows that are read or written together: more would keep everybody else waiting."""
 IN_QUEUE = (sessions.c.state == "queued", sessions.c.queued_at.is_not(None))
 
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which sessions: of a tenant, of an owner (None: everybody's), and how they stand."""
-
-    tenant: str
-    owner: str | None = None
-    username: str | None = None
-    ended_since: datetime | None = None
-    """None: ended ones too; else only those that ended by themselves after it."""
+REPLACE = update(sessions).where(sessions.c.id == bindparam("which"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,37 +161,67 @@ class Store:
         return True
 
     async def replace_all(self, changed: Sequence[Session]) -> set[str]:
-        """Store each of *changed* whose row is one revision older; the ids of those that were."""
-        stored = set[str]()
+        """Store each of *changed* whose row is one revision older; the ids of those that were.
+
+        Two statements, however many there are.
+        """
+        if not changed:
+            return set()
+        i = sessions.c
+        which = select(i.id, i.revision).where(i.id.in_([session.id for session in changed]))
         async with self._database.write() as connection:
-            for session in changed:
-                values = session_row(session)
-                del values["id"], values["created_at"]
-                before = session.revision - 1
-                done = await connection.execute(
-                    update(sessions)
-                    .where(sessions.c.id == session.id, sessions.c.revision == before)
-                    .values(values)
-                )
-                if done.rowcount == 1:
-                    stored.add(session.id)
+            rows = await connection.execute(which.with_for_update())
+            before = {row.id: row.revision for row in rows}
+            stored = [item for item in changed if before.get(item.id) == item.revision - 1]
+            if stored:
+                await connection.execute(REPLACE, [_replacement(item) for item in stored])
+        ids = {session.id for session in stored}
         for session in changed:
-            if session.id in stored:
-                self._keep(session)
+            if session.id in ids:
+                self.keep(session)
             else:
                 self.drop(session.id)
-        return stored
+        return ids
 
-    async def not_ended(self) -> list[Session]:
-        """All at home here that may still have something running."""
-        query = select(sessions).where(sessions.c.home == self._home, sessions.c.state != "ended")
-        found = await self._sessions(query.order_by(sessions.c.created_at))
-        return [self._live.get(session.id, session) for session in found]
+    async def batches(self) -> AsyncIterator[list[Session]]:
+        """All at home here that may still have something running, so many at a time.
+
+        What is kept in memory and is as new as its row is not read again.
+        """
+        stored = await self.revisions()
+        ids = list(stored)
+        for first in range(0, len(ids), BATCH):
+            part = ids[first : first + BATCH]
+            kept = {
+                item: known
+                for item in part
+                if (known := self._live.get(item)) is not None and known.revision >= stored[item]
+            }
+            older = [item for item in part if item not in kept]
+            if older:
+                query = select(sessions).where(sessions.c.id.in_(older), *self._mine())
+                kept |= {session.id: session for session in await self._sessions(query)}
+            yield [kept[item] for item in part if item in kept]
+
+    async def ended_among(self, ids: Sequence[str]) -> set[str]:
+        """Which of these sessions have ended; one that is on no record has not."""
+        found, i = set[str](), sessions.c
+        for first in range(0, len(ids), BATCH):
+            part = ids[first : first + BATCH]
+            query = select(i.id).where(i.id.in_(part), i.state == "ended")
+            async with self._database.read() as connection:
+                found.update((await connection.execute(query)).scalars())
+        return found
+
+    def keep(self, session: Session) -> None:
+        """Keep in memory what its row says, unless something newer is kept."""
+        known = self._live.get(session.id)
+        if known is None or known.revision < session.revision:
+            self._keep(session)
 
     async def revisions(self) -> dict[str, int]:
         """Of all at home here that have not ended, as the database has them: id → revision."""
-        query = select(sessions.c.id, sessions.c.revision)
-        query = query.where(sessions.c.home == self._home, sessions.c.state != "ended")
+        query = select(sessions.c.id, sessions.c.revision).where(*self._mine())
         async with self._database.read() as connection:
             return {row.id: row.revision for row in await connection.execute(query)}
 
@@ -246,34 +271,23 @@ class Store:
         Raises:
             InvalidField: *after* is no cursor of ours.
         """
-        query = select(sessions).where(*_conditions(wanted))
-        if after is not None:
-            moment, last = _read_cursor(after)
-            query = query.where(
-                or_(
-                    sessions.c.created_at < moment,
-                    and_(sessions.c.created_at == moment, sessions.c.id < last),
-                )
-            )
-        order = (sessions.c.created_at.desc(), sessions.c.id.desc())
-        found = await self._sessions(query.order_by(*order).limit(limit + 1))
+        found = await self._sessions(page_query(wanted, limit, after))
         if len(found) <= limit:
             return found, None
-        return found[:limit], _cursor(found[limit - 1])
+        last_shown = found[limit - 1]
+        return found[:limit], write_cursor(last_shown.created_at, last_shown.id)
 
     async def sorted(
         self,
         wanted: Filter,
         *,
-        by: Literal["created_at", "username"],
+        by: SortBy,
         descending: bool,
         limit: int,
         offset: int,
     ) -> list[Session]:
         """A slice by offset, for interfaces that page so."""
-        first = sessions.c[by]
-        order = [c.desc() if descending else c.asc() for c in (first, sessions.c.id)]
-        query = select(sessions).where(*_conditions(wanted)).order_by(*order)
+        query = sorted_query(wanted, by, descending=descending)
         return await self._sessions(query.limit(limit).offset(offset))
 
     async def add_seat(self, seat: Seat) -> None:
@@ -370,6 +384,9 @@ class Store:
                 retry_after_s=FULL_S,
             )
 
+    def _mine(self) -> tuple[ColumnElement[bool], ...]:
+        return (sessions.c.home == self._home, sessions.c.state != "ended")
+
     def _keep(self, session: Session) -> None:
         if session.life.state == "ended" or session.home != self._home:
             self.drop(session.id)
@@ -387,36 +404,15 @@ class Store:
             return [read_session(row) for row in await connection.execute(query)]
 
 
+def _replacement(session: Session) -> dict[str, Any]:
+    values = session_row(session)
+    del values["created_at"]
+    return {**values, "which": values.pop("id")}
+
+
 def _same_key(key: Key) -> Select[Any]:
     return select(idempotency).where(
         idempotency.c.tenant == key.tenant,
         idempotency.c.owner == key.owner,
         idempotency.c.key == key.key,
     )
-
-
-def _conditions(wanted: Filter) -> list[Any]:
-    found: list[Any] = [sessions.c.tenant == wanted.tenant]
-    if wanted.owner is not None:
-        found.append(sessions.c.owner == wanted.owner)
-    if wanted.username is not None:
-        found.append(sessions.c.username == wanted.username)
-    if wanted.ended_since is not None:
-        recent = and_(sessions.c.outcome != "stopped", sessions.c.updated_at >= wanted.ended_since)
-        found.append(or_(sessions.c.state != "ended", recent))
-    return found
-
-
-def _cursor(session: Session) -> str:
-    return f"{session.created_at.isoformat()}_{session.id}"
-
-
-def _read_cursor(after: str) -> tuple[datetime, str]:
-    text, _, last = after.partition("_")
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise InvalidField("after", "after: this is no cursor of a page.")
-    return moment, last

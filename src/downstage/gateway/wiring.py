@@ -133,6 +133,7 @@ def set_stage(found: Found) -> Stage:
     rooms = Rooms(lambda item: sessions.view(item).model_dump(mode="json"), ice.of)
     sessions.listeners.append(rooms.on_change)
     sessions.presences.append(lambda session_id: session_id in rooms.ids())
+    sessions.viewers = rooms.viewers
     reconciler = Reconciler(sessions, context.bus)
     return Stage(
         office=office,
@@ -191,11 +192,13 @@ def serve(found: Found, stage: Stage, doors: Doors) -> Jobs:
     )
     context.public(anbox.router)
     others = found.gateways if context.settings.gateway.peers else ()
+    audit = Audit(sessions, stage.reconciler.mark)
+    stage.reconciler.on_gap.append(audit.ask_all)
     context.public(Pages(gateways=others, probes=found.regions.probes).router())
     return (
         found.regions.run,
         stage.reconciler.run,
-        Audit(sessions, stage.reconciler.mark).run,
+        audit.run,
         sessions.leases.run,
         stage.queue.run,
         found.homes.run,

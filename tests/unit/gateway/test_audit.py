@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
 import anyio
 import pytest
 
+from downstage.contracts.manager import InstanceState
 from downstage.gateway.audit import Audit
 from downstage.gateway.region import Counted
 from downstage.gateway.sessions import Sessions
@@ -24,7 +26,10 @@ class World:
             name: SimpleNamespace(
                 id=name,
                 region="eu",
-                life=SimpleNamespace(state=state, instance_id="i" + name[1:]),
+                application="card",
+                ports=(),
+                warnings=(),
+                life=SimpleNamespace(state=state, instance_id="i" + name[1:], progress="display"),
             )
             for name, state in sessions.items()
         }
@@ -35,6 +40,8 @@ class World:
         self.silent = set[str]()
         self.regions: Any = self
         self.store: Any = self
+        self.restored = anyio.Event()
+        self.restored.set()
         self.audit = Audit(cast("Sessions", self), self.marked.add)
         self.asked = "eu"
 
@@ -53,11 +60,16 @@ class World:
     async def stop(self, instance_id: str) -> None:
         self.stopped.append(instance_id)
 
-    async def not_ended(self) -> list[Any]:
-        return [row for row in self.rows.values() if row.life.state != "ended"]
+    async def batches(self) -> AsyncIterator[list[Any]]:
+        yield [row for row in self.rows.values() if row.life.state != "ended"]
 
-    async def get(self, session_id: str) -> Any:
-        return self.rows.get(session_id)
+    async def ended_among(self, ids: Sequence[str]) -> set[str]:
+        return {name for name in ids if name in self.rows and self.rows[name].life.state == "ended"}
+
+
+def counted(name: str, session: str | None, state: str, **more: Any) -> Counted:
+    facts: dict[str, Any] = {"stage": "display", "application": "card", **more}
+    return Counted(name, session, cast("InstanceState", state), **facts)
 
 
 async def test_what_does_not_fit_is_marked_and_what_does_is_not() -> None:
@@ -71,10 +83,10 @@ async def test_what_does_not_fit_is_marked_and_what_does_is_not() -> None:
             "s-starting": "starting",
         },
         [
-            Counted("i-fits", "s-fits", "running"),
-            Counted("i-over", "s-over", "ended"),
-            Counted("i-ending", "s-ending", "running"),
-            Counted("i-starting", "s-starting", "starting"),
+            counted("i-fits", "s-fits", "running"),
+            counted("i-over", "s-over", "ended"),
+            counted("i-ending", "s-ending", "running"),
+            counted("i-starting", "s-starting", "starting"),
         ],
     )
     await world.audit.compare("eu")
@@ -82,14 +94,45 @@ async def test_what_does_not_fit_is_marked_and_what_does_is_not() -> None:
     assert world.stopped == []
 
 
+@pytest.mark.parametrize(
+    ("state", "facts"),
+    [
+        ("starting", {"stage": "running"}),
+        ("active", {"application": "another"}),
+        ("active", {"isolated": False}),
+        ("ready", {"ports": ({"name": "http"},)}),
+    ],
+)
+async def test_what_a_hint_would_have_told_of_a_session_has_it_looked_at(
+    state: str, facts: dict[str, Any]
+) -> None:
+    world = World({"s-1": state}, [counted("i-1", "s-1", "running", **facts)])
+    await world.audit.compare("eu")
+    assert world.marked == {"s-1"}
+
+
+async def test_nothing_is_compared_before_all_is_taken_up_and_lost_hints_compare_all() -> None:
+    world = World({"s-1": "active"}, [])
+    world.restored = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(world.audit.run)
+        world.audit.ask_all()
+        await anyio.wait_all_tasks_blocked()
+        assert world.marked == set()
+        world.restored.set()
+        await anyio.wait_all_tasks_blocked()
+        assert world.marked == {"s-1"}
+        tasks.cancel_scope.cancel()
+
+
 async def test_an_instance_without_a_session_is_ended_where_the_session_was_ours() -> None:
     world = World(
         {"s-given-up": "ended"},
         [
-            Counted("i-given-up", "s-given-up", "running"),
-            Counted("i-warm", None, "running"),
-            Counted("i-of-another-platform", "s-unknown", "running"),
-            Counted("i-on-its-way", "s-given-up", "ending"),
+            counted("i-given-up", "s-given-up", "running"),
+            counted("i-warm", None, "running"),
+            counted("i-of-another-platform", "s-unknown", "running"),
+            counted("i-on-its-way", "s-given-up", "ending"),
         ],
     )
     await world.audit.compare("eu")

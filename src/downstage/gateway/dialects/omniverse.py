@@ -36,11 +36,11 @@ from downstage.gateway.dialects.omniverse_models import (
 )
 from downstage.gateway.dialects.v1 import order_key
 from downstage.gateway.dialects.webclient import WebClient, content_host
+from downstage.gateway.filters import Filter
 from downstage.gateway.models import Key, Session
 from downstage.gateway.regions.score import Wish
 from downstage.gateway.seats import Seats
 from downstage.gateway.sessions import Order, Sessions
-from downstage.gateway.store import Filter
 from downstage.gateway.wishes import Wishes
 from downstage.kernel.errors import (
     Forbidden,

@@ -24,6 +24,7 @@ from downstage.contracts.gateway import (
 )
 from downstage.contracts.manager import ApplicationPage
 from downstage.gateway.admission import Admission
+from downstage.gateway.filters import Filter
 from downstage.gateway.link import Links
 from downstage.gateway.media import MediaRelay
 from downstage.gateway.models import Key
@@ -32,7 +33,6 @@ from downstage.gateway.seats import Seats
 from downstage.gateway.sessions import Order, Sessions
 from downstage.gateway.sharing import preflight, shared_with
 from downstage.gateway.signalling import Signalling
-from downstage.gateway.store import Filter
 from downstage.gateway.wishes import Wishes
 from downstage.kernel.errors import Forbidden, InvalidField, NotFound
 from downstage.services.facilities.principal import require

@@ -28,11 +28,11 @@ from downstage.gateway.dialects.kit.models import (
 )
 from downstage.gateway.dialects.v1 import order_key
 from downstage.gateway.dialects.webclient import ICE_DECIDES, WebClient
+from downstage.gateway.filters import Filter
 from downstage.gateway.models import Session
 from downstage.gateway.regions.score import Wish
 from downstage.gateway.seats import Seats
 from downstage.gateway.sessions import Order, Sessions
-from downstage.gateway.store import Filter
 from downstage.gateway.wishes import Wishes
 from downstage.kernel.errors import Gone, NotFound
 from downstage.kernel.settings import Settings
