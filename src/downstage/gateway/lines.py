@@ -80,7 +80,8 @@ class Peer:
         Raises:
             Violation: it is a candidate, and one more than are taken.
         """
-        told = message.model_dump(mode="json", exclude={"peer"})
+        told = dict(message)  # of strings and numbers: as JSON has them
+        told.pop("peer", None)
         if isinstance(message, CandidateMessage):
             self.from_viewer += 1
             check_candidates(self.from_viewer)

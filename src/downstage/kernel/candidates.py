@@ -18,6 +18,7 @@ TCP other than *active* (the others ask us to connect).
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -90,17 +91,13 @@ def is_sound(candidate: str) -> bool:
     Args:
         candidate: as it stands in a message: ``candidate:1 1 udp 2130706431 192.0.2.1 5000 typ …``.
     """
-    return _address(candidate) is not None
+    return _least_reach(candidate) is not None
 
 
 def may_try(candidate: str, reach: Reach) -> bool:
     """Whether a *candidate* of somebody who stands at *reach* may be tried."""
-    found = _address(candidate)
-    if found is None:
-        return False
-    if reach is Reach.LOOPBACK or is_public(str(found)):
-        return True
-    return reach is Reach.PRIVATE and _is_among(found, _PRIVATE)
+    least = _least_reach(candidate)
+    return least is not None and reach >= least
 
 
 def sift(sdp: str, reach: Reach) -> tuple[str, int]:
@@ -108,6 +105,8 @@ def sift(sdp: str, reach: Reach) -> tuple[str, int]:
 
     Beyond `MAX_CANDIDATES` none is looked at, or kept.
     """
+    if _LINE not in sdp:
+        return sdp, 0
     kept: list[str] = []
     seen = 0
     for line in sdp.splitlines(keepends=True):
@@ -119,14 +118,24 @@ def sift(sdp: str, reach: Reach) -> tuple[str, int]:
     return "".join(kept), min(seen, MAX_CANDIDATES)
 
 
-def _address(candidate: str) -> IPv4Address | IPv6Address | None:
+def _least_reach(candidate: str) -> Reach | None:
+    """Where somebody must stand who may name *candidate*; None: nobody may."""
     words = candidate.removeprefix("candidate:").split()
     if len(words) < 8 or not _is_datagram(words):  # noqa: PLR2004 - up to the type
         return None
-    found = _parsed(words[4])
+    return _least_reach_of(words[4])
+
+
+@lru_cache(maxsize=1024)  # a peer names each of its few addresses again and again
+def _least_reach_of(address: str) -> Reach | None:
+    found = _parsed(address)
     if found is None or found in _METADATA or found.is_multicast or found.is_unspecified:
         return None
-    return None if _is_among(found, _RESERVED) else found
+    if _is_among(found, _RESERVED):
+        return None
+    if is_public(str(found)):
+        return Reach.PUBLIC
+    return Reach.PRIVATE if _is_among(found, _PRIVATE) else Reach.LOOPBACK
 
 
 def _is_datagram(words: list[str]) -> bool:
