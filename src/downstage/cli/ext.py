@@ -67,7 +67,7 @@ def ext_dev(
 
 
 @ext.command(name=["ls", "list"])
-def ext_list(common: Common | None = None) -> None:
+def ext_list(*, common: Common | None = None) -> None:
     """Extensions of the running platform: state, time of start, and why one does not run."""
     from downstage.cli.ext_remote import list_extensions
 

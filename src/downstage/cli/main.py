@@ -305,7 +305,7 @@ def _has_tls(serving: Serving | None) -> bool:
 
 
 @app.command
-def status(common: Common | None = None) -> None:
+def status(*, common: Common | None = None) -> None:
     """What runs on this data folder: address, services, sessions."""
     from downstage.cli.sessions import show_status
 
@@ -483,7 +483,7 @@ def user_add(
 
 
 @user.command(name="ls")
-def user_ls(common: Common | None = None) -> None:
+def user_ls(*, common: Common | None = None) -> None:
     """List people."""
     from downstage.cli.people import list_users
 
@@ -507,7 +507,7 @@ def user_rm(name: str, *, common: Common | None = None) -> None:
 
 
 @session.command(name="ls")
-def session_ls(common: Common | None = None) -> None:
+def session_ls(*, common: Common | None = None) -> None:
     """List sessions, newest first."""
     from downstage.cli.sessions import list_sessions
 
@@ -529,11 +529,18 @@ def session_create(
 
 
 @session.command(name="queue")
-def session_queue(common: Common | None = None) -> None:
-    """List who waits for a free place, who is next first."""
-    from downstage.cli.sessions import show_queue
+def session_queue(session_id: str | None = None, *, common: Common | None = None) -> None:
+    """List who waits for a free place, who is next first.
 
-    _run(show_queue(_quiet(common)))
+    Parameters
+    ----------
+    session_id
+        Show this session alone, wherever it stands.
+    """
+    from downstage.cli.sessions import show_place, show_queue
+
+    asked = _quiet(common)
+    _run(show_queue(asked) if session_id is None else show_place(asked, session_id))
 
 
 @session.command(name="open")

@@ -8,15 +8,17 @@ from rich.console import Console
 from rich.table import Table
 
 from downstage.cli.access import platform_client
-from downstage.kernel.errors import InvalidField
+from downstage.kernel.errors import InvalidField, NotFound
 from downstage.kernel.settings import Settings
 from downstage.services import AsyncClient
+from downstage.services.errors import ServiceNotFoundError
 
 __all__ = [
     "create_session",
     "list_sessions",
     "open_session",
     "remove_session",
+    "show_place",
     "show_queue",
     "show_status",
 ]
@@ -35,8 +37,34 @@ async def show_queue(settings: Settings) -> None:
     if not waiting:
         Console().print("Nobody waits.")
         return
+    waiting.sort(key=lambda item: (item["region"], item["position"] or 0))
+    Console().print(_queue_table(waiting))
+
+
+async def show_place(settings: Settings, session_id: str) -> None:
+    """Print where one session stands in the queue, or that it waits no more.
+
+    Raises:
+        NotFound: there is none of that id.
+    """
+    async with platform_client(settings) as (client, _):
+        try:
+            item = await client.v1.sessions[session_id].get()
+        except ServiceNotFoundError as error:
+            raise NotFound(
+                f"There is no session {session_id[:80]}. This lists those there are: "
+                "downstage session ls"
+            ) from error
+    if item["state"] == "queued":
+        Console().print(_queue_table([item]))
+        return
+    told = item["state"] + (f" ({item['outcome']})" if item.get("outcome") else "")
+    Console().print(f"Session {item['id']} does not wait: it is {told}.")
+
+
+def _queue_table(items: list[dict[str, Any]]) -> Table:
     table = Table("place", "session", "application", "owner", "region", "since", "starts in")
-    for item in sorted(waiting, key=lambda item: (item["region"], item["position"] or 0)):
+    for item in items:
         eta = item.get("eta_s")
         table.add_row(
             str(item["position"] or "–"),
@@ -47,7 +75,7 @@ async def show_queue(settings: Settings) -> None:
             item["created_at"][:19].replace("T", " "),
             "not known" if eta is None else f"about {round(eta)} s",
         )
-    Console().print(table)
+    return table
 
 
 async def create_session(

@@ -164,6 +164,17 @@ def test_the_queue_is_shown(downstage: Downstage, platform: PlatformProcess) -> 
     assert waits["state"] == "queued"
     shown = downstage("session", "queue").stdout
     assert waits["id"] in shown
+    own = downstage("session", "queue", waits["id"]).stdout
+    assert waits["id"] in own
+    assert "│ 1 " in own
+    placed = downstage("session", "queue", made["id"]).stdout
+    assert f"Session {made['id']} does not wait: it is" in placed
+    unknown = downstage("session", "queue", "nobody")
+    assert unknown.returncode == 1
+    assert "There is no session nobody." in unknown.stderr
+    stray = downstage("session", "ls", "word")
+    assert stray.returncode != 0
+    assert "word" in stray.stdout + stray.stderr, "a word is no data folder"
     for session in (waits["id"], made["id"]):
         platform.call("DELETE", f"/v1/sessions/{session}")
         platform.wait_state(session, "ended")
