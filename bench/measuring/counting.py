@@ -237,9 +237,12 @@ def reconcile(count: int) -> dict[str, Any]:
         data = Path(folder) / "data"
         platform = paper_platform(data, capacity=2 * count)
         platform.start()
+        began = time.monotonic()
         made = platform.call("POST", "/v1/sessions", CARD)
+        asyncio.run(_be_watched(data, made.body["id"], platform))
         platform.kill()
         instances = _multiply(data, made.body["id"], count)
+        made_s = time.monotonic() - began
         stray = [new_id("i") for _ in range(strays)]
         living_of(data).write_text(json.dumps([*instances[lost:], *stray]))
         notes = Notes(data)
@@ -256,6 +259,7 @@ def reconcile(count: int) -> dict[str, Any]:
         "sessions": count,
         "instances_lost": lost,
         "strays": strays,
+        "made_in_s": round(made_s, 1),
         "answers_after_s": round(up_s, 2),
         "counts_agree_after_s": round(agreed_s, 2),
         "after_it_answers_s": round(max(0.0, agreed_s - up_s), 2),
@@ -268,6 +272,35 @@ def _ask(platform: PlatformProcess) -> float:
     began = time.perf_counter()
     platform.call("GET", "/v1/sessions")
     return round((time.perf_counter() - began) * 1000, 1)
+
+
+async def _be_watched(data: Path, session_id: str, platform: PlatformProcess) -> None:
+    """Play the streamer of the one session until somebody watches it, as of most that run."""
+    (begun,) = (note for note in Notes(data).new() if note["what"] == "start")
+    connector = aiohttp.UnixConnector(str(data / "run" / "platform.sock"))
+    named = {"instance_id": begun["instance"], "session_id": session_id}
+    picture = {"width": 1280, "height": 720, "encoder": "x264", "audio": False}
+    async with (
+        client(platform) as http,
+        aiohttp.ClientSession(connector=connector) as unix,
+        unix.ws_connect(
+            f"http://gateway/v1/instances/{begun['instance']}/link",
+            headers={"authorization": f"Bearer {begun['token']}"},
+        ) as link,
+    ):
+        await link.send_json({"type": "hello", **named, "peers": ["viewer.one"]})
+        await link.send_json({"type": "ready", **picture})
+        await link.send_json({"type": "peer.connected", "peer": "viewer.one"})
+        deadline = time.monotonic() + LONGEST_S
+        while await _state(http, session_id) != "active":
+            if time.monotonic() > deadline:
+                raise RuntimeError("the session was never watched")
+            await asyncio.sleep(LOOK_S)
+
+
+async def _state(http: aiohttp.ClientSession, session_id: str) -> str:
+    async with http.get(f"/v1/sessions/{session_id}") as answer:
+        return str((await answer.json())["state"])
 
 
 def _multiply(data: Path, session_id: str, count: int) -> list[str]:
@@ -288,7 +321,13 @@ def _multiply(data: Path, session_id: str, count: int) -> list[str]:
         file.row_factory = sqlite3.Row
         row = dict(file.execute("SELECT * FROM instances WHERE id = ?", [first]).fetchone())
         copies = [
-            {**row, "id": instance, "runs_as": instance, "session_id": session}
+            {
+                **row,
+                "id": instance,
+                "runs_as": instance,
+                "session_id": session,
+                "media_socket": row["media_socket"].replace(first, instance),
+            }
             for session, instance in zip(session_ids, ids, strict=True)
         ]
         _insert(file, "instances", copies)
