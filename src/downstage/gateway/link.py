@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 import anyio
 from starlette.websockets import WebSocket
 
+from downstage.gateway.beats import keep_beating
 from downstage.gateway.messages import (
+    Beat,
     FromStreamer,
     Hello,
     PeerClosed,
@@ -38,12 +40,17 @@ from downstage.kernel.errors import (
     PlatformError,
 )
 from downstage.kernel.logging import get_logger
+from downstage.kernel.silence import Silence
 from downstage.services.facilities.principal import bearer_token, context_authenticator
 
 __all__ = ["Links"]
 
 HELLO_S = 10.0
 """How long a streamer may take to say who it is."""
+BEAT_S = 0.5
+"""A streamer hears something at least this often: one whose gateway is silent dials another."""
+SILENT_S = 2.5
+"""A streamer that answered beats, and says nothing for so long, is cut off."""
 LEAVE_S = 5.0
 MANY = 4
 """A streamer speaks for many viewers: its rate is so many times a viewer's."""
@@ -124,19 +131,32 @@ class Links:
     async def _talk(self, wire: Wire, room: Room, session: Session) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wire.pump)
-            messages = wire.messages()
-            try:
-                await self._greet(wire, room, session, messages)
-                async for text in messages:
-                    await self._hear(room, _parse(text))
-            except Refusal as refusal:
-                log.warning("link.refused", session_id=session.id, why=refusal.reason)
-                wire.refuse(refusal)
-            except Violation as violation:
-                log.warning("link.refused", session_id=session.id, why=violation.reason)
-                wire.refuse(Refusal(POLICY, violation.error, violation.reason))
+            async with anyio.create_task_group() as beside:
+                silence = Silence(SILENT_S)
+                beside.start_soon(keep_beating, wire, BEAT_S)
+                beside.start_soon(_give_up, silence, session.id, tasks.cancel_scope)
+                await self._listen(wire, room, session, silence)
+                beside.cancel_scope.cancel()
             wire.close()
             tasks.cancel_scope.deadline = anyio.current_time() + LEAVE_S
+
+    async def _listen(self, wire: Wire, room: Room, session: Session, silence: Silence) -> None:
+        messages = wire.messages()
+        try:
+            await self._greet(wire, room, session, messages)
+            async for text in messages:
+                message = _parse(text)
+                # One of an earlier version never beats: its silence says nothing.
+                if isinstance(message, Beat) or silence.is_on:
+                    silence.heard()
+                with silence.held():
+                    await self._hear(room, message)
+        except Refusal as refusal:
+            log.warning("link.refused", session_id=session.id, why=refusal.reason)
+            wire.refuse(refusal)
+        except Violation as violation:
+            log.warning("link.refused", session_id=session.id, why=violation.reason)
+            wire.refuse(Refusal(POLICY, violation.error, violation.reason))
 
     async def _greet(
         self, wire: Wire, room: Room, session: Session, messages: AsyncIterator[str]
@@ -177,8 +197,9 @@ class Links:
                 await self._farewell(room, peer)
             case StreamerFault():
                 await self._sessions.apply(room.session_id, Faulted(message.code, message.detail))
-            case Hello():
-                raise Refusal(BAD_DATA, BadMessage("A streamer says hello once."))
+            case _:
+                if isinstance(message, Hello):
+                    raise Refusal(BAD_DATA, BadMessage("A streamer says hello once."))
 
     async def _count(self, room: Room) -> None:
         await self._sessions.apply(room.session_id, lambda: ViewersChanged(room.count))
@@ -223,6 +244,13 @@ class Links:
             happenings = () if event is None else (event,)
             facts = Facts(width=message.width, height=message.height)
             await self._sessions.apply(room.session_id, *happenings, facts=facts)
+
+
+async def _give_up(silence: Silence, session_id: str, link: anyio.CancelScope) -> None:
+    """End *link* when the streamer falls silent: no farewell would reach it."""
+    await silence.wait()
+    log.warning("link.silent", session_id=session_id)
+    link.cancel()
 
 
 def _parse(text: str) -> FromStreamer:

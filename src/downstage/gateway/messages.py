@@ -12,6 +12,7 @@ from downstage.kernel.limits import MAX_SIGNALLING
 
 __all__ = [
     "AnswerMessage",
+    "Beat",
     "Bye",
     "CandidateMessage",
     "FromStreamer",
@@ -97,6 +98,12 @@ class Hello(Answer):
     peers: list[PeerId] = Field(default_factory=list, max_length=256)
 
 
+class Beat(Answer):
+    """An answer to our own, so that silence is told from quiet."""
+
+    type: Literal["beat"]
+
+
 class PictureReady(Answer):
     """The first picture was captured."""
 
@@ -169,6 +176,7 @@ class StreamerFault(Answer):
 
 FromStreamer = (
     Hello
+    | Beat
     | PictureReady
     | Status
     | PeerSignal

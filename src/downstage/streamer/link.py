@@ -10,8 +10,10 @@ from typing import Any, Protocol, cast
 import aiohttp
 import anyio
 
-from downstage.contracts.streamer import MAX_TO_SERVER, StreamerConfig
+from downstage.contracts.streamer import StreamerConfig
 from downstage.kernel.logging import get_logger
+from downstage.kernel.silence import Patience, Silence
+from downstage.streamer.dialling import Dialler, Opened
 from downstage.streamer.gateways import Gateways, Place
 from downstage.streamer.message import Message
 
@@ -22,12 +24,10 @@ log = get_logger(__name__)
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 1.0
 LASTING_S = 2.0
 """A line that broke sooner was refused: the next attempt waits longer."""
-DIAL_DEADLINE_S = 3.0
-HEARTBEAT_S = 2.0
-"""A gateway that is cut off says nothing: half of this after a ping the line is given up."""
-HOME = "downstage-home"
-MISDIRECTED = 421
+SILENT_S = 1.2
+"""A gateway beats twice a second; one that says nothing for so long is cut off."""
 MAX_QUEUED = 512
+BEAT: Message = {"type": "beat"}
 
 
 class LinkHandler(Protocol):
@@ -58,13 +58,16 @@ class Link:
         *,
         pause: Callable[[float], Any] = anyio.sleep,
     ) -> None:
-        self._config, self._handler, self._pause = config, handler, pause
+        self._handler, self._pause = handler, pause
         self._gateways = Gateways(config)
+        self._dialler = Dialler(config, self._gateways)
+        self._patience = Patience(SILENT_S)
         self._outgoing: list[Message] = []
         self._more = anyio.Event()
+        self._wait_s = FIRST_WAIT_S
         self.connected = False
         self.place = Place(config.link_url or "", config.link_ca)
-        """The gateway that was dialled last."""
+        """The gateway that was talked to last."""
 
     def send(self, message: Message) -> None:
         """Say something; dropped where nobody is on the line, since a new line begins anew."""
@@ -74,55 +77,49 @@ class Link:
 
     async def run(self) -> None:
         """Dial, talk, dial again: the same gateway, then the others in turn."""
-        wait = FIRST_WAIT_S
+        was_silent = False
         while True:
+            opened = await self._dialler.open(self._rest, hurried=was_silent)
             began = anyio.current_time()
-            self.place = self._gateways.next()
+            self.place = opened.place
             try:
-                await self._talk(self.place)
-            except aiohttp.WSServerHandshakeError as error:
-                self._refused(error)
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                log.debug("link.failed", error=type(error).__name__)
-            had_line, self.connected = self.connected, False
-            self._outgoing.clear()
+                was_silent = await self._talk(opened)
+            finally:
+                self.connected = False
+                self._outgoing.clear()
+                await opened.close(in_order=not was_silent)
             if anyio.current_time() - began > LASTING_S:
-                wait = FIRST_WAIT_S
-            if had_line or self._gateways.is_round:
-                await self._pause(wait * random.uniform(0.8, 1.0))  # noqa: S311  no secret
-                wait = min(LONGEST_WAIT_S, wait * 2)
+                self._wait_s = FIRST_WAIT_S
+            await self._rest()
 
-    def _refused(self, error: aiohttp.WSServerHandshakeError) -> None:
-        home = (error.headers or {}).get(HOME)
-        log.debug("link.refused", status=error.status, home=home)
-        if error.status == MISDIRECTED and home:
-            self._gateways.told(home)
+    async def _rest(self) -> None:
+        await self._pause(self._wait_s * random.uniform(0.8, 1.0))  # noqa: S311  no secret
+        self._wait_s = min(LONGEST_WAIT_S, self._wait_s * 2)
 
-    async def _talk(self, place: Place) -> None:
-        async with aiohttp.ClientSession(connector=place.connector()) as session:
-            with anyio.fail_after(DIAL_DEADLINE_S):
-                socket = await session.ws_connect(
-                    f"{place.base}/v1/instances/{self._config.instance_id}/link",
-                    headers={"Authorization": f"Bearer {self._config.bearer}"},
-                    heartbeat=HEARTBEAT_S,
-                    max_msg_size=MAX_TO_SERVER,
-                    compress=0,
-                    ssl=place.trust,
-                )
-            async with socket:
-                log.info("link.opened")
-                self.connected = True
-                self._gateways.talked(place)
-                self._outgoing[:] = self._handler.greeting()
-                self._more.set()
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._write, socket)
-                    await self._read(socket)
-                    tasks.cancel_scope.cancel()
-            log.info("link.closed", close_code=socket.close_code)
+    async def _talk(self, opened: Opened) -> bool:
+        """Read and write until the line breaks; True where the other side fell silent."""
+        socket, silence = opened.socket, Silence(self._patience.limit_s)
+        log.info("link.opened")
+        self.connected = True
+        self._outgoing[:] = self._handler.greeting()
+        self._more.set()
+        was_silent = False
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._write, socket)
+            tasks.start_soon(self._read, socket, silence, tasks.cancel_scope)
+            await silence.wait()
+            was_silent = True
+            self._patience.alarm()
+            tasks.cancel_scope.cancel()
+        log.info("link.closed", close_code=socket.close_code, silent=was_silent)
+        return was_silent
 
-    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _read(
+        self, socket: aiohttp.ClientWebSocketResponse, silence: Silence, line: anyio.CancelScope
+    ) -> None:
         async for received in socket:
+            if silence.is_on:
+                silence.heard()
             if received.type is not aiohttp.WSMsgType.TEXT:
                 continue
             try:
@@ -130,14 +127,22 @@ class Link:
             except (ValueError, RecursionError):
                 log.warning("link.message_refused", reason="not JSON")
                 continue
-            if isinstance(message, dict):
+            if message == BEAT:
+                # The first of them: from now on silence tells that the gateway is cut off.
+                silence.heard()
+                self.send(BEAT)
+            elif isinstance(message, dict):
                 self._handler.received(cast("Message", message))
+        line.cancel()
 
     async def _write(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        while True:
-            if not self._outgoing:
-                self._more = anyio.Event()
-                await self._more.wait()
-            batch, self._outgoing = self._outgoing, []
-            for message in batch:
-                await socket.send_str(json.dumps(message, separators=(",", ":")))
+        try:
+            while True:
+                if not self._outgoing:
+                    self._more = anyio.Event()
+                    await self._more.wait()
+                batch, self._outgoing = self._outgoing, []
+                for message in batch:
+                    await socket.send_str(json.dumps(message, separators=(",", ":")))
+        except (aiohttp.ClientError, OSError) as error:
+            log.debug("link.not_written", error=type(error).__name__)  # reading sees the end

@@ -56,6 +56,10 @@ class Gateway:
         """Nobody listens at its address any more."""
         self.port.close()
 
+    async def be_late(self) -> None:
+        """Some signs of life were missed, and the lease is not over."""
+        await self.fall_silent(60)
+
     async def fall_silent(self, seconds: float = 7200) -> None:
         """Its last sign of life was so long ago."""
         mine = gateways.c.url == self.url

@@ -13,6 +13,7 @@ import pytest
 from tests.real.gateway.homes import Gateway, gateway
 
 from downstage.bus import MemoryBus
+from downstage.gateway import homes
 from downstage.gateway.models import Key, Seat
 from downstage.gateway.states import EndAsked, LeaseRanOut, PictureSeen, ViewersChanged
 from downstage.kernel.errors import Misdirected
@@ -213,3 +214,32 @@ async def test_signs_of_life_count_by_the_databases_clock(several: Several) -> N
     assert await second.homes.is_alive(first.url)
     await first.homes.leave()
     assert not await second.homes.is_alive(first.url)
+
+
+async def test_who_is_late_and_does_not_answer_is_cut_off_and_who_is_busy_is_not(
+    several: Several, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = several.first, several.second
+    found = {first.url: "open"}
+
+    async def look(url: str) -> Any:
+        return found.get(url, "open")
+
+    monkeypatch.setattr(homes, "_look_at", look)
+    monkeypatch.setattr(homes, "BELIEVED_S", dict.fromkeys(("open", "refused", "silent"), 0.0))
+    await first.be_late()
+    assert await second.homes.is_alive(first.url)  # busy: its system still answers
+    found[first.url] = "silent"
+    assert not await second.homes.is_alive(first.url)
+    # The way to it may be barred from some places for ever: that alone says nothing.
+    assert await several.third.homes.is_alive(first.url)
+    await first.homes.beat()
+    assert await second.homes.is_alive(first.url)  # it lives: only the way to it is broken
+    session = await first.put()
+    await first.be_late()
+    taken = await second.takeover.at_home(session)
+    assert taken.home == second.url
+    await first.homes.beat()
+    with pytest.raises(Misdirected) as refused:  # back again, it does not fight for it
+        await first.takeover.at_home(taken)
+    assert refused.value.home == second.url

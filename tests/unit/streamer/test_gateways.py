@@ -11,6 +11,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from downstage.contracts.streamer import StreamerConfig
+from downstage.streamer import link as link_module
 from downstage.streamer.gateways import Gateways, Place
 from downstage.streamer.link import Link
 
@@ -127,3 +128,85 @@ async def test_a_dead_gateway_then_one_that_names_the_home() -> None:
             await runner.cleanup()
     assert dials == ["other", "home"]
     assert pauses == []
+
+
+async def test_a_gateway_that_beats_no_more_is_left_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(link_module, "SILENT_S", 0.3)
+    runners, answered, dials = list[web.AppRunner](), list[Any](), list[str]()
+    cut, let_go, moved = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def home(request: web.Request) -> web.StreamResponse:
+        dials.append("home")
+        if cut.is_set():  # whoever dials it now hears nothing at all
+            await let_go.wait()
+        socket = web.WebSocketResponse(autoping=False)
+        await socket.prepare(request)
+        for _ in range(3):
+            await socket.send_json({"type": "beat"})
+            while (said := await socket.receive_json()) != {"type": "beat"}:
+                assert said == {"type": "hello"}
+            answered.append(said)
+        cut.set()
+        await let_go.wait()
+        return socket
+
+    async def other(request: web.Request) -> web.StreamResponse:
+        dials.append("other")
+        if dials.count("other") < 3:  # it has not noticed yet that the home is gone
+            return web.Response(status=421, headers={"downstage-home": first})
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        assert await socket.receive_json() == {"type": "hello"}
+        moved.set()
+        async for _ in socket:
+            pass
+        return socket
+
+    first, second = await serve(runners, home), await serve(runners, other)
+    link = Link(config(first, second), Handler())
+    try:
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(link.run)
+                await moved.wait()
+                assert link.connected
+                assert link.place.url == second
+                let_go.set()
+                tasks.cancel_scope.cancel()
+    finally:
+        let_go.set()
+        for runner in runners:
+            await runner.cleanup()
+    assert len(answered) == 3
+    # One that is silent was waited for beside the others, not before them.
+    assert (dials.count("home"), dials.count("other")) == (2, 3)
+
+
+async def test_a_gateway_that_never_beat_may_be_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_module, "SILENT_S", 0.1)
+    runners, dials = list[web.AppRunner](), list[str]()
+
+    async def earlier(request: web.Request) -> web.StreamResponse:
+        dials.append("earlier")
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for _ in socket:
+            pass
+        return socket
+
+    link = Link(config(await serve(runners, earlier)), Handler())
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(link.run)
+            with anyio.fail_after(10):
+                while not link.connected:
+                    await anyio.sleep(0.01)
+            await anyio.sleep(0.6)
+            assert link.connected
+            tasks.cancel_scope.cancel()
+    finally:
+        for runner in runners:
+            await runner.cleanup()
+    assert dials == ["earlier"]
