@@ -16,6 +16,9 @@ for ever with back-off up to 1 s; JSON objects, at most 64 KiB):
 =====================  ===========  ===========================================================
 type                   direction    content
 =====================  ===========  ===========================================================
+``beat``               both         nothing. A gateway says it twice a second, a streamer answers
+                                    it: who then says nothing for more than a second or two is
+                                    cut off, and the line is given up
 ``hello``              to gateway   ``instance_id``, ``session_id``, ``peers``: ids of the peers
                                     that still live (a gateway that restarted adopts them)
 ``ready``              to gateway   first picture captured: ``width height encoder audio``;
@@ -73,11 +76,12 @@ every channel themselves: see `downstage.contracts.anbox`.
 message                     meaning
 ==========================  ===================================================================
 ``["s", {…}]``              stream: ``width height fps codec encoder audio audio_reason
-                            encoder_reason kbps``; sent at start and when it changes
+                            encoder_reason kbps beat_ms``; sent at start and when it changes
 ``["c", {…}]``              cursor: ``{"css": "none"|"default"}`` or
                             ``{"png": base64, "x", "y"}``
 ``["n", code]``             an input was refused, for example ``not-controller``
-``["p", n]``                pong
+``["p", n]``                pong; on the media socket ``["p", 0]`` is a beat: nothing else was
+                            said for ``beat_ms``, so that silence can be told from a still picture
 ``["e", reason]``           the end
 ==========================  ===================================================================
 """
@@ -97,6 +101,7 @@ __all__ = [
     "MAX_INPUT",
     "MAX_TO_BROWSER",
     "MAX_TO_SERVER",
+    "MEDIA_BEAT_MS",
     "MEDIA_HEADER",
     "VIDEO",
     "StreamerConfig",
@@ -107,6 +112,8 @@ MEDIA_HEADER = struct.Struct("<BBHId")
 
 VIDEO, AUDIO = 1, 2
 KEY_FRAME = 1
+MEDIA_BEAT_MS = 500
+"""A media socket brings something at least this often."""
 MAX_TO_SERVER = 64 * 1024
 MAX_TO_BROWSER = 8 * 1024 * 1024
 MAX_INPUT = 4096

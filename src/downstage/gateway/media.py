@@ -39,6 +39,10 @@ __all__ = ["MediaRelay"]
 AHEAD = 2
 """Messages read from the streamer that the viewer has not taken."""
 CONNECT_S = 3.0
+PLACE_S = 0.25
+"""How long a manager may take to say where the streamer's own socket is, before it is to dial."""
+LIVE = ("ready", "active", "disconnected")
+"""States in which a streamer has been on the line."""
 NEVER_SENT = (1005, 1006)
 """Close codes that only say that none came."""
 LEAVE_S = 5.0
@@ -102,7 +106,10 @@ class MediaRelay:
         if session.life.state in ("ending", "ended"):
             raise Conflict("The session has ended.")
         peer = f"{seat.id}.{new_id('m')}"
-        path = await self._path(session)
+        path = None
+        # Where its agent is away the answer takes seconds, and the way over the link is there.
+        with anyio.move_on_after(PLACE_S):
+            path = await self._path(session)
         if path is not None:
             near = await self._dial_here(path, peer, seat.role)
             if near is not None:
@@ -110,7 +117,9 @@ class MediaRelay:
             self._reconciler.forget(session.life.instance_id)
         room = self._rooms.enter(session.id)
         try:
-            return await self._tunnels.dial(room, session.life.instance_id, peer, seat.role)
+            is_live = session.life.state in LIVE
+            instance = session.life.instance_id
+            return await self._tunnels.dial(room, instance, peer, seat.role, is_live=is_live)
         finally:
             self._rooms.tidy(room)
 

@@ -273,12 +273,11 @@ class Room:
 
     # Media sockets ---------------------------------------------------------------------------
 
-    def dial_media(self, relay: str, peer: str, role: str) -> bool:
-        """Let the streamer dial back with *peer*'s media; False where it is not on the line."""
-        if self._link is None:
-            return False
-        self._link.send({"type": "media.dial", "relay": relay, "peer": peer, "role": role})
-        return True
+    def dial_media(self, relay: str, peer: str, role: str, asked: Line | None) -> Line | None:
+        """Let the streamer dial back, unless it was *asked* over its line; that line."""
+        if self._link is not None and self._link is not asked:
+            self._link.send({"type": "media.dial", "relay": relay, "peer": peer, "role": role})
+        return self._link
 
     def open_media(self, relay: str, end: Callable[[], None]) -> None:
         """A relay of frames is up; *end* closes it."""

@@ -7,6 +7,7 @@ from starlette.websockets import WebSocket
 
 from downstage.contracts.gateway import SessionView
 from downstage.gateway.admission import PROTOCOL, Admission, Entry
+from downstage.gateway.beats import keep_beating
 from downstage.gateway.ice import Policy
 from downstage.gateway.messages import Bye, read_viewer
 from downstage.gateway.resume import Resume
@@ -23,6 +24,8 @@ __all__ = ["Signalling"]
 
 BURST_S = 4
 """A socket's burst is what it may send in so many seconds."""
+BEAT_S = 1.0
+"""A viewer hears something at least this often: a page whose gateway is silent asks another."""
 LEAVE_S = 5.0
 """How long a closing socket may take to send what is queued."""
 log = get_logger(__name__)
@@ -97,6 +100,7 @@ class Signalling:
         said_bye = False
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._resume.renew, wire, viewer.seat)
+            tasks.start_soon(keep_beating, wire, BEAT_S)
             try:
                 said_bye = await self._read(wire, room, viewer)
             except Refusal as refusal:
@@ -116,6 +120,7 @@ class Signalling:
                 "role": entry.seat.role,
                 "ice_servers": self._rooms.servers(session.id, entry.seat.id),
                 "ice_policy": self._policy,
+                "heartbeat_ms": int(BEAT_S * 1000),
             }
         )
         if session.life.state != "ended":

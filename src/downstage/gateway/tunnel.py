@@ -25,7 +25,9 @@ __all__ = ["PATH", "Dialled", "Tunnels", "Upstream", "UpstreamGone"]
 
 PATH = "/v1/relays/"
 ARRIVE_S = 3.0
-"""From the question to the streamer's socket."""
+"""For the streamer to come to its line, to be asked, and to dial."""
+LOOK_S = 0.05
+"""How often it is looked whether it came to its line."""
 CLOSE_S = 1.0
 NAME_BYTES = 16
 
@@ -142,24 +144,40 @@ class Tunnels:
     def __init__(self) -> None:
         self._wanted: dict[str, _Wanted] = {}
 
-    async def dial(self, room: Room, instance_id: str, peer: str, role: str) -> Dialled:
-        """The media socket of the streamer on *room*'s link.
+    async def dial(
+        self, room: Room, instance_id: str, peer: str, role: str, *, is_live: bool
+    ) -> Dialled:
+        """The media socket of the streamer on *room*'s link, or on the next that it opens soon.
+
+        Args:
+            room: of the session.
+            instance_id: whose media.
+            peer: what the streamer calls the viewer.
+            role: of the viewer.
+            is_live: there was a streamer on a line, so that waiting for it makes sense.
 
         Raises:
             Unavailable: it is not on the line, or did not dial in time.
         """
         relay = new_secret(NAME_BYTES)
         wanted = self._wanted[relay] = _Wanted(instance_id)
+        asked = None
         try:
-            if not room.dial_media(relay, peer, role):
-                raise Unavailable("The session has no picture yet.", retry_after_s=1)
             with anyio.move_on_after(ARRIVE_S):
-                await wanted.arrived.wait()
+                while not wanted.arrived.is_set():
+                    # It may come just now from a gateway that fell silent, or come anew.
+                    asked = room.dial_media(relay, peer, role, asked)
+                    if asked is None and not is_live:
+                        break
+                    with anyio.move_on_after(LOOK_S):
+                        await wanted.arrived.wait()
         finally:
             del self._wanted[relay]
-        if wanted.socket is None:
-            raise Unavailable("The streamer does not answer yet.", retry_after_s=1)
-        return wanted.socket
+        if wanted.socket is not None:
+            return wanted.socket
+        if asked is None:
+            raise Unavailable("The session has no picture yet.", retry_after_s=1)
+        raise Unavailable("The streamer does not answer yet.", retry_after_s=1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One socket of a streamer, until its relay has ended."""

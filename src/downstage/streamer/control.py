@@ -6,6 +6,7 @@ import base64
 import json
 from dataclasses import asdict, dataclass
 
+from downstage.contracts.streamer import MEDIA_BEAT_MS
 from downstage.media.frame import Cursor
 
 __all__ = ["StreamFacts", "cursor", "end", "notice", "pong", "stream"]
@@ -25,6 +26,7 @@ class StreamFacts:
     audio: bool
     audio_reason: str | None
     kbps: int
+    beat_ms: int = MEDIA_BEAT_MS
 
 
 def stream(facts: StreamFacts) -> str:

@@ -16,6 +16,7 @@ from downstage.contracts.anbox import AnboxSettings
 from downstage.contracts.streamer import StreamerConfig
 from downstage.kernel.errors import BadMessage
 from downstage.kernel.logging import get_logger
+from downstage.kernel.silence import Silence
 from downstage.media.frame import Size
 from downstage.media.transport import TransportEvents
 from downstage.media.transport.webrtc import PeerOptions, WebRtcTransport
@@ -39,6 +40,8 @@ MAX_VIEWERS = 32
 MAX_SDP = 48 * 1024
 MAX_EARLY = 80
 """Messages of a viewer that are kept until its connection is made."""
+PAGE_SILENT_S = 3.0
+"""A page pings every second; one that is cut off holds its keys no longer than this."""
 RESIZE_S = 3.0
 """How long a viewer whose page cannot follow waits for the picture to have its size."""
 
@@ -152,10 +155,17 @@ class Peers:
         )
         viewer.attach(transport)
         log.info("viewer.joined", peer=peer, role=role, transport="websocket")
+        silence = Silence(PAGE_SILENT_S)
+
+        def take(message: str | bytes) -> None:
+            silence.heard()
+            viewer.message(message)
+
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(transport.run)
-                await read_messages(socket, viewer.message)
+                tasks.start_soon(_let_go_in_silence, viewer, silence)
+                await read_messages(socket, take)
                 tasks.cancel_scope.cancel()
         finally:
             self._house.dismiss(viewer)
@@ -333,6 +343,13 @@ class Peers:
 
     def _tell_peer(self, peer: str, payload: dict[str, Any]) -> None:
         self._send({"type": "peer.signal", "peer": peer, "payload": payload})
+
+
+async def _let_go_in_silence(viewer: Viewer, silence: Silence) -> None:
+    """Release what a page holds each time that it falls silent: perhaps it comes back elsewhere."""
+    while True:
+        await silence.wait()
+        viewer.let_go()
 
 
 def _nothing(_reason: str) -> None:

@@ -11,6 +11,8 @@ import aiohttp
 import anyio
 import pytest
 
+from downstage.gateway import link
+
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
 
 SDP = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
@@ -372,3 +374,32 @@ async def test_the_link_is_not_on_the_public_port(house: Any) -> None:
             headers={"authorization": f"Bearer {house.instance_token(created['id'])}"},
         )
     assert refused.value.status in (403, 404)
+
+
+async def test_both_sockets_beat_and_say_so(house: Any) -> None:
+    async with house.on_stage() as (session_id, streamer):
+        seat = await house.seat(session_id)
+        async with house.socket(session_id, "signalling", seat["signalling_ticket"]) as socket:
+            welcome = await socket.receive_json()
+            assert welcome["heartbeat_ms"] == 1000
+            for _ in range(2):
+                while (await socket.receive_json(timeout=20)) != {"type": "beat"}:
+                    pass
+        for _ in range(3):
+            assert await streamer.hear("beat") == {"type": "beat"}
+
+
+async def test_a_streamer_that_answered_beats_and_falls_silent_is_off_the_line(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "SILENT_S", 0.3)
+    async with house.on_stage() as (session_id, streamer):
+        await anyio.sleep(1)  # one of an earlier version answers none, and stays
+        await streamer.say(type="status", width=1280, height=720)
+        await streamer.hear("beat")
+        await streamer.say(type="beat")
+        await closing(streamer.socket)
+        # It comes back, and nobody lost anything.
+        async with house.dial(session_id) as again:
+            await again.hear("beat")
+            assert (await house.get(session_id))["state"] == "ready"

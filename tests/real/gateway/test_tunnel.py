@@ -98,3 +98,44 @@ async def test_nobody_else_can_take_a_relay(house: Any) -> None:
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
                 await dial_back(house, session_id, "x" * 22)
             assert refused.value.status == 404
+
+
+async def test_a_viewer_waits_for_a_streamer_that_comes_to_its_line_just_now(house: Any) -> None:
+    async with house.on_stage() as (session_id, _):
+        seat = await house.seat(session_id)
+    # Its line has broken: it is on its way to this gateway, or back.
+    async with anyio.create_task_group() as tasks:
+        found = list[Any]()
+
+        async def view() -> None:
+            socket = await house.socket(session_id, "media", seat["media_ticket"])
+            await socket.send_str('["u"]')
+            found.append(socket)
+
+        tasks.start_soon(view)
+        await anyio.sleep(0.2)
+        async with house.dial(session_id) as lost:
+            first = await lost.hear("media.dial")  # and breaks again before it has dialled
+        async with house.dial(session_id) as streamer:
+            asked = await streamer.hear("media.dial")
+            assert asked["relay"] == first["relay"]
+            upstream = await dial_back(house, session_id, asked["relay"])
+            assert (await upstream.receive()).data == '["u"]'
+    assert found
+
+
+async def test_an_agent_that_is_away_does_not_keep_pictures_away(house: Any) -> None:
+    async with house.on_stage() as (session_id, streamer):
+        seat = await house.seat(session_id)
+        house.manager.silent = anyio.Event()
+        try:
+            async with anyio.create_task_group() as tasks:
+
+                async def view() -> None:
+                    await house.socket(session_id, "media", seat["media_ticket"])
+
+                tasks.start_soon(view)
+                asked = await streamer.hear("media.dial")  # nobody said where the socket is
+                await dial_back(house, session_id, asked["relay"])
+        finally:
+            house.manager.silent.set()

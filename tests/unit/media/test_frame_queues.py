@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from downstage.contracts.streamer import AUDIO, KEY_FRAME, MEDIA_HEADER, VIDEO
 from downstage.media.frame import AudioPacket, EncodedFrame, Size
+from downstage.media.transport import websocket
 from downstage.media.transport.gate import FrameGate
 from downstage.media.transport.protocol import TransportEvents
 from downstage.media.transport.websocket import WebSocketTransport
@@ -155,3 +156,20 @@ async def test_a_picture_too_large_for_the_socket_is_left_out() -> None:
     transport.send_video(frame(1, key=True, size=9 * 2**20))
     assert wanted == ["key"]
     assert transport.stats().dropped == 1
+
+
+async def test_a_picture_that_stands_still_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "BEAT_S", 0.02)
+    socket, wanted = SlowSocket(), list[str]()
+    socket.gate.set()
+    transport = viewer(socket, wanted)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(transport.run)
+        with anyio.fail_after(10):
+            while socket.sent.count('["p",0]') < 3:
+                await anyio.sleep(0.01)
+        transport.send_video(frame(1, key=True))
+        with anyio.fail_after(10):
+            while not any(isinstance(item, bytes) for item in socket.sent):
+                await anyio.sleep(0.01)
+        tasks.cancel_scope.cancel()

@@ -18,6 +18,7 @@ from downstage.contracts.streamer import (
     AUDIO,
     KEY_FRAME,
     MAX_TO_BROWSER,
+    MEDIA_BEAT_MS,
     MEDIA_HEADER,
     VIDEO,
 )
@@ -39,6 +40,8 @@ MAX_QUEUED_AUDIO = 50
 MAX_QUEUED_CONTROL = 256
 SEND_DEADLINE_S = 10.0
 CLOSE_DEADLINE_S = 1.0
+BEAT_S = MEDIA_BEAT_MS / 1000
+BEAT = '["p",0]'
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +158,7 @@ class WebSocketTransport:
         self._events.on_open()
         while not self._closed:
             if not self._queue:
-                self._more = anyio.Event()
-                await self._more.wait()
+                await self._wait()
                 continue
             item = self._queue.popleft()
             try:
@@ -164,6 +166,14 @@ class WebSocketTransport:
                     await self._send(item)
             except (ConnectionError, TimeoutError):
                 return
+
+    async def _wait(self) -> None:
+        """Until there is something to send; a picture that stands still is no silence."""
+        self._more = anyio.Event()
+        with anyio.move_on_after(BEAT_S):
+            await self._more.wait()
+        if not self._more.is_set():
+            self.send_control(BEAT)
 
     async def close(self, reason: str) -> None:
         """Close the socket with *reason*."""
