@@ -30,7 +30,9 @@ Both sockets of a viewer take their one-time ticket as a second sub-protocol,
 type                    direction   content
 ======================  ==========  =========================================================
 ``welcome``             to viewer   ``session`` (SessionView), ``seat``, ``ice_servers``,
-                                    ``ice_policy`` (``all`` or ``relay``)
+                                    ``ice_policy`` (``all`` or ``relay``), ``heartbeat_ms``
+``beat``                to viewer   nothing: something comes at least every ``heartbeat_ms``, and
+                                    who hears nothing for longer asks another gateway
 ``session``             to viewer   ``session``: the SessionView changed
 ``want``                to server   ``transport``: ``webrtc``; ``width``, ``height`` of the
                                     viewer in device pixels: asks for an offer
@@ -46,8 +48,9 @@ type                    direction   content
 ======================  ==========  =========================================================
 
 What needs the session's own gateway is answered 421 by any other, with ``home`` in the problem
-and the header ``Downstage-Home``: ask there. The header ``Downstage-Resume`` shows a resume
-ticket where the cookie of a seat is unknown: for the seat, the session, and its end.
+and the header ``Downstage-Home``: ask there. Who shows nothing that would be let in is not told.
+The header ``Downstage-Resume`` shows a resume ticket where the cookie of a seat is unknown: for
+the seat, the session, and its end.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ POST        /v1/files-keys                         ApiTokenCreate → FilesKeySe
                                                    for WebDAV and S3, listed and revoked as such
 POST        /v1/tickets              internal      TicketRequest → TicketAnswer
 POST        /v1/tickets/redeem       internal      RedeemRequest → TicketClaims, 401 otherwise
+POST        /v1/tickets/check        internal      RedeemRequest → 204, not spent; 401 otherwise
 POST        /v1/service-tokens       internal      ServiceTokenRequest → TokenAnswer
 POST        /v1/instance-tokens      internal      InstanceTokenRequest → TokenAnswer
 DELETE      /v1/instance-tokens/{id} internal      → 204: what an instance may touch files with

@@ -190,10 +190,8 @@ class Admission:
             InvalidToken: it does not count; why is not told.
             Misdirected: another gateway drives the session; the ticket may still be used there.
         """
-        session = await self._store.get(session_id)
-        if session is not None:
-            await self.at_home(session)
         try:
+            await self.check_home(ticket, use, session_id)
             claims = await self._office.redeem(ticket, use, session_id)
         except InvalidToken:
             self.refuse("ticket")
@@ -204,6 +202,19 @@ class Admission:
             self.refuse("ticket")
             raise InvalidToken
         return Entry(session, seat)
+
+    async def check_home(self, ticket: str, use: TicketUse, session_id: str) -> None:
+        """Return where this gateway drives the session, or if there is none.
+
+        Raises:
+            InvalidToken: it is at home elsewhere, which nobody is told without a ticket.
+            Misdirected: another gateway drives it; the ticket may still be used there.
+        """
+        session = await self._store.get(session_id)
+        if session is None or self._store.peek(session_id) is not None:
+            return
+        await self._office.check(ticket, use, session_id)
+        await self.at_home(session)
 
     async def _by_bearer(self, websocket: WebSocket, session_id: str) -> Entry:
         principal = await context_authenticator(websocket).principal(bearer_token(websocket))

@@ -83,9 +83,7 @@ class Seats:
             InvalidToken: used, expired, foreign or unknown code.
             Misdirected: another gateway drives the session; the code may still be used there.
         """
-        there = await self._sessions.store.get(session_id)
-        if there is not None:
-            await self._admission.at_home(there)
+        await self._admission.check_home(code.get_secret_value(), "join", session_id)
         claims = await self._office.redeem(code.get_secret_value(), "join", session_id)
         session = await self._sessions.store.get(session_id)
         if session is None or claims.tenant != session.tenant:

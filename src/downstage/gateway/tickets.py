@@ -75,16 +75,29 @@ class TicketOffice:
         Raises:
             InvalidToken: used, expired, foreign or unknown; which is not told.
         """
+        tickets = self._identity.v1.tickets
+        return TicketClaims.model_validate(
+            await self._shown(tickets.redeem, ticket, use, session_id)
+        )
+
+    async def check(self, ticket: str, use: TicketUse, session_id: str) -> None:
+        """Return where *ticket* could be spent; it is not.
+
+        Raises:
+            InvalidToken: as for `redeem`.
+        """
+        await self._shown(self._identity.v1.tickets.check, ticket, use, session_id)
+
+    async def _shown(self, where: Any, ticket: str, use: TicketUse, session_id: str) -> Any:
         if len(ticket) > LONGEST_TICKET:
             raise InvalidToken
         wanted = RedeemRequest(ticket=SecretStr(ticket), use=use, session_id=session_id)
         try:
-            answer = await self._identity.v1.tickets.redeem.post(wanted)
+            return await where.post(wanted)
         except BaseServiceError as error:
             if error.status in REFUSED:
                 raise InvalidToken from error
             raise _unavailable(error) from error
-        return TicketClaims.model_validate(answer)
 
     async def instance_token(self, session: Session) -> str:
         """What the session's streamer shows at the link socket."""

@@ -26,7 +26,7 @@ from downstage.contracts.identity import (
 )
 from downstage.identity.routes import answer_of
 from downstage.identity.service import IdentityService
-from downstage.kernel.errors import Forbidden, InvalidField
+from downstage.kernel.errors import Forbidden, InvalidField, InvalidToken
 from downstage.kernel.limits import JOIN_CODE_S, RESUME_TICKET_S, SOCKET_TICKET_S
 from downstage.services.facilities.principal import require
 from downstage.services.openapi import refusals
@@ -81,8 +81,16 @@ def _add_tickets(router: ServiceAPIRouter, service: IdentityService) -> None:
             seat=spent.seat,
         )
 
+    async def check(body: RedeemRequest, caller: Gatekeeper) -> None:
+        """Whether a ticket could be spent; it is not. Otherwise the same 401."""
+        del caller
+        ticket = body.ticket.get_secret_value()
+        if not await service.tickets.is_valid(ticket, body.use, body.session_id):
+            raise InvalidToken("The ticket is not valid.")
+
     router.post("/v1/tickets", status_code=201)(mint)
     router.post("/v1/tickets/redeem")(redeem)
+    router.post("/v1/tickets/check", status_code=204)(check)
 
 
 def _add_tokens(router: ServiceAPIRouter, service: IdentityService) -> None:

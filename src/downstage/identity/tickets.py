@@ -92,12 +92,12 @@ class TicketOffice:
             seat=row.seat,
         )
 
-    async def is_valid(self, ticket: str, use: TicketUse) -> bool:
+    async def is_valid(self, ticket: str, use: TicketUse, session_id: str | None = None) -> bool:
         """Whether *ticket* could be spent now, without spending it: a hint, not a promise."""
         now = self._clock.now().timestamp()
         async with self._database.read() as connection:
             found = await connection.scalar(
-                select(tickets.c.hash).where(self._valid(ticket, use, None, now))
+                select(tickets.c.hash).where(self._valid(ticket, use, session_id, now))
             )
         return found is not None
 

@@ -141,6 +141,20 @@ async def test_what_needs_the_home_is_refused_before_a_ticket_is_spent(start: An
             assert answer["join_url"].startswith(f"{SIBLING}/?session=")
             status, shown, _ = await house.call("GET", path, await house.token())
             assert (status, shown["home"]) == (200, SIBLING)
+            # Who shows nothing that counts is not told where it is.
+            strange: list[tuple[str, str, dict[str, Any]]] = [
+                ("POST", f"{path}/seat", {"json": {"code": "x" * 32}}),
+                ("GET", f"{path}/seat", {"headers": {"downstage-resume": "x" * 32}}),
+                ("GET", f"{path}/seat", {"headers": {"downstage-resume": seat["media_ticket"]}}),
+            ]
+            for method, where, options in strange:
+                status, problem, headers = await house.call(method, where, **options)
+                assert (status, "home" in problem) == (401, False), where
+                assert "downstage-home" not in headers
+            for use, other in (("signalling", "media"), ("media", "signalling")):
+                with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                    await house.socket(created["id"], use, seat[f"{other}_ticket"])
+                assert refused.value.status == 401
         # Nothing was spent: at home all of it counts.
         for method, where, options in asked:
             assert (await house.call(method, where, **options))[0] == 200

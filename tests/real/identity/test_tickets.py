@@ -100,6 +100,18 @@ async def test_a_ticket_has_bounds(
     assert error.problem["field"] == field
 
 
+async def test_A08_a_look_at_a_ticket_does_not_spend_it(house: Any, refused: Any) -> None:
+    gateway = await house.service()
+    ticket = await minted(gateway)
+    good = {"ticket": ticket, "use": "signalling", "session_id": "s-1"}
+    for more in ({"ticket": "x" * 32}, {"use": "media"}, {"session_id": "s-2"}):
+        await refused(gateway.v1.tickets.check.post(**(good | more)), 401)
+    for _ in range(2):
+        await gateway.v1.tickets.check.post(**good)
+    await gateway.v1.tickets.redeem.post(**good)
+    await refused(gateway.v1.tickets.check.post(**good), 401)
+
+
 async def test_A07_people_reach_no_internal_route(house: Any, refused: Any) -> None:
     await house.add("root", "admins")
     root = await house.sign_in("root")
@@ -115,7 +127,9 @@ async def test_A07_people_reach_no_internal_route(house: Any, refused: Any) -> N
     for other in ("agent", "manager"):
         await refused((await house.service(other)).v1.tickets.post(**mint), 403)
     public = {route.path for route in routes(house.host.public_app)}
+    await refused(root.v1.tickets.check.post(ticket="x", use="join", session_id="s-1"), 403)
     internal = {"/v1/tickets", "/v1/tickets/redeem", "/v1/service-tokens", "/v1/seat-tokens"}
+    internal.add("/v1/tickets/check")
     assert "/v1/auth/login" in public
     assert not internal & public
 
