@@ -10,6 +10,8 @@ import aiohttp
 import anyio
 import pytest
 
+from downstage.gateway.dialects import standing
+
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
 
 
@@ -290,3 +292,29 @@ async def test_bodies_with_unknown_fields_change_nothing(house: Any) -> None:
     )
     assert (status, problem["code"]) == (422, "invalid-field")
     assert house.manager.requests == []
+
+
+async def test_A06_news_end_for_whose_token_is_revoked(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standing, "CHECK_S", 0.1)
+    created = await house.create()
+    asked = {"name": "for a while", "scopes": ["sessions:read"], "expires_in_s": 3600}
+    status, made, _ = await house.call("POST", "/v1/tokens", await house.token(), json=asked)
+    assert status == 201, made
+    url = f"{house.url}/v1/sessions/{created['id']}/events"
+    kept = await house.http.get(url, headers={"authorization": f"Bearer {await house.token()}"})
+    shown = {"authorization": f"Bearer {made['token']}"}
+    async with kept, house.http.get(url, headers=shown) as answer:
+        assert answer.status == 200
+        while b'"revision"' not in await answer.content.readline():
+            pass
+        status, _, _ = await house.call("DELETE", f"/v1/tokens/{made['id']}", await house.token())
+        assert status in (200, 204)
+        with anyio.fail_after(20):
+            await answer.content.read()  # to its end
+        # Nobody else's ends: the next change is told.
+        await house.call("DELETE", f"/v1/sessions/{created['id']}", await house.token())
+        with anyio.fail_after(20):
+            while b'"ended"' not in await kept.content.readline():
+                pass

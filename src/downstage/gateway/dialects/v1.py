@@ -24,6 +24,7 @@ from downstage.contracts.gateway import (
 )
 from downstage.contracts.manager import ApplicationPage
 from downstage.gateway.admission import Admission
+from downstage.gateway.dialects.standing import while_standing
 from downstage.gateway.filters import Filter
 from downstage.gateway.link import Links
 from downstage.gateway.media import MediaRelay
@@ -35,7 +36,7 @@ from downstage.gateway.sharing import preflight, shared_with
 from downstage.gateway.signalling import Signalling
 from downstage.gateway.wishes import Wishes
 from downstage.kernel.errors import Forbidden, InvalidField, NotFound
-from downstage.services.facilities.principal import require
+from downstage.services.facilities.principal import context_authenticator, require
 from downstage.services.openapi import refusals, secured
 from downstage.services.routers import ServiceAPIRouter
 
@@ -205,12 +206,23 @@ class SessionRoutes:
         request: Request,
         last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
     ) -> Response:
-        """Server-sent events: the session now and at every change, until it has ended."""
+        """Server-sent events: the session now and at every change, until it has ended.
+
+        They end earlier where the caller's token is revoked, or over.
+        """
         caller = await self._admission.caller(request, session_id)
         session = await self._admission.session(caller, session_id, "sessions:read")
         seen = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
+        proving = context_authenticator(request)
+
+        def counts() -> bool:
+            # Who came by a resume ticket shows no token: the seat is what counts.
+            return caller.expires_at is None or proving.counts(caller)
+
         return EventSourceResponse(
-            self._events(session.id, seen), ping=HEARTBEAT_S, headers={"cache-control": "no-store"}
+            while_standing(self._events(session.id, seen), counts),
+            ping=HEARTBEAT_S,
+            headers={"cache-control": "no-store"},
         )
 
     async def link(self, session_id: str, request: Request) -> JoinLink:

@@ -241,11 +241,19 @@ async def test_a_certificate_counts_as_long_as_the_token_that_had_it_trusted(
     async with aiohttp.ClientSession(connector=connector) as http:
         client = Client(http, f"https://127.0.0.1:{port}/1.0", {})
         assert (await client.call("GET", "/instances"))[0] == 200
+        events = await http.ws_connect(f"{client.base}/events")
+        told = await public.http.ws_connect(f"{public.base}/events", headers=by_it.headers)
         gone = platform.call("DELETE", f"/v1/tokens/{made.body['id']}")
         assert gone.status in (200, 204)
         async with asyncio.timeout(20):
             while (await client.call("GET", "/instances"))[0] != 401:
                 await asyncio.sleep(0.1)
+        # What was open stays open no longer.
+        for followed in (events, told):
+            async with asyncio.timeout(20):
+                while (await followed.receive()).type is not aiohttp.WSMsgType.CLOSE:
+                    pass
+            assert followed.close_code == 1008
     await public.call("DELETE", f"/certificates/{_fingerprint(identity[1])}")
 
 

@@ -7,9 +7,11 @@ than that person held then; it counts as long as the token by which it was trust
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 
+from cryptography import x509
 from starlette.requests import HTTPConnection
 
 from downstage.auth.principal import Principal
@@ -68,6 +70,8 @@ class Callers:
         if found is not None and not context_authenticator(connection).counts(found):
             # The token that had it trusted was revoked, is over, or its person was removed.
             raise InvalidToken
+        if found is not None and datetime.now(UTC) >= _end_of(connection.scope[CERTIFICATE]):
+            raise InvalidToken  # a connection may outlive what its handshake proved
         if found is not None or connection.headers.get("authorization") is None:
             return found
         return await context_authenticator(connection).principal(bearer_token(connection))
@@ -88,3 +92,8 @@ class Callers:
         if found.kind not in KINDS or not found.may(scope):
             raise Forbidden(f"This needs the scope {scope}.", scope=scope)
         return found
+
+
+@lru_cache(maxsize=256)
+def _end_of(certificate: bytes) -> datetime:
+    return x509.load_der_x509_certificate(certificate).not_valid_after_utc

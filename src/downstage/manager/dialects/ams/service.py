@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -16,9 +18,11 @@ from downstage.kernel.errors import (
     Conflict,
     Forbidden,
     InvalidField,
+    InvalidToken,
     NotFound,
     NotSupported,
     PlatformError,
+    Unauthenticated,
 )
 from downstage.manager.dialects.ams.applications import read_json
 from downstage.manager.dialects.ams.callers import fingerprint_of
@@ -43,6 +47,8 @@ EXTENSIONS = (
 """What a client may rely on; what is not here is not to be had."""
 SEES, OPERATES = "instances:read", "operate"
 MAX_WAIT_S = 3600.0
+CHECK_S = 3.0
+"""How often it is looked whether who follows events would still be let in."""
 TICKET_S = 60.0
 KINDS: dict[str, tuple[Kind, ...]] = {
     "operation": ("operation",),
@@ -257,7 +263,7 @@ def _add_events(router: APIRouter, parts: Parts) -> None:
             return
         await socket.accept()
         async with parts.events.listen(caller.tenant, kinds, number) as listener:
-            await _tell(socket, listener)
+            await _tell(socket, listener, lambda: parts.callers.need(socket, SEES))
 
     router.add_api_websocket_route("/events", follow_events)
 
@@ -271,8 +277,28 @@ def _kinds(text: str) -> tuple[Kind, ...]:
     return tuple(found)
 
 
-async def _tell(socket: WebSocket, listener: Listener) -> None:
+async def _until_unwelcome(let_in: Callable[[], Awaitable[Principal]]) -> None:
+    """Return once the caller would not be let in any more: revoked, distrusted, or over."""
+    while True:
+        await anyio.sleep(CHECK_S)
+        try:
+            await let_in()
+        except (Forbidden, InvalidToken, Unauthenticated):
+            return
+        except PlatformError:
+            continue  # it cannot be told just now
+
+
+async def _tell(
+    socket: WebSocket, listener: Listener, let_in: Callable[[], Awaitable[Principal]]
+) -> None:
     async with anyio.create_task_group() as tasks:
+
+        async def watch() -> None:
+            await _until_unwelcome(let_in)
+            with suppress(RuntimeError, WebSocketDisconnect):
+                await socket.close(POLICY, "you are not let in any more")
+            tasks.cancel_scope.cancel()
 
         async def hear() -> None:
             try:
@@ -282,6 +308,7 @@ async def _tell(socket: WebSocket, listener: Listener) -> None:
                 tasks.cancel_scope.cancel()
 
         tasks.start_soon(hear)
+        tasks.start_soon(watch)
         try:
             while (event := await listener.next()) is not None:
                 await socket.send_json(event)
