@@ -378,10 +378,10 @@ class Rooms:
         """Another gateway drives the session: everybody is to go there; pictures go on."""
         if session_id in self._rooms:
             self._rooms[session_id].close(MOVED, "moved")
+
     def viewers(self, session_id: str) -> int:
         """Viewers of one session."""
         return self._rooms[session_id].count if session_id in self._rooms else 0
-
 
     def count(self) -> int:
         """Viewers of all sessions."""

@@ -83,12 +83,12 @@ class Sessions:
     Attributes:
         line: the queue as it was last seen.
         presences: tell of a session whether somebody looks at it just now.
+        viewers: tells of a session how many are sent its picture just now.
+        restored: set once all that there was at the start has been taken up again.
     """
 
     def __init__(
         self,
-        viewers: tells of a session how many are sent its picture just now.
-        restored: set once all that there was at the start has been taken up again.
         *,
         store: Store,
         regions: Regions,
@@ -107,12 +107,12 @@ class Sessions:
         self.leases = LeaseKeeper(clock, self._lease_rang)
         self.line = Line(clock)
         self.presences: list[Callable[[str], bool]] = []
+        self.viewers: Callable[[str], int] = lambda _session_id: 0
+        self.restored = anyio.Event()
         self.files = launcher.files
         self._launcher = launcher
         self._policy = policy
         self._clock = clock
-        self.viewers: Callable[[str], int] = lambda _session_id: 0
-        self.restored = anyio.Event()
         self._bus = bus
         self._sealer = sealer
         self.home = home
@@ -251,12 +251,12 @@ class Sessions:
         async for rows in self.store.batches():
             for session in await self._restored(rows):
                 yield session
+        self.restored.set()
 
     async def _restored(self, rows: Sequence[Session]) -> list[Session]:
         steps = [(row, *self._step(row, self._return_of(row), NOTHING_NEW)) for row in rows]
         now = self._clock.now()
         changes = {
-        self.restored.set()
             row.id: replace(after, revision=row.revision + 1, updated_at=now)
             for row, after, _ in steps
             if after != row
@@ -277,16 +277,16 @@ class Sessions:
             found += [] if session is None else [session]
         return found
 
-    async def end_placing(self, session_id: str) -> None:
-        """It is in `placing` no longer; where its end was asked for meanwhile, that follows."""
-        self.placing.discard(session_id)
-        latest = await self.store.get(session_id)
-        if latest is not None and latest.life.state == "ending":
     def _return_of(self, session: Session) -> tuple[Event, ...]:
         """Its streamer may have dialled in already, and told of viewers who never left."""
         count = self.viewers(session.id)
         return (Restored(), ViewersChanged(count)) if count else (Restored(),)
 
+    async def end_placing(self, session_id: str) -> None:
+        """It is in `placing` no longer; where its end was asked for meanwhile, that follows."""
+        self.placing.discard(session_id)
+        latest = await self.store.get(session_id)
+        if latest is not None and latest.life.state == "ending":
             self._tell(latest, (Effect.STOP_INSTANCE,))
 
     async def place(

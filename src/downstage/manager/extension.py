@@ -103,9 +103,9 @@ class Extension(IExt):
         await self._instances.resume()
         await spawner.prepare()
         context.internal(create_router(self._instances, planner))
+        context.public(instance_router(self._instances))
         context.public(node_router(self._fleet, self._instances))
         logs = InstanceLogs(self._instances, runs)
-        context.public(instance_router(self._instances))
         context.public(log_routes(logs))
         self._serve_catalogue(catalogue.applications, self._instances)
         await serve_ams(

@@ -39,11 +39,11 @@ ORDERLY_S = 1.2
 """Of a shutdown: how long applications may take to end by themselves."""
 
 FORCED_S = 1.5
+PAGE = 200
+"""Instances that are read together where all are asked for."""
 log = get_logger(__name__)
 
 
-PAGE = 200
-"""Instances that are read together where all are asked for."""
 class Instances:
     """All instances of this manager.
 
@@ -227,6 +227,15 @@ class Instances:
         """
         return self._shown(await self._record(instance_id))
 
+    async def page(self, wanted: Wanted) -> InstancePage:
+        """That part of the list of instances, the newest first.
+
+        Raises:
+            InvalidField: the cursor that came is none of ours.
+        """
+        records, cursor = await self._store.page(wanted)
+        return InstancePage(items=[self._shown(record) for record in records], next=cursor)
+
     async def list(self) -> list[InstanceView]:
         """All on record, oldest first."""
         found, wanted = list[InstanceView](), Wanted(limit=PAGE)
@@ -238,15 +247,6 @@ class Instances:
             wanted = replace(wanted, after=page.next)
 
     async def runs_as(self, instance_id: str) -> str:
-    async def page(self, wanted: Wanted) -> InstancePage:
-        """That part of the list of instances, the newest first.
-
-        Raises:
-            InvalidField: the cursor that came is none of ours.
-        """
-        records, cursor = await self._store.page(wanted)
-        return InstancePage(items=[self._shown(record) for record in records], next=cursor)
-
         """What its spawner calls one, living or ended.
 
         Raises:
