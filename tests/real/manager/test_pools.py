@@ -108,6 +108,19 @@ async def test_who_asks_for_more_than_waits_starts_anew(
         assert sum(one.fixed.pool is not None for one in manager.instances.living) == 1
 
 
+async def test_who_was_given_one_has_the_machine_for_a_moment(data: Path) -> None:
+    machines = Machines(places=6)
+    async with open_fleet(data, None, machines, pool=2) as manager:
+        await manager.waiting(2)
+        for number in (1, 2):  # the second prolongs nothing
+            await manager.instances.create(wish(f"s-{number}", "pooled"))
+            for _ in range(3):
+                await manager.pools.look()
+            assert machines.spawners["local"].started == 2, "a first picture needs the cores"
+        await manager.waiting(2)
+        assert manager.instances.placed["warm"] == 2
+
+
 @both
 async def test_those_who_wait_give_way_to_a_session(data: Path, database: str | None) -> None:
     machines = Machines(places=3)

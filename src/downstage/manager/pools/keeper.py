@@ -1,7 +1,9 @@
 """Keeps pools at their size: starts what is missing, ends what is too old or too many.
 
 One instance at a time is started for a pool, and none while those of it fail: an application that
-cannot start is tried again later and later. A full machine is left alone: sessions come first.
+cannot start is tried again later and later. A full machine is left alone: sessions come first. For
+the same reason one that was taken is replaced a moment later: starting costs the cores that its
+person's first picture needs.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ LOOK_S = 5.0
 """How long a change of what is wanted may go unseen; changes of instances are seen at once."""
 REST_S = 0.2
 """Between two looks at least: much may change at once, and each look reads declarations anew."""
+GIVE_WAY_S = 2.0
+"""After one was taken; whoever takes more meanwhile does not prolong it."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 120.0
 ENDS = ("stopped", "evicted", "pool-expired", "pool-shrunk", "node-drained", "node-cordoned")
 """Ends that are no failure of the application."""
@@ -64,6 +68,7 @@ class PoolKeeper:
         self._wanted, self._clock = wanted, clock
         self._wake = anyio.Event()
         self._trouble: dict[str, _Trouble] = {}
+        self._taken, self._gave_way_at = 0, -2 * GIVE_WAY_S
         self.sizes: dict[str, tuple[int, int]] = {}
         """Pool as people see it → how many wait there, how many shall."""
         instances.listeners.append(self._changed)
@@ -113,7 +118,7 @@ class PoolKeeper:
             return
         trouble = self._trouble.get(name)
         is_paused = trouble is not None and self._clock.monotonic() < trouble.until
-        if is_starting or is_paused or len(waiting) >= pool.size:
+        if is_starting or is_paused or len(waiting) >= pool.size or self._gives_way_for() > 0:
             return
         try:
             await self._instances.start_waiting(request, name)
@@ -147,6 +152,14 @@ class PoolKeeper:
         if pool is not None and state == "ended" and record.instance.reason not in ENDS:
             self._failed(pool)
         self._wake.set()
+        taken, now = self._instances.placed["warm"], self._clock.monotonic()
+        if taken > self._taken and now - self._gave_way_at >= 2 * GIVE_WAY_S:
+            self._gave_way_at = now
+        self._taken = taken
+
+    def _gives_way_for(self) -> float:
+        """Seconds for which nothing is to be started."""
+        return self._gave_way_at + GIVE_WAY_S - self._clock.monotonic()
 
     def _failed(self, pool: str) -> None:
         trouble = self._trouble.setdefault(pool, _Trouble())
@@ -157,5 +170,5 @@ class PoolKeeper:
 
     def _patience(self) -> float:
         now = self._clock.monotonic()
-        soonest = min((one.until for one in self._trouble.values()), default=now + LOOK_S)
-        return max(0.1, min(LOOK_S, soonest - now)) if soonest > now else LOOK_S
+        ends = [one.until - now for one in self._trouble.values()] + [self._gives_way_for()]
+        return max(0.1, min((left for left in ends if left > 0), default=LOOK_S))
