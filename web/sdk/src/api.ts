@@ -24,6 +24,8 @@ interface CallOptions {
   readonly headers?: Record<string, string>;
   /** Another bearer token than the person's; null sends none. */
   readonly bearer?: string | null;
+  /** Gives the question up. */
+  readonly signal?: AbortSignal | null;
 }
 
 export class Api {
@@ -53,22 +55,26 @@ export class Api {
   }
 
   /** Exchange a join code, or the bearer token, for a seat and its cookie. */
-  takeSeat(session: string, code: string | null): Promise<SeatAnswer> {
+  takeSeat(
+    session: string, code: string | null, signal: AbortSignal | null = null,
+  ): Promise<SeatAnswer> {
     const body = code === null ? {} : { code };
-    return this.#call("POST", `/v1/sessions/${encodeURIComponent(session)}/seat`, body);
+    return this.#call("POST", `/v1/sessions/${encodeURIComponent(session)}/seat`, body, { signal });
   }
 
   /** The seat that the cookie holds, and the cookie alone; each answer brings fresh tickets. */
-  seat(session: string): Promise<SeatAnswer> {
+  seat(session: string, signal: AbortSignal | null = null): Promise<SeatAnswer> {
     const path = `/v1/sessions/${encodeURIComponent(session)}/seat`;
-    return this.#call("GET", path, undefined, { bearer: null });
+    return this.#call("GET", path, undefined, { bearer: null, signal });
   }
 
   /** The seat that a resume ticket stands for; the ticket is spent. */
-  resume(session: string, ticket: string): Promise<SeatAnswer> {
+  resume(
+    session: string, ticket: string, signal: AbortSignal | null = null,
+  ): Promise<SeatAnswer> {
     const path = `/v1/sessions/${encodeURIComponent(session)}/seat`;
     const headers = { [RESUME]: ticket };
-    return this.#call("GET", path, undefined, { bearer: null, headers });
+    return this.#call("GET", path, undefined, { bearer: null, headers, signal });
   }
 
   ticket(session: string, use: "signalling" | "media"): Promise<{ ticket: string }> {
@@ -146,7 +152,7 @@ export class Api {
       headers: all,
       credentials: this.#isElsewhere ? "omit" : "include",
       cache: "no-store",
-      signal: AbortSignal.timeout(this.#isElsewhere ? SOON_MS : DEADLINE_MS),
+      signal: either(AbortSignal.timeout(this.#isElsewhere ? SOON_MS : DEADLINE_MS), more.signal),
     };
     if (body !== undefined) init.body = JSON.stringify(body);
     let answer: Response;
@@ -159,6 +165,19 @@ export class Api {
     if (!answer.ok) throw problemOf(answer.status, said);
     return said as T;
   }
+}
+
+/** `AbortSignal.any`, which not every browser has that is ours. */
+function either(first: AbortSignal, second: AbortSignal | null | undefined): AbortSignal {
+  if (!second) return first;
+  const both = new AbortController();
+  for (const signal of [first, second]) {
+    if (signal.aborted) both.abort();
+    signal.addEventListener("abort", () => {
+      both.abort();
+    }, { once: true });
+  }
+  return both.signal;
 }
 
 /** The two sub-protocols that open a socket with *ticket*, which so never stands in a URL. */

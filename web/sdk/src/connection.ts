@@ -49,6 +49,8 @@ export class Connection {
   #problem: Problem | null = null;
   #hasPicture = false;
   #hadPicture = false;
+  /** The transport in use has brought a picture. */
+  #isShown = false;
   #trouble: string | null = null;
   #stream: StreamInfo | null = null;
   #sound: Sound = "none";
@@ -56,6 +58,8 @@ export class Connection {
   #since = performance.now();
   #sentSize = "";
   #brokenAt = 0;
+  /** The gateway that the signalling socket goes to. */
+  #signallingAt = "";
 
   constructor(options: ConnectionOptions, hooks: ConnectionHooks) {
     this.#options = options;
@@ -81,6 +85,11 @@ export class Connection {
 
   get transport(): Transport | null {
     return this.#media.current;
+  }
+
+  /** The box of the transport in use, once it has brought a picture. */
+  get shown(): HTMLElement | undefined {
+    return this.#isShown ? this.#media.current?.picture : undefined;
   }
 
   /** Begin; resolves when the connection has ended, whatever the reason. */
@@ -159,8 +168,9 @@ export class Connection {
       this.#adopt(seat);
       if (this.#isEnded()) return;
       const opened = performance.now();
+      this.#signallingAt = this.#seat.api.base;
       const url = this.#seat.api.socketUrl(this.#options.session, "signalling");
-      await this.#signalling.run(url, seat.signalling_ticket, {
+      const wasSilent = await this.#signalling.run(url, seat.signalling_ticket, {
         opened: () => {
           this.#problem = null;
           this.#startMedia();
@@ -174,15 +184,15 @@ export class Connection {
       });
       if (this.#isEnded()) return;
       if (performance.now() - opened > 5000) this.#backoff.reset();
-      seat = await this.#seatAgain();
+      seat = await this.#seatAgain(wasSilent);
     }
   }
 
   /** The seat by its cookie, for as long as the session may still be resumed. */
-  async #seatAgain(): Promise<SeatAnswer | null> {
+  async #seatAgain(isHurried: boolean): Promise<SeatAnswer | null> {
     await this.#pause(this.#backoff.next());
     try {
-      return await this.#untilAnswered(() => this.#seat.again());
+      return await this.#untilAnswered(() => this.#seat.again(isHurried));
     } catch (error) {
       const problem = networkProblem(error);
       if (problem.passing) throw problem;
@@ -276,6 +286,7 @@ export class Connection {
     return new Media({ choice: transport, pin }, {
       changed: (current) => {
         this.#meter.reset();
+        this.#isShown = false;
         this.#stream = null;
         this.#sound = "none";
         this.#hooks.picture(current);
@@ -312,16 +323,22 @@ export class Connection {
         this.#tell();
       },
       signal: (message) => this.#signalling.send(message),
-      mediaTicket: async () => ({
-        // The ticket first: it tells where the session is at home.
-        ticket: await this.#seat.mediaTicket(),
-        url: this.#seat.api.socketUrl(this.#options.session, "media"),
-      }),
+      mediaTicket: (isHurried) => this.#mediaTicket(isHurried),
       size,
     });
   }
 
+  async #mediaTicket(isHurried: boolean): Promise<{ url: string; ticket: string }> {
+    // The ticket first: it tells where the session is at home.
+    const ticket = await this.#seat.mediaTicket(isHurried);
+    const { api } = this.#seat;
+    // The home was left behind for a silent one: its signalling socket is no use any more.
+    if (this.#signalling.isOpen && api.base !== this.#signallingAt) this.#signalling.close();
+    return { ticket, url: api.socketUrl(this.#options.session, "media") };
+  }
+
   #onPicture(): void {
+    this.#isShown = true;
     this.#hasPicture = this.#hadPicture = true;
     this.#trouble = null;
     this.#tell();

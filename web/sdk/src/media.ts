@@ -6,6 +6,7 @@
 import { Problem } from "./problem";
 import { isSameConnection } from "./sdp";
 import { Backoff } from "./reconnect";
+import { Patience } from "./silence";
 import type { Outgoing } from "./signalling";
 import type { Transport, TransportHooks, TransportKind } from "./transport";
 import { WebRtcTransport, canWebRtc } from "./webrtc";
@@ -18,7 +19,8 @@ const FIRST_PICTURE_MS = 3000;
 const REPAIR_MS = 3000;
 const SOCKET_PICTURE_MS = 8000;
 
-export interface MediaHooks extends Omit<TransportHooks, "broken" | "recovered"> {
+export interface MediaHooks
+  extends Omit<TransportHooks, "broken" | "recovered" | "silent" | "heard"> {
   /** The transport in use changed; its picture box belongs into the page. */
   changed(transport: Transport): void;
   lost(reason: string): void;
@@ -26,7 +28,8 @@ export interface MediaHooks extends Omit<TransportHooks, "broken" | "recovered">
   /** No way is left that could ever work in this browser. */
   impossible(problem: Problem): void;
   signal(message: Outgoing): boolean;
-  mediaTicket(): Promise<{ url: string; ticket: string }>;
+  /** *isHurried*: the gateway that we know has fallen silent. */
+  mediaTicket(isHurried: boolean): Promise<{ url: string; ticket: string }>;
   size(): Size;
 }
 
@@ -60,6 +63,14 @@ export class Media {
   #isProven = false;
   #isRunning = false;
   #needsRepair = false;
+  readonly #patience = new Patience();
+  /** Opened beside a socket that is silent, and takes its place unless that speaks first. */
+  #spare: WebSocketTransport | null = null;
+  /** Counts up when no spare, or another, is wanted. */
+  #spareTurn = 0;
+  #sparePause = new Backoff();
+  /** The gateway in use fell silent, and no picture has come since. */
+  #wasSilent = false;
   /** What was wrong with WebRTC when the other way was taken. */
   #reason: string | null = null;
 
@@ -134,6 +145,7 @@ export class Media {
   stop(): void {
     clearTimeout(this.#timer);
     this.#isRunning = false;
+    this.#dropSpare();
     this.#prepared?.close();
     this.#prepared = null;
     this.#current?.close();
@@ -146,6 +158,7 @@ export class Media {
   #begin(): void {
     clearTimeout(this.#timer);
     if (!this.#isRunning) return;
+    this.#dropSpare();
     this.#current?.close();
     if (this.#way === "webrtc") this.#beginRtc();
     else if (this.#way === "websocket") void this.#beginSocket();
@@ -175,18 +188,62 @@ export class Media {
 
   async #beginSocket(): Promise<void> {
     try {
-      const { url, ticket } = await this.#hooks.mediaTicket();
-      if (!this.#isRunning) return;
-      const hooks = this.#transportHooks(() => transport);
-      const transport: Transport = new WebSocketTransport(url, ticket, hooks);
-      this.#use(transport);
-      this.#timer = setTimeout(() => {
-        if (!document.hidden) this.#onBroken(transport, "No picture came", true);
-      }, SOCKET_PICTURE_MS);
+      const { url, ticket } = await this.#hooks.mediaTicket(this.#wasSilent);
+      if (this.#isRunning) this.#useSocket(this.#makeSocket(url, ticket));
     } catch (error) {
       this.#hooks.lost(error instanceof Problem ? error.detail : String(error));
       this.#again();
     }
+  }
+
+  #makeSocket(url: string, ticket: string): WebSocketTransport {
+    const hooks = this.#transportHooks(() => transport);
+    const transport: WebSocketTransport = new WebSocketTransport(
+      url, ticket, hooks, this.#patience,
+    );
+    return transport;
+  }
+
+  #useSocket(transport: WebSocketTransport): void {
+    clearTimeout(this.#timer);
+    this.#use(transport);
+    this.#timer = setTimeout(() => {
+      if (!document.hidden) this.#onBroken(transport, "No picture came", true);
+    }, SOCKET_PICTURE_MS);
+  }
+
+  /** The socket in use is silent: look for another, and keep it for as long as that takes. */
+  async #beginSpare(): Promise<void> {
+    const turn = (this.#spareTurn += 1);
+    try {
+      const { url, ticket } = await this.#hooks.mediaTicket(true);
+      if (turn === this.#spareTurn) this.#spare = this.#makeSocket(url, ticket);
+    } catch {
+      if (turn === this.#spareTurn) this.#spareLater();
+    }
+  }
+
+  #spareLater(): void {
+    const turn = (this.#spareTurn += 1);
+    this.#spare = null;
+    setTimeout(() => {
+      if (turn === this.#spareTurn) void this.#beginSpare();
+    }, this.#sparePause.next());
+  }
+
+  #dropSpare(): void {
+    this.#spareTurn += 1;
+    this.#spare?.close();
+    this.#spare = null;
+  }
+
+  /** The last picture of the other stays in the page until this one has brought its own. */
+  #promote(spare: WebSocketTransport): void {
+    const silent = this.#current;
+    this.#spare = null;
+    this.#spareTurn += 1;
+    this.#useSocket(spare);
+    silent?.close();
   }
 
   #makeRtc(): WebRtcTransport {
@@ -215,16 +272,33 @@ export class Media {
         mine(() => {
           clearTimeout(this.#timer);
           this.#isProven = true;
+          this.#wasSilent = false;
           this.#backoff.reset();
           this.#hooks.firstPicture();
         });
       },
       ready: () => {
+        const way = which();
+        if (way === this.#spare && this.#isRunning) this.#promote(this.#spare);
         mine(() => {
           this.#hooks.ready();
         });
       },
+      silent: () => {
+        mine(() => {
+          this.#sparePause = new Backoff();
+          this.#wasSilent = true;
+          void this.#beginSpare();
+        });
+      },
+      heard: () => {
+        mine(() => {
+          this.#wasSilent = false;
+          this.#dropSpare();
+        });
+      },
       broken: (reason, final) => {
+        if (which() === this.#spare) this.#spareLater();
         mine(() => {
           this.#onBroken(which(), reason, final);
         });
@@ -268,6 +342,10 @@ export class Media {
     // A path that has carried a picture gets another try.
     if (isRtc && final && !this.#isProven) this.#otherWay(reason);
     this.#hooks.lost(reason);
+    if (this.#spare !== null) {
+      this.#promote(this.#spare);
+      return;
+    }
     if (isRtc && !final) {
       this.#needsRepair = true;
       this.#repair();

@@ -42,17 +42,15 @@ export class Places {
     return [...new Set([this.#stay.home, ...this.#stay.gateways, this.#own])];
   }
 
-  /** The newest ticket, for its one use. */
-  takeTicket(): string | null {
-    const tickets = [...this.#stay.tickets];
-    const ticket = tickets.pop() ?? null;
-    if (ticket !== null) this.#keep({ ...this.#stay, tickets });
-    return ticket;
+  /** The newest ticket; null: there is none. It counts once, wherever it is shown first. */
+  get ticket(): string | null {
+    return this.#stay.tickets.at(-1) ?? null;
   }
 
-  /** Nobody said that it is spent. */
-  putBack(ticket: string): void {
-    this.#keep({ ...this.#stay, tickets: extended(this.#stay.tickets, ticket) });
+  /** That one was taken, or is worth nothing. */
+  spent(ticket: string): void {
+    const tickets = this.#stay.tickets.filter((kept) => kept !== ticket);
+    this.#keep({ ...this.#stay, tickets });
   }
 
   /** A gateway answered, and said what is to be known from now on. */

@@ -3,6 +3,7 @@
 import type { Api } from "./api";
 import { Places, originOf, type Shelf } from "./places";
 import { Problem } from "./problem";
+import { askRound } from "./round";
 import type { SeatAnswer } from "./wire";
 
 export interface SeatOptions {
@@ -16,8 +17,12 @@ export interface SeatOptions {
 
 /** Tickets live for 60 s; one older than this is not worth a try. */
 const TICKET_FRESH_MS = 45_000;
-/** Homes that are followed one after another, before the next gateway is asked. */
+/** Homes that are followed one after another. */
 const MOST_FOLLOWED = 3;
+/** A gateway that says nothing for so long is not waited for: the next is asked beside it. */
+const PATIENCE_MS = 600;
+/** The same where its silence is why we ask. */
+const HURRY_MS = 100;
 
 type Ask = (api: Api) => Promise<SeatAnswer>;
 
@@ -58,27 +63,33 @@ export class Seat {
         });
       }
     }
-    return await this.#inTurn(() => this.#round(asked));
+    return await this.#inTurn(() => this.#round(asked, false));
   }
 
-  /** The same seat with fresh tickets, at the home or at any gateway that has become it. */
-  again(): Promise<SeatAnswer> {
-    return this.#inTurn(() => this.#round(null));
+  /**
+   * The same seat with fresh tickets, at the home or at any gateway that has become it.
+   *
+   * *isHurried*: the home has fallen silent.
+   */
+  again(isHurried = false): Promise<SeatAnswer> {
+    return this.#inTurn(() => this.#round(null, isHurried));
   }
 
   /** The ticket that came with the seat while it is fresh, once; then others. */
-  async mediaTicket(): Promise<string> {
+  async mediaTicket(isHurried = false): Promise<string> {
     const kept = this.#kept;
     this.#kept = null;
-    if (kept !== null && performance.now() - kept.at < TICKET_FRESH_MS) return kept.ticket;
-    if (this.#places.isOwn(this.#places.home)) {
+    const isFresh = kept !== null && performance.now() - kept.at < TICKET_FRESH_MS;
+    if (isFresh && !isHurried) return kept.ticket;
+    if (this.#places.isOwn(this.#places.home) && !isHurried) {
       try {
         return (await this.#own.ticket(this.#options.session, "media")).ticket;
       } catch (error) {
-        if (!(error instanceof Problem) || error.status !== 421) throw error;
+        // Another drives it now, or this one is gone: whoever has the seat gives the ticket.
+        if (!(error instanceof Problem) || ![0, 421].includes(error.status)) throw error;
       }
     }
-    const answer = await this.again();
+    const answer = await this.again(isHurried);
     this.#kept = null;
     return answer.media_ticket;
   }
@@ -94,22 +105,27 @@ export class Seat {
       const { session, token } = this.#options;
       const { home } = this.#places;
       const isByTicket = !this.#places.isOwn(home) && token() === null;
-      await this.#at(home).end(session, isByTicket ? this.#places.takeTicket() : null);
+      const ticket = isByTicket ? this.#places.ticket : null;
+      if (ticket !== null) this.#places.spent(ticket);
+      await this.#at(home).end(session, ticket);
     });
   }
 
-  /** Ask every gateway once, the home first; the last refusal is what it came to. */
-  async #round(asked: Promise<SeatAnswer> | null): Promise<SeatAnswer> {
-    let refusal: unknown = null;
-    for (const place of this.#places.all()) {
-      const early = this.#places.isOwn(place) ? asked : null;
-      try {
-        return await this.#follow(this.#at(place), (api) => this.#take(api), early);
-      } catch (error) {
-        refusal = worse(refusal, error);
-      }
-    }
-    throw refusal;
+  /** Ask the gateways, the home first, until one has the seat. */
+  async #round(asked: Promise<SeatAnswer> | null, isHurried: boolean): Promise<SeatAnswer> {
+    let early = asked;
+    const [place, answer] = await askRound({
+      places: this.#places.all(),
+      patienceMs: isHurried ? HURRY_MS : PATIENCE_MS,
+      ask: async (at, signal): Promise<[string, SeatAnswer]> => {
+        const before = this.#places.isOwn(at) ? early : null;
+        if (before !== null) early = null;
+        return [at, await (before ?? this.#take(this.#at(at), signal))];
+      },
+      homeOf,
+      worse,
+    });
+    return this.#keep(answer, place);
   }
 
   /** *ask* at *api*, and where that names another home, there. */
@@ -119,7 +135,7 @@ export class Seat {
       try {
         return this.#keep(await (answer ?? ask(at)), at.base);
       } catch (error) {
-        const home = error instanceof Problem && error.home ? originOf(error.home) : null;
+        const home = homeOf(error);
         if (home === null || home === at.base || followed >= MOST_FOLLOWED) throw error;
         [at, answer] = [this.#at(home), null];
       }
@@ -127,29 +143,33 @@ export class Seat {
   }
 
   /** The seat at *api*: by cookie where it is known, by the resume ticket, by the person. */
-  async #take(api: Api): Promise<SeatAnswer> {
+  async #take(api: Api, signal: AbortSignal): Promise<SeatAnswer> {
     const { session, token } = this.#options;
     let refusal: unknown = null;
     if (this.#places.isOwn(api.base)) {
       try {
-        return await api.seat(session);
+        return await api.seat(session, signal);
       } catch (error) {
         if (!mayTryOtherwise(error)) throw error;
         refusal = error;
       }
     }
-    for (let ticket = this.#places.takeTicket(); ticket; ticket = this.#places.takeTicket()) {
+    for (let ticket = this.#places.ticket; ticket; ticket = this.#places.ticket) {
       try {
-        return await api.resume(session, ticket);
+        const answer = await api.resume(session, ticket, signal);
+        this.#places.spent(ticket);
+        return answer;
       } catch (error) {
         refusal = error;
-        if (error instanceof Problem && error.status === 401) continue;
-        this.#places.putBack(ticket);
+        if (error instanceof Problem && error.status === 401) {
+          this.#places.spent(ticket);
+          continue;
+        }
         if (!mayTryOtherwise(error)) throw error;
         break;
       }
     }
-    if (token() !== null) return await api.takeSeat(session, null);
+    if (token() !== null) return await api.takeSeat(session, null, signal);
     throw refusal ?? unknownHere();
   }
 
@@ -174,6 +194,10 @@ export class Seat {
 /** Nobody of that name is known there, or not by what was shown: other proof may do. */
 function mayTryOtherwise(error: unknown): boolean {
   return error instanceof Problem && error.status !== 0 && error.status !== 421 && !error.passing;
+}
+
+function homeOf(error: unknown): string | null {
+  return error instanceof Problem && error.home ? originOf(error.home) : null;
 }
 
 /** What a round came to: an answer, unless one that is silent now may know more than a stranger. */

@@ -2,9 +2,12 @@
 
 import { ticketProtocols } from "./api";
 import { problemOf, type Problem } from "./problem";
+import { Patience, Silence } from "./silence";
 import type { Role, SessionView } from "./wire";
 
 const OPEN_DEADLINE_MS = 8000;
+/** So many beats without a word: the gateway is gone, or cut off. */
+const BEATS_MISSED = 2.5;
 
 export interface Welcome {
   readonly type: "welcome";
@@ -13,6 +16,8 @@ export interface Welcome {
   readonly role?: Role;
   readonly ice_servers?: readonly RTCIceServer[];
   readonly ice_policy?: RTCIceTransportPolicy;
+  /** The gateway says something at least this often; absent where it promises nothing. */
+  readonly heartbeat_ms?: number;
 }
 
 export interface CandidateMessage {
@@ -33,6 +38,7 @@ export type Incoming =
       readonly gateways?: readonly string[];
     }
   | { readonly type: "bye"; readonly reason?: string }
+  | { readonly type: "beat" }
   | { readonly type: "error" };
 
 export type Outgoing =
@@ -50,35 +56,55 @@ export interface SignallingHooks {
 
 export class Signalling {
   #socket: WebSocket | null = null;
+  #end: (() => void) | null = null;
+  readonly #patience = new Patience();
 
   get isOpen(): boolean {
     return this.#socket?.readyState === WebSocket.OPEN;
   }
 
-  /** Open, then resolve when the socket has closed, with whether it ever was open. */
+  /** Open, then resolve when the socket has closed or is silent; whether it was silent. */
   run(url: string, ticket: string, hooks: SignallingHooks): Promise<boolean> {
     const socket = new WebSocket(url, ticketProtocols(ticket));
     this.#socket = socket;
     return new Promise((resolve) => {
-      let wasOpen = false;
-      const late = setTimeout(() => {
-        socket.close();
-      }, OPEN_DEADLINE_MS);
+      let silence: Silence | null = null;
+      const end = (wasSilent = false): void => {
+        clearTimeout(late);
+        silence?.stop();
+        socket.onopen = socket.onmessage = socket.onclose = null;
+        if (this.#socket === socket) this.#socket = this.#end = null;
+        // Who is cut off would answer a close only after minutes: nobody waits for that.
+        socket.close(1000);
+        resolve(wasSilent);
+      };
+      const late = setTimeout(end, OPEN_DEADLINE_MS);
+      this.#end = end;
       socket.onopen = () => {
         clearTimeout(late);
-        wasOpen = true;
         hooks.opened();
       };
       socket.onmessage = (event: MessageEvent<unknown>) => {
+        silence?.heard();
         const message = parse(event.data);
+        if (message?.type === "welcome") silence ??= this.#listen(message, end);
         if (message?.type === "error") hooks.problem(problemFrom(message));
         else if (message) hooks.message(message);
       };
       socket.onclose = () => {
-        clearTimeout(late);
-        if (this.#socket === socket) this.#socket = null;
-        resolve(wasOpen);
+        end();
       };
+    });
+  }
+
+  /** From here on silence is told from quiet; null where the gateway does not beat. */
+  #listen(welcome: Welcome, end: (wasSilent: boolean) => void): Silence | null {
+    const beat = welcome.heartbeat_ms;
+    if (typeof beat !== "number" || !(beat > 0)) return null;
+    return new Silence(this.#patience.limit(beat * BEATS_MISSED), () => {
+      this.#patience.alarm();
+      console.info("downstage: the signalling socket is silent");
+      end(true);
     });
   }
 
@@ -90,7 +116,7 @@ export class Signalling {
   }
 
   close(): void {
-    this.#socket?.close(1000);
+    this.#end?.();
   }
 }
 

@@ -19,6 +19,10 @@ export interface TransportHooks {
   broken(reason: string, final: boolean): void;
   /** Media flows again after `broken(…, false)`. */
   recovered(): void;
+  /** Nothing has come for longer than it may: it is broken, or only slow. */
+  silent(): void;
+  /** Something has come after `silent()`. */
+  heard(): void;
   /** The picture's own size, whenever it changes. */
   resized(size: Size): void;
   control(message: ControlMessage): void;

@@ -269,7 +269,8 @@ export class DownstageViewer extends LitElement {
     const was = this.#state.phase;
     this.#state = state;
     if (state.phase !== "playing") this.renderRoot?.querySelector("dialog")?.close();
-    if (state.phase === "playing") this.#pictures.keepOnly(this.#connection?.transport?.picture);
+    const shown = state.phase === "playing" ? this.#connection?.shown : undefined;
+    if (shown) this.#pictures.keepOnly(shown);
     if (state.phase === "playing" && was !== "playing") this.#onPlaying();
     this.requestUpdate();
     this.#emit<ViewerState>("downstage-state", state);

@@ -6,8 +6,10 @@ import { AUDIO, HEADER_SIZE, LIKELY_CODEC, VIDEO, codecOf, readHeader } from "./
 import type { MediaHeader } from "./h264";
 import type { InputMessage } from "./messages";
 import { Painter } from "./painter";
+import { Silence, type Patience } from "./silence";
 import { Latency, isSameClock, wallMs, type RawStats } from "./stats";
 import { parseControl, pictureBox, type Transport, type TransportHooks } from "./transport";
+import type { StreamInfo } from "./wire";
 
 /** Acknowledge at most this often; the streamer needs at least ten a second. */
 const ACK_EVERY_MS = 40;
@@ -18,6 +20,9 @@ const DECODER_LOST = 30;
 const PING_EVERY_MS = 1000;
 /** Without any answer for this long the socket is dead, whatever TCP says. */
 const SILENT_MS = 6000;
+/** Another way is looked for after this, or after so many beats of the streamer's. */
+const SUSPECT_MS = 1200;
+const BEATS_MISSED = 2.4;
 const MOST_FAULTS = 3;
 
 /** Whether this browser, in this context, can decode frames from a socket. */
@@ -46,6 +51,7 @@ export class WebSocketTransport implements Transport {
   #rttMs: number | null = null;
   #pings = new Map<number, number>();
   #pingCount = 0;
+  #pingedAt = performance.now();
   #unansweredSince: number | null = null;
   #newest = -1;
   #acked = -1;
@@ -53,9 +59,12 @@ export class WebSocketTransport implements Transport {
   #ackedAt = 0;
   #hasPicture = false;
   #isClosed = false;
+  #silence: Silence | null = null;
+  readonly #patience: Patience;
 
-  constructor(url: string, ticket: string, hooks: TransportHooks) {
+  constructor(url: string, ticket: string, hooks: TransportHooks, patience: Patience) {
     this.#hooks = hooks;
+    this.#patience = patience;
     this.#isSameClock = isSameClock(new URL(url).hostname);
     this.picture = pictureBox(document.createElement("canvas"));
     this.#painter = new Painter(this.picture, {
@@ -127,6 +136,7 @@ export class WebSocketTransport implements Transport {
     this.#isClosed = true;
     clearInterval(this.#ticker);
     clearTimeout(this.#ackTimer);
+    this.#silence?.stop();
     this.#socket.onclose = this.#socket.onmessage = this.#socket.onopen = null;
     this.#socket.close(1000);
     if (this.#decoder?.state === "configured") this.#decoder.close();
@@ -136,6 +146,7 @@ export class WebSocketTransport implements Transport {
 
   #onMessage(data: ArrayBuffer | string): void {
     this.#unansweredSince = null;
+    if (this.#silence?.heard()) this.#hooks.heard();
     if (typeof data === "string") {
       this.#onControl(data);
       return;
@@ -152,13 +163,25 @@ export class WebSocketTransport implements Transport {
   #onControl(data: string): void {
     const message = parseControl(data);
     if (!message) return;
+    if (message[0] === "s") this.#listen((message[1] as StreamInfo).beat_ms);
     if (message[0] === "p") {
+      if (message[1] === 0) return; // a beat: it answers no ping of ours
       const sent = this.#pings.get(Number(message[1]));
       this.#pings.clear();
       if (sent !== undefined) this.#rttMs = Math.round((performance.now() - sent) * 10) / 10;
       return;
     }
     this.#hooks.control(message);
+  }
+
+  /** From here on silence is told from a still picture; not where the streamer does not beat. */
+  #listen(beat: number | undefined): void {
+    if (this.#silence !== null || typeof beat !== "number" || !(beat > 0)) return;
+    const limit = this.#patience.limit(Math.max(SUSPECT_MS, beat * BEATS_MISSED));
+    this.#silence = new Silence(limit, () => {
+      this.#patience.alarm();
+      this.#hooks.silent();
+    });
   }
 
   #onVideo(header: MediaHeader, payload: Uint8Array<ArrayBuffer>): void {
@@ -260,6 +283,9 @@ export class WebSocketTransport implements Transport {
 
   #ping(): void {
     const now = performance.now();
+    // A page that slept has not read yet what came meanwhile.
+    if (now - this.#pingedAt > PING_EVERY_MS * 3) this.#unansweredSince = null;
+    this.#pingedAt = now;
     if (now - (this.#unansweredSince ?? now) > SILENT_MS) {
       this.#fail("The server is silent");
       return;

@@ -129,6 +129,8 @@ export interface StreamInfo {
   readonly audio: boolean;
   readonly audio_reason: string | null;
   readonly kbps: number;
+  /** On the media socket something comes at least this often, be the picture still. */
+  readonly beat_ms?: number;
 }
 
 /** The `["c", …]` control message. */

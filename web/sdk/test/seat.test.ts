@@ -15,14 +15,17 @@ function refusal(status: number, home: string | null = null): Problem {
 class World {
   home: string | null = A;
   readonly silent = new Set<string>();
+  /** Cut off: not even a refusal comes. */
+  readonly cut = new Set<string>();
   readonly asked: string[] = [];
   readonly valid = new Set<string>();
   cookie = true;
   count = 0;
 
   api(base: string, own = base): Api {
-    const check = (what: string): void => {
+    const check = async (what: string): Promise<void> => {
       this.asked.push(`${what} ${base.slice(7, 8)}`);
+      if (this.cut.has(base)) await new Promise(() => undefined);
       if (this.silent.has(base)) throw refusal(0);
       if (this.home !== base) throw refusal(421, this.home);
     };
@@ -41,25 +44,25 @@ class World {
       base,
       at: (other: string) => this.api(other, own),
       seat: async () => {
-        check("cookie");
+        await check("cookie");
         if (base !== own || !this.cookie) throw refusal(401);
         return await answer();
       },
       resume: async (_: string, ticket: string) => {
-        check("resume");
+        await check("resume");
         spend(ticket);
         return await answer();
       },
       takeSeat: async (_: string, code: string | null) => {
-        check(code === null ? "person" : "code");
+        await check(code === null ? "person" : "code");
         return await answer();
       },
       ticket: async () => {
-        check("ticket");
+        await check("ticket");
         return await Promise.resolve({ ticket: "fresh" });
       },
       end: async (_: string, ticket: string | null) => {
-        check(ticket === null ? "end" : "end by ticket");
+        await check(ticket === null ? "end" : "end by ticket");
         if (ticket !== null) spend(ticket);
         await Promise.resolve();
       },
@@ -113,6 +116,20 @@ describe("a seat", () => {
     world.home = B;
     await mine.again();
     expect(mine.api.base).toBe(B);
+  });
+
+  it("is not held up by a home that is cut off, and looks there again until another has it", async () => {
+    const mine = seat();
+    await mine.first();
+    world.cut.add(A);
+    const again = mine.mediaTicket(true);
+    setTimeout(() => {
+      world.home = B;
+    }, 300);
+    expect(await again).toBe("m2");
+    expect(mine.api.base).toBe(B);
+    expect(world.asked.filter((what) => what === "cookie a").length).toBe(2);
+    expect(world.asked.filter((what) => what === "resume b").length).toBeGreaterThan(1);
   });
 
   it("takes an earlier ticket where the last was spent by an answer that never came", async () => {
