@@ -80,7 +80,7 @@ class Peer:
         Raises:
             Violation: it is a candidate, and one more than are taken.
         """
-        told = dict(message)  # of strings and numbers: as JSON has them
+        told = {**vars(message)}  # of strings and numbers: as JSON has them
         told.pop("peer", None)
         if isinstance(message, CandidateMessage):
             self.from_viewer += 1

@@ -245,7 +245,7 @@ class Room:
         viewer = self._viewers.get(peer.seat)
         if viewer is None or (isinstance(message, AnswerMessage) and viewer.offer is None):
             return  # it has gone, or nobody asked
-        viewer.line.send({**dict(message), "peer": peer.id})
+        viewer.line.send({**vars(message), "peer": peer.id})
 
     def connected(self, peer_id: str, *, is_connected: bool) -> None:
         """Media flows to a peer, or does no more."""
