@@ -109,6 +109,14 @@ class ServedPlatform(PlatformProcess):
         if process.stdout is not None:
             process.stdout.close()
 
+    def freeze_service(self, name: str) -> None:
+        """It stands still and says nothing, while its connections stay: cut off, for others."""
+        self._services[name].send_signal(signal.SIGSTOP)
+
+    def thaw_service(self, name: str) -> None:
+        """It goes on where it was."""
+        self._services[name].send_signal(signal.SIGCONT)
+
     def _share_key(self, name: str) -> None:
         """Gateways on one database read what the others sealed."""
         first, own = (self.data / folder / "gateway.key" for folder in ("gateway", name))
