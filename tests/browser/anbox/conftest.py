@@ -1,4 +1,4 @@
-"""One platform and one browser for all of it; a page for each client."""
+"""One platform and one browser for all of it; a page for each client, sessions for each module."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import asyncio
 import json
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page, Route, async_playwright
 from playwright.async_api import Error as PlaywrightError
+from tests.browser.witness import APPLICATIONS, Witness
 
 from downstage.testing.platform import PlatformProcess
 
 HERE = Path(__file__).parent
-WITNESS = HERE.parent / "viewer"
 PATH = "/page-of-a-test.html"
 HTML = """<!doctype html><meta charset="utf-8"><title>client</title>
 <style>body{margin:0;background:#000}video{display:block;width:1280px;height:720px}</style><body></body>
@@ -63,12 +63,24 @@ class Client:
         try:
             found = await self.page.wait_for_function(expression, timeout=seconds * 1000)
         except PlaywrightError:
-            state = "[client.errors, client.log.map(l => [l[0], l[1].type]), client.iceState]"
-            told = await self.ask(f"JSON.stringify({state})")
-            logs = (self.platform.data / "run").glob("*/streamer.log")
-            heard = "\n".join(path.read_text()[-800:] for path in logs)
-            pytest.fail(f"not within {seconds} s: {expression}; the client: {told}; {heard}")
+            pytest.fail(f"not within {seconds} s: {expression}; {await self.condition()}")
         return await found.json_value()
+
+    async def condition(self) -> str:
+        """How the client is, and what the streamers wrote last."""
+        channels = "Object.values(client.channels).map(c => [c.label, c.readyState])"
+        signalling = "client.log.map(l => [l[0], l[1].type])"
+        state = f"[client.errors, {signalling}, client.iceState, {channels}]"
+        told = await self.ask(f"JSON.stringify({state})")
+        logs = (self.platform.data / "run").glob("*/streamer.log")
+        heard = "\n".join(path.read_text()[-800:] for path in logs)
+        return f"the client: {told}; {heard}"
+
+    async def lives(self) -> bool:
+        """It is connected, and all of its channels are open."""
+        connected = "client.isConnected && ['connected', 'completed'].includes(client.iceState)"
+        opened = "Object.values(client.channels).every(c => c.readyState === 'open')"
+        return bool(await self.ask(f"!client.isDone && {connected} && {opened}"))
 
     async def ready(self) -> None:
         """What was wanted has come, and the control channel is open."""
@@ -105,50 +117,24 @@ class Client:
     async def plays_on(self) -> None:
         """More pictures come."""
         before = await self.decoded()
-        async with asyncio.timeout(10):
-            while await self.decoded() < before + 4:
-                await asyncio.sleep(0.05)
-
-
-class Witness:
-    """A session of an application that writes down what reaches it."""
-
-    def __init__(self, platform: PlatformProcess) -> None:
-        before = set((platform.data / "run").glob("*/app.log"))
-        self.session: str = platform.create("witness", display=DISPLAY)["id"]
-        (self._log,) = set((platform.data / "run").glob("*/app.log")) - before
-        self._seen = 0
-
-    def forget(self) -> None:
-        """Only what comes from now on counts."""
-        self._seen = len(self._log.read_text().splitlines())
-
-    def events(self, kind: str) -> list[list[Any]]:
-        """Everything of *kind* so far, without that word."""
-        lines = self._log.read_text().splitlines()[self._seen :]
-        words = (json.loads(line) for line in lines if line.startswith("["))
-        return [said[1:] for said in words if said[0] == kind]
-
-    async def until(self, kind: str, *wanted: list[Any]) -> None:
-        """Until the newest events of *kind* are *wanted*."""
         try:
-            async with asyncio.timeout(8):
-                while self.events(kind)[-len(wanted) :] != list(wanted):
-                    await asyncio.sleep(0.03)
+            async with asyncio.timeout(20):
+                while await self.decoded() < before + 4:
+                    await asyncio.sleep(0.05)
         except TimeoutError:
-            pytest.fail(f"wanted {kind} {wanted}, came {self.events(kind)[-8:]}")
+            pytest.fail(f"no picture comes; {await self.condition()}")
 
 
 Opener = Callable[[], AbstractAsyncContextManager[Client]]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def platform() -> Iterator[PlatformProcess]:
     """One that knows the witness, too, and starts without any session."""
     folder = Path(tempfile.mkdtemp(prefix="ds-", dir="/tmp"))
     try:
         started = PlatformProcess(
-            folder / "d", "--app-folder", str(WITNESS), environment=ENVIRONMENT
+            folder / "d", "--app-folder", str(APPLICATIONS), environment=ENVIRONMENT
         )
         with started as running:
             yield running
@@ -156,7 +142,7 @@ def platform() -> Iterator[PlatformProcess]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
     """Chromium with a camera and a microphone that are made up."""
     assert anyio_backend == "asyncio"
@@ -166,20 +152,31 @@ async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
         await started.close()
 
 
-@pytest.fixture(scope="package")
-def witness(platform: PlatformProcess) -> Witness:
+@pytest.fixture(scope="module")
+def witness(platform: PlatformProcess) -> Iterator[Witness]:
     """Shared; each test forgets what came before."""
-    return Witness(platform)
+    made = Witness(platform, DISPLAY)
+    yield made
+    made.end()
 
 
-@pytest.fixture(scope="package")
-def card(platform: PlatformProcess) -> str:
+@pytest.fixture(scope="module")
+def card(platform: PlatformProcess) -> Iterator[str]:
     """A test card that plays a tone; whoever joins throws out who was there."""
+    with a_card(platform) as session:
+        yield session
+
+
+@contextmanager
+def a_card(platform: PlatformProcess) -> Generator[str]:
+    """One that is gone afterwards: what draws for nobody takes time from the tests to come."""
     made = platform.create("test-card", display=DISPLAY, arguments=CARD)
-    return str(made["id"])
+    yield str(made["id"])
+    platform.call("DELETE", f"/v1/sessions/{made['id']}")
+    platform.wait_state(made["id"], "ended")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def opened(platform: PlatformProcess, browser: Browser) -> Opener:
     """Opens a page of the platform's own origin with the client in it.
 

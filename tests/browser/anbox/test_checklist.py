@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Route
-from tests.browser.anbox.conftest import CARD, DISPLAY, Client, Opener, Witness
+from tests.browser.anbox.conftest import Client, Opener, a_card
+from tests.browser.witness import Witness
 
 from downstage.testing.platform import PlatformProcess
 
@@ -36,11 +37,11 @@ def direction(section: str) -> str:
 @pytest.fixture(scope="module")
 async def watching(opened: Opener, platform: PlatformProcess) -> AsyncIterator[Client]:
     """A client with all it may have, on a card of its own; shared by tests that change nothing."""
-    made = platform.create("test-card", display=DISPLAY, arguments=CARD)
-    async with opened() as client:
-        await client.join(made["id"], channels=["chat", "bulk"])
-        await client.playing()
-        yield client
+    with a_card(platform) as session:
+        async with opened() as client:
+            await client.join(session, channels=["chat", "bulk"])
+            await client.playing()
+            yield client
 
 
 async def said(client: Client, way: str) -> list[dict[str, Any]]:
@@ -293,7 +294,7 @@ async def test_line_25_disconnect_ends_the_session_without_any_request(
         await client.playing()
         await client.ask("client.disconnect()")
         await client.until("client.isDone")
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(20):
             while platform.call("GET", f"/v1/sessions/{session}").body["state"] != "ended":
                 await asyncio.sleep(0.05)
         assert await client.ask("client.requests") == [["POST", "/1.0/sessions/"]]
@@ -311,7 +312,7 @@ async def test_every_key_of_the_table_is_the_key_that_it_was(
         for code in [*codes, 57]:  # twice, so that capitals are off again
             for pressed in (True, False):
                 await client.send("input::key", {"code": code, "pressed": pressed})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while len(witness.events("key")) < 2 * len(codes) + 2:
                 await asyncio.sleep(0.03)
         pressed_ = [event[0] for event in witness.events("key") if event[1]]
@@ -324,7 +325,7 @@ async def test_typed_keys_arrive_with_their_modifiers(opened: Opener, witness: W
         await client.playing()
         witness.forget()
         await client.page.keyboard.press("Shift+KeyQ")
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(20):
             while [20, True, "Q"] not in witness.events("key"):
                 await asyncio.sleep(0.03)
         await client.send("input::ime-event", {"type": 1, "data": {"text": "né"}})
@@ -332,7 +333,8 @@ async def test_typed_keys_arrive_with_their_modifiers(opened: Opener, witness: W
 
 
 async def test_figures_of_the_stream_are_to_be_had(watching: Client) -> None:
-    stats = await watching.ask("client.stats()")
+    flow = "s.video?.framesDecoded > 0 && s.audio?.packetsReceived > 0 && s.network"
+    stats = await watching.until(f"client.stats().then(s => {flow} && s)")
     video, audio = stats["video"], stats["audio"]
     assert (video["frameWidth"], video["frameHeight"]) == (1280, 720)
     assert video["codec"] in {"video/H264", "video/VP8"}

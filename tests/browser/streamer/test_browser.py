@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import anyio
 import pytest
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 from downstage.testing.streaming import (
     GatewayEnd,
@@ -32,6 +32,7 @@ FLAGS = [
     "--disable-features=WebRtcHideLocalIpsWithMdns",
 ]
 HERE = Path(__file__).parent
+WINDOW_S = 1.5
 DECODED = {
     "ws": "state.decoded",
     "rtc": """(async () => {
@@ -43,29 +44,46 @@ DECODED = {
 }
 
 
-@asynccontextmanager
-async def playing(
-    data: Path, kind: str, *arguments: str, **config: Any
-) -> AsyncIterator[tuple[Streamer, GatewayEnd, Page]]:
-    """A card on a display, a streamer, and a page at hand."""
-    gateway = GatewayEnd(data, HERE / "page.html")
-    await gateway.open()
+Playing = Callable[..., AbstractAsyncContextManager[tuple[Streamer, GatewayEnd, Page]]]
+
+
+@pytest.fixture(scope="module")
+async def chromium(anyio_backend: str) -> AsyncIterator[Browser]:
+    """One for all of them: each opens a context of its own in it."""
+    assert anyio_backend == "asyncio"
     async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        page = await browser.new_page(viewport={"width": 1280, "height": 720})
+        started = await driver.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        yield started
+        await started.close()
+
+
+@pytest.fixture
+def playing(chromium: Browser, data: Path) -> Playing:
+    """Starts a card on a display and a streamer; with a page at hand."""
+
+    @asynccontextmanager
+    async def start(
+        kind: str, *arguments: str, folder: Path = data, **config: Any
+    ) -> AsyncIterator[tuple[Streamer, GatewayEnd, Page]]:
+        gateway = GatewayEnd(folder, HERE / "page.html")
+        await gateway.open()
+        context = await chromium.new_context(viewport={"width": 1280, "height": 720})
+        page = await context.new_page()
         try:
             if kind == "wayland":
-                async with _card(data, None, arguments, config) as streamer:
+                async with _card(folder, None, arguments, config) as streamer:
                     yield streamer, gateway, page
             else:
                 async with (
                     XDisplay.start() as display,
-                    _card(data, display, arguments, config) as streamer,
+                    _card(folder, display, arguments, config) as streamer,
                 ):
                     yield streamer, gateway, page
         finally:
-            await browser.close()
+            await context.close()
             await gateway.close()
+
+    return start
 
 
 @asynccontextmanager
@@ -89,12 +107,12 @@ async def look(
     return float(await page.evaluate("state.first"))
 
 
-async def decoded_fps(page: Page, transport: str, *, enough: float, windows: int = 5) -> float:
+async def decoded_fps(page: Page, transport: str, *, enough: float, windows: int = 10) -> float:
     """Decoded pictures a second: the best of some windows, since others use this machine too."""
     best = 0.0
     for _ in range(windows):
         began, first = time.monotonic(), await page.evaluate(DECODED[transport])
-        await anyio.sleep(3)
+        await anyio.sleep(WINDOW_S)
         more = await page.evaluate(DECODED[transport]) - first
         best = max(best, more / (time.monotonic() - began))
         if best >= enough:
@@ -104,22 +122,24 @@ async def decoded_fps(page: Page, transport: str, *, enough: float, windows: int
 
 @pytest.mark.parametrize("kind", ["x11", "wayland"])
 @pytest.mark.parametrize("transport", ["rtc", "ws"])
-async def test_a_moving_card_is_decoded_at_its_rate(data: Path, kind: str, transport: str) -> None:
+async def test_a_moving_card_is_decoded_at_its_rate(
+    playing: Playing, data: Path, kind: str, transport: str
+) -> None:
     # On a shared machine a card now and then stays at 52 to 54 of its 60, window after window, and
     # the next one does not: seen with this and with older versions alike. Three may try.
     best = 0.0
     for number in range(3):
         (data / str(number)).mkdir()
-        best = max(best, await one_card(data / str(number), kind, transport))
+        best = max(best, await one_card(playing, data / str(number), kind, transport))
         if best >= 55:
             break
     assert best >= 55
 
 
-async def one_card(data: Path, kind: str, transport: str) -> float:
-    async with playing(data, kind) as (_, gateway, page):
+async def one_card(playing: Playing, folder: Path, kind: str, transport: str) -> float:
+    async with playing(kind, folder=folder) as (_, gateway, page):
         await look(page, gateway, transport)
-        fps = await decoded_fps(page, transport, enough=55, windows=3)
+        fps = await decoded_fps(page, transport, enough=55, windows=6)
         assert await page.evaluate("state.error ?? null") is None
         facts = await page.evaluate("state.stream")
         assert (facts["width"], facts["height"], facts["encoder"]) == (1280, 720, "x264")
@@ -142,19 +162,19 @@ READ_HITS = """() => {
 
 @pytest.mark.parametrize("kind", ["x11", "wayland"])
 @pytest.mark.parametrize("transport", ["rtc", "ws"])
-async def test_a_click_is_seen_in_the_picture(data: Path, kind: str, transport: str) -> None:
-    async with playing(data, kind) as (_, gateway, page):
+async def test_a_click_is_seen_in_the_picture(playing: Playing, kind: str, transport: str) -> None:
+    async with playing(kind) as (_, gateway, page):
         await look(page, gateway, transport)
-        await page.wait_for_function(f"({READ_HITS})() !== null", timeout=10_000)
+        await page.wait_for_function(f"({READ_HITS})() !== null", timeout=20_000)
         before = await page.evaluate(READ_HITS)
         await page.mouse.click(640, 400)
-        await page.wait_for_function(f"({READ_HITS})() === {(before + 1) % 256}", timeout=10_000)
+        await page.wait_for_function(f"({READ_HITS})() === {(before + 1) % 256}", timeout=20_000)
         await page.keyboard.press("KeyA")
-        await page.wait_for_function(f"({READ_HITS})() === {(before + 2) % 256}", timeout=10_000)
+        await page.wait_for_function(f"({READ_HITS})() === {(before + 2) % 256}", timeout=20_000)
 
 
 @pytest.mark.parametrize("transport", ["rtc", "ws"])
-async def test_a_tone_is_heard_at_its_pitch(data: Path, transport: str) -> None:
+async def test_a_tone_is_heard_at_its_pitch(playing: Playing, data: Path, transport: str) -> None:
     home = data / "pulse"
     home.mkdir(mode=0o700)
     command = [
@@ -169,15 +189,15 @@ async def test_a_tone_is_heard_at_its_pitch(data: Path, transport: str) -> None:
         with anyio.fail_after(10):
             while not (home / "native").exists():
                 await anyio.sleep(0.02)
-        async with playing(data, "x11", "--tone", "440", pulse_server=server) as (_, gateway, page):
+        async with playing("x11", "--tone", "440", pulse_server=server) as (_, gateway, page):
             await look(page, gateway, transport)
             heard = "state.peak && state.peak().db > -60 && Math.abs(state.peak().hz - 440) <= 5"
-            await page.wait_for_function(heard, timeout=10_000)
+            await page.wait_for_function(heard, timeout=20_000)
             assert (await page.evaluate("state.stream"))["audio"] is True
 
 
-async def test_the_picture_goes_on_while_the_gateway_restarts(data: Path) -> None:
-    async with playing(data, "x11") as (_, gateway, page):
+async def test_the_picture_goes_on_while_the_gateway_restarts(playing: Playing) -> None:
+    async with playing("x11") as (_, gateway, page):
         await look(page, gateway, "rtc")
         await gateway.hear("peer.connected")
         await gateway.close()
@@ -189,8 +209,8 @@ async def test_the_picture_goes_on_while_the_gateway_restarts(data: Path) -> Non
         assert await decoded_fps(page, "rtc", enough=40) >= 40
 
 
-async def test_both_transports_share_one_encoder(data: Path) -> None:
-    async with playing(data, "x11") as (_, gateway, page):
+async def test_both_transports_share_one_encoder(playing: Playing) -> None:
+    async with playing("x11") as (_, gateway, page):
         await look(page, gateway, "rtc")
         second = await page.context.browser.new_page()
         await look(second, gateway, "ws", "spectator")
@@ -199,19 +219,19 @@ async def test_both_transports_share_one_encoder(data: Path) -> None:
         assert await decoded_fps(second, "ws", enough=10) >= 5
 
 
-async def test_the_size_follows_over_webrtc(data: Path) -> None:
-    async with playing(data, "x11") as (_, gateway, page):
+async def test_the_size_follows_over_webrtc(playing: Playing) -> None:
+    async with playing("x11") as (_, gateway, page):
         await look(page, gateway, "rtc")
         await page.wait_for_function("state.channels?.length === 2")
         await page.evaluate("sendInput(['z', 1001, 700])")
         await page.wait_for_function(
             "(v => v.videoWidth * v.videoHeight === 700000)(document.querySelector('video'))",
-            timeout=10_000,
+            timeout=20_000,
         )
 
 
-async def test_a_restarted_peer_gets_a_new_offer(data: Path) -> None:
-    async with playing(data, "x11") as (_, gateway, page):
+async def test_a_restarted_peer_gets_a_new_offer(playing: Playing) -> None:
+    async with playing("x11") as (_, gateway, page):
         await look(page, gateway, "rtc")
         await gateway.hear("peer.connected")
         await gateway.tell({"type": "peer.restart", "peer": "peer-1"})
@@ -221,8 +241,10 @@ async def test_a_restarted_peer_gets_a_new_offer(data: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["x11", "wayland"])
-async def test_a_browser_without_h264_gets_vp8_beside_the_others(data: Path, kind: str) -> None:
-    async with playing(data, kind) as (_, gateway, page):
+async def test_a_browser_without_h264_gets_vp8_beside_the_others(
+    playing: Playing, kind: str
+) -> None:
+    async with playing(kind) as (_, gateway, page):
         await look(page, gateway, "rtc", codec="VP8")
         assert (await page.evaluate("state.stream"))["codec"] in {"vp8", None}
         assert await decoded_fps(page, "rtc", enough=10) >= 5
@@ -232,8 +254,13 @@ async def test_a_browser_without_h264_gets_vp8_beside_the_others(data: Path, kin
         assert await decoded_fps(page, "rtc", enough=10) >= 5
 
 
-async def test_a_silent_stun_server_costs_no_time(data: Path) -> None:
+async def test_a_silent_stun_server_costs_no_time(playing: Playing) -> None:
     servers = [{"urls": "stun:127.0.0.1:9"}]
-    async with playing(data, "x11", ice_servers=servers) as (_, gateway, page):
-        assert await look(page, gateway, "rtc") < 2000
-        await gateway.hear("peer.connected")
+    async with playing("x11", ice_servers=servers) as (_, gateway, page):
+        took_ms = list[float]()
+        for _ in range(3):  # the best of some: the machine is shared
+            took_ms.append(await look(page, gateway, "rtc"))
+            await gateway.hear("peer.connected")
+            if took_ms[-1] < 2000:
+                break
+        assert min(took_ms) < 2000

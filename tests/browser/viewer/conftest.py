@@ -1,14 +1,15 @@
-"""A page that shows a session, in a Chromium of its own."""
+"""A page that shows a session, in a Chromium of its own or in the one that runs."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
 from measuring.browser import Browser
+from tests.browser.viewer import tabs
 
 SIZE = (1280, 720)
 VIEWER = "document.querySelector('downstage-viewer')"
@@ -67,9 +68,17 @@ class Page:
 Opener = Callable[..., AbstractAsyncContextManager[Page]]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_chromium() -> Iterator[None]:
+    """The one that many tests have their tabs in ends with the last of them."""
+    yield
+    tabs.end()
+
+
 @asynccontextmanager
-async def _open(url: str, *flags: str, script: str = "") -> AsyncGenerator[Page]:
-    async with Browser(SIZE, flags=flags) as browser:
+async def _open(url: str, *flags: str, script: str = "", own: bool = False) -> AsyncGenerator[Page]:
+    made = Browser(SIZE, flags=flags) if flags or own else tabs.Tab(SIZE)
+    async with made as browser:
         await browser.call("Page.addScriptToEvaluateOnNewDocument", source=script)
         await browser.navigate(url)
         yield Page(browser)
@@ -77,5 +86,8 @@ async def _open(url: str, *flags: str, script: str = "") -> AsyncGenerator[Page]
 
 @pytest.fixture
 def open_page() -> Opener:
-    """Opens an address in a fresh Chromium; further flags, and a script to run before its own."""
+    """Opens an address; with a script to run before its own.
+
+    In a Chromium of its *own*, or one with further flags, where that is asked for.
+    """
     return _open

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from measuring.browser import Browser
 from tests.browser.viewer.signed_in import TEXT, SignedInPage
+from tests.browser.viewer.tabs import Tab
 
 from downstage.testing.platform import PlatformProcess
 
@@ -88,7 +88,7 @@ def shots(tmp_path: Path) -> Path:
 async def admin_page(
     platform: PlatformProcess, path: str, token: str = "", size: tuple[int, int] = SIZE
 ) -> AsyncGenerator[AdminPage]:
-    async with Browser(size) as browser:
+    async with Tab(size) as browser:
         page = AdminPage(browser, platform)
         await page.go(path, token or operator(platform))
         yield page

@@ -47,7 +47,7 @@ def boxes(podman: Podman) -> Iterator[PlatformProcess]:
         "DOWNSTAGE_MANAGER__APPLICATIONS": json.dumps([str(folder / "applications")]),
     }
     try:
-        with PlatformProcess(folder / "data", "--demo", environment=environment) as running:
+        with PlatformProcess(folder / "data", environment=environment) as running:
             yield running
     finally:
         shutil.rmtree(folder, ignore_errors=True)

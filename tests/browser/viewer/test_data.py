@@ -13,13 +13,13 @@ from typing import Any, cast
 
 import av
 import pytest
-from measuring.browser import Browser
 from PIL import Image
 
 from downstage.contracts.video import H264, Unit
 from downstage.testing.platform import PlatformProcess
 
 from .signed_in import TEXT
+from .tabs import Tab
 from .watching import (
     FPS,
     PICTURE,
@@ -37,8 +37,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.anyio, pytest.mark.timeout(180)]
 PHONE = (390, 844)
 LEAST_SHARE = 0.9
 """Of the pictures that were pushed: so many are drawn."""
-WATCHED_S = 3.0
-TRIES = 4
+WATCHED_S = 1.5
+TRIES = 10
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ async def test_a_camera_is_watched_recorded_scrubbed_and_replayed(
             await page.press("Start recording")
             await page.until(f"{TEXT}.includes('{recording} is being recorded')")
             before = pushed.pushed
-            while pushed.pushed < before + 4 * FPS:
+            while pushed.pushed < before + 3 * FPS:
                 await asyncio.sleep(0.05)
             await page.browser.screenshot(shots / "data-live.png")
             await page.press("Stop")
@@ -328,7 +328,7 @@ async def test_the_page_fits_a_phone_and_says_what_is_wrong(
 
 
 async def test_who_is_not_signed_in_signs_in_first(platform: PlatformProcess) -> None:
-    async with Browser(SIZE) as browser:
+    async with Tab(SIZE) as browser:
         page = DataPage(browser, platform)
         await browser.navigate(f"{platform.url}/watch/cam")
         await page.until(f"{TEXT}.includes('Sign in')")

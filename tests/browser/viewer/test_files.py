@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from urllib.parse import quote
 
 import pytest
-from measuring.browser import Browser
 from tests.browser.viewer.signed_in import TEXT, SignedInPage
+from tests.browser.viewer.tabs import Tab
 
 from downstage.testing.platform import PlatformProcess
 
@@ -80,7 +80,7 @@ class FilesPage(SignedInPage):
 
 @asynccontextmanager
 async def files_page(platform: PlatformProcess, folder: str) -> AsyncGenerator[FilesPage]:
-    async with Browser(SIZE) as browser:
+    async with Tab(SIZE) as browser:
         page = FilesPage(browser, platform)
         await page.go(folder)
         yield page
@@ -206,7 +206,7 @@ async def test_locks_and_rights_are_shown_and_changed(platform: PlatformProcess)
 
 
 async def test_who_is_not_signed_in_signs_in_first(platform: PlatformProcess) -> None:
-    async with Browser(SIZE) as browser:
+    async with Tab(SIZE) as browser:
         page = FilesPage(browser, platform)
         await browser.navigate(f"{platform.url}/files/seen")
         await page.until(f"{TEXT}.includes('Sign in')")

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
-import json
-import shutil
-import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +16,8 @@ import pytest
 from aiohttp import web
 from measuring.browser import Browser
 from PIL import Image, ImageDraw
+from tests.browser.viewer.tabs import Tab
 
-from downstage.services.server import open_port
 from downstage.testing.platform import PlatformProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.anyio, pytest.mark.timeout(180)]
@@ -57,19 +54,10 @@ class Site:
     port: int
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    """A platform that lists the player's origin, and no other."""
-    with open_port("127.0.0.1", 0) as probe:
-        port = int(probe.getsockname()[1])
-    folder = Path(tempfile.mkdtemp(prefix="ds-", dir="/tmp"))
-    origins = json.dumps([f"http://127.0.0.1:{port}"])
-    environment = {"DOWNSTAGE_PLATFORM__ORIGINS": origins}
-    try:
-        with PlatformProcess(folder / "data", environment=environment) as running:
-            yield Site(running, port)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+@pytest.fixture
+def site(platform: PlatformProcess, other_port: int) -> Site:
+    """The platform lists the player's origin, and no other."""
+    return Site(platform, other_port)
 
 
 @pytest.fixture
@@ -129,12 +117,12 @@ def _picture(number: int) -> bytes:
 async def watch(page: str, url: str, token: str | None) -> dict[str, Any]:
     """Play *url* until three seconds were shown; says when the first picture was there."""
     fragment = f"url={url}" + (f"&token={token}" if token else "")
-    async with Browser(SIZE) as browser:
+    async with Tab(SIZE) as browser:
         await browser.navigate(f"{page}#{fragment}")
         try:
             await _until(browser, "window.seen?.first !== null && window.seen !== undefined", 30)
             began = await browser.evaluate("seen.video.currentTime")
-            await _until(browser, f"seen.video.currentTime > {began} + 3", 30)
+            await _until(browser, f"seen.video.currentTime > {began} + 2", 30)
         except TimeoutError:
             state = "JSON.stringify([seen.errors, seen.video.currentTime, seen.video.readyState])"
             pytest.fail(f"{await browser.evaluate(state)} {browser.console}")
@@ -188,7 +176,7 @@ VIEW = """(async () => {
 
 async def test_an_image_stream_is_seen_by_webrtc(site: Site) -> None:
     token = str(site.platform.facts["token"])
-    async with filmed(site, "rtc"), Browser(SIZE) as browser:
+    async with filmed(site, "rtc"), Tab(SIZE) as browser:
         await browser.navigate(f"{site.platform.url}/favicon.svg")
         await _until(browser, "location.pathname === '/favicon.svg'", 10)
         given = {"token": token, "stream": "rtc"}

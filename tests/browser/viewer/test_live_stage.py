@@ -80,7 +80,7 @@ async def test_what_a_program_moves_moves_for_all_who_look(
     made = [platform.create("usd-viewer", stage=stage)["id"] for _ in range(2)]
     links = [platform.link(session, resolution="640x360") for session in made]
     command = [sys.executable, "examples/live-edit/move.py", stage, "--prim", "/Green"]
-    async with open_page(links[0]) as one, open_page(links[1]) as two:
+    async with open_page(links[0], own=True) as one, open_page(links[1], own=True) as two:
         for page in (one, two):
             await page.until_playing(40)
         before = [await until(lambda found: found >= 0, page) for page in (one, two)]

@@ -10,9 +10,9 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
-from measuring.browser import Browser
 from PIL import Image, ImageDraw
 from tests.browser.viewer.signed_in import SignedInPage
+from tests.browser.viewer.tabs import Tab
 from websockets.asyncio.client import connect
 
 from downstage.testing.platform import PlatformProcess
@@ -83,7 +83,7 @@ def tile(stream: str) -> str:
 async def data_page(
     platform: PlatformProcess, path: str = "/watch", size: tuple[int, int] = SIZE
 ) -> AsyncGenerator[DataPage]:
-    async with Browser(size) as browser:
+    async with Tab(size) as browser:
         page = DataPage(browser, platform)
         await page.go(path)
         yield page
