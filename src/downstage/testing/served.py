@@ -52,15 +52,17 @@ class ServedPlatform(PlatformProcess):
         without: tuple[str, ...] = (),
     ) -> None:
         super().__init__(data, environment=environment)
-        self._ports = [_free_port() for _ in range(gateways)] if gateways > 1 else [0]
+        self._ports = [_free_port() for _ in range(gateways)]
         self._order = tuple(name for name in ORDER if name not in without)
         self._given: dict[str, Mapping[str, str]] = {}
         self._secret = secret or _one_secret()
         self._uris = dict(uris or {})
+        self._places: dict[str, int] = {}
+        """Port of each."""
         self._services: dict[str, subprocess.Popen[str]] = {}
 
     def start(self) -> None:
-        """Start them all, in order.
+        """Start them all at once; further gateways once the first has the key that they share.
 
         Raises:
             RuntimeError: one did not; the text has the end of its output.
@@ -68,34 +70,57 @@ class ServedPlatform(PlatformProcess):
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         shared = dict(self._environment)
         shared |= {_variable(name): uri for name, uri in self._uris.items()}
-        more = (f"gateway-{number}" for number in range(2, len(self._ports) + 1))
-        for name in (*self._order, *more):
-            secret = self.data / f"{name}.secret"
-            secret.touch(mode=0o600)
-            secret.write_text(self._secret(name), encoding="ascii")
-            self._given[name] = {**shared, "DOWNSTAGE_SERVICES__SECRET_FILE": str(secret)}
-            url = self.start_service(name)
-            if name in self._order:
-                shared.setdefault(_variable(name), url)
-                self.facts["url"] = url  # the last one's: the gateway's
+        for name in self._order:
+            self._given[name] = self._prepared(name, shared)
+            port = self._ports[0] if name == "gateway" else _free_port()
+            self._places[name] = port
+            shared.setdefault(_variable(name), f"http://127.0.0.1:{port}")
+        for name in self._order:
+            self._begin(name)
+        for name in self._order:
+            self.facts["url"] = self._wait(name)  # the last one's: the gateway's
+        for number, port in enumerate(self._ports[1:], 2):
+            name = f"gateway-{number}"
+            self._given[name] = self._prepared(name, shared)
+            self._places[name] = port
+            self.start_service(name)
         token = self.data / "identity" / "run" / "operator.token"
         self.facts["token"] = token.read_text(encoding="ascii").strip()
 
     def start_service(self, name: str) -> str:
-        """Start one service, or start it again; its address.
+        """Start one service, or start it again where it was; its address.
 
         Raises:
             RuntimeError: it did not start.
         """
-        given, port = dict(self._given[name]), 0
+        self._begin(name)
+        return self._wait(name)
+
+    def _prepared(self, name: str, shared: Mapping[str, str]) -> dict[str, str]:
+        """What *name* is given, with a secret of its own in a file."""
+        secret = self.data / f"{name}.secret"
+        secret.touch(mode=0o600)
+        secret.write_text(self._secret(name), encoding="ascii")
+        return {**shared, "DOWNSTAGE_SERVICES__SECRET_FILE": str(secret)}
+
+    def _begin(self, name: str) -> None:
+        given, port = dict(self._given[name]), self._places[name]
         if name.startswith("gateway") and len(self._ports) > 1:
-            port = self._ports[int(name.partition("-")[2] or 1) - 1]
             urls = [f"http://127.0.0.1:{other}" for other in self._ports if other != port]
             given["DOWNSTAGE_GATEWAY__URL"] = f"http://127.0.0.1:{port}"
             given["DOWNSTAGE_GATEWAY__PEERS"] = json.dumps(urls)
             self._share_key(name)
-        self.facts[name] = self._serve(name, given, port)
-        return str(self.facts[name])
+        self._spawn(name, given, port)
+
+    def _wait(self, name: str) -> str:
+        """The address of one that was begun, once it answers there."""
+        url = _address(self._services[name])
+        if not url:
+            text = self.output()[-2000:]
+            self.kill()
+            raise RuntimeError(f"{name} did not start: {text}")
+        self.facts[name] = url
+        return url
 
     def is_running(self, name: str) -> bool:
         """Whether one service was started and not killed since."""
@@ -125,7 +150,7 @@ class ServedPlatform(PlatformProcess):
             own.touch(mode=0o600)
             own.write_bytes(first.read_bytes())
 
-    def _serve(self, name: str, environment: Mapping[str, str], port: int) -> str:
+    def _spawn(self, name: str, environment: Mapping[str, str], port: int) -> None:
         service = name.partition("-")[0]
         command = [sys.executable, "-m", "downstage", "serve", service, "--port", str(port)]
         command += ["--operator-port", "0", "--data", str(self.data / name)]
@@ -139,12 +164,6 @@ class ServedPlatform(PlatformProcess):
                 env=dict(environment),
             )
         self._services[name] = process
-        url = _address(process)
-        if not url:
-            text = self.output()[-2000:]
-            self.kill()
-            raise RuntimeError(f"{name} did not start: {text}")
-        return url
 
     def service_pid(self, name: str) -> int:
         """Process id of one service."""
