@@ -132,7 +132,7 @@ class Links:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wire.pump)
             async with anyio.create_task_group() as beside:
-                silence = Silence(SILENT_S)
+                silence = Silence(lambda: SILENT_S)
                 beside.start_soon(keep_beating, wire, BEAT_S)
                 beside.start_soon(_give_up, silence, session.id, tasks.cancel_scope)
                 await self._listen(wire, room, session, silence)

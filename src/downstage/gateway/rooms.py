@@ -306,13 +306,13 @@ class Room:
         self.close(1000, "ended")
 
     def close(self, code: int, reason: str) -> None:
-        """Close all lines."""
-        for viewer in self._viewers.values():
-            viewer.line.close(code, reason)
+        """Close all lines; whom the streamer still sends to is no concern of ours any more."""
+        self._peers.clear()
+        viewers = [viewer.line for viewer in self._viewers.values()]
+        for line in viewers if self._link is None else [*viewers, self._link]:
+            line.close(code, reason)
         for end in list(self._media.values()):
             end()
-        if self._link is not None:
-            self._link.close(code, reason)
 
     def _of(self, seat: str) -> list[Peer]:
         return [peer for peer in self._peers.values() if peer.seat == seat]
@@ -378,6 +378,7 @@ class Rooms:
         """Another gateway drives the session: everybody is to go there; pictures go on."""
         if session_id in self._rooms:
             self._rooms[session_id].close(MOVED, "moved")
+            self.tidy(self._rooms[session_id])
 
     def viewers(self, session_id: str) -> int:
         """Viewers of one session."""

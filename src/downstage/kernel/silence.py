@@ -53,10 +53,10 @@ class Silence:
     """Waits for somebody to fall silent; counts from the first word on.
 
     Args:
-        limit_s: more than so many seconds without a word are silence.
+        limit_s: more than so many seconds without a word are silence; as they are now.
     """
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: Callable[[], float]) -> None:
         self._limit = limit_s
         self._heard_at = -math.inf
         self._first = anyio.Event()
@@ -89,16 +89,17 @@ class Silence:
         await self._first.wait()
         is_suspect = False
         while True:
-            due = self._heard_at + self._limit
+            limit = self._limit()
+            due = self._heard_at + limit
             if is_suspect:
-                due = max(due, anyio.current_time() + self._limit / LATE_PART)
+                due = max(due, anyio.current_time() + limit / LATE_PART)
             await anyio.sleep_until(due)
             now = anyio.current_time()
             if self._is_held:
                 self._heard_at = now
-            if now < self._heard_at + self._limit:
+            if now < self._heard_at + limit:
                 is_suspect = False
-            elif is_suspect or now - due <= self._limit / LATE_PART:
+            elif is_suspect or now - due <= limit / LATE_PART:
                 self._first = anyio.Event()
                 return
             else:

@@ -98,7 +98,7 @@ class Link:
 
     async def _talk(self, opened: Opened) -> bool:
         """Read and write until the line breaks; True where the other side fell silent."""
-        socket, silence = opened.socket, Silence(self._patience.limit_s)
+        socket, silence = opened.socket, Silence(lambda: self._patience.limit_s)
         log.info("link.opened")
         self.connected = True
         self._outgoing[:] = self._handler.greeting()

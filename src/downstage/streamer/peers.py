@@ -155,7 +155,7 @@ class Peers:
         )
         viewer.attach(transport)
         log.info("viewer.joined", peer=peer, role=role, transport="websocket")
-        silence = Silence(PAGE_SILENT_S)
+        silence = Silence(lambda: PAGE_SILENT_S)
 
         def take(message: str | bytes) -> None:
             silence.heard()

@@ -99,8 +99,10 @@ async def test_who_lost_a_session_changes_it_no_more_and_closes_its_lines(severa
     session = await first.put()
     await first.sessions.apply(session.id, PictureSeen(), ViewersChanged(1))
     room, line, link = first.rooms.enter(session.id), Line(), Line()
-    room.join(Seat("s-1", session.id, "main", "anna", "controller", session.created_at), line)
-    room.attach(link, [])
+    viewer = room.join(
+        Seat("s-1", session.id, "main", "anna", "controller", session.created_at), line
+    )
+    room.attach(link, ["s-1.p-1"])  # and a picture that goes on
     await first.fall_silent()  # stopped, or cut off: it believes that all is as it was
     taken = await second.takeover.at_home(session)
     assert taken.life.state == "disconnected"
@@ -115,6 +117,10 @@ async def test_who_lost_a_session_changes_it_no_more_and_closes_its_lines(severa
     await first.takeover.look_around()
     assert line.closed == link.closed == (4003, "moved")
     assert first.store.peek(session.id) is None
+    room.detach(link)
+    room.leave(viewer)
+    first.rooms.tidy(room)
+    assert not first.rooms.ids()  # else it would be looked after for ever
     await first.takeover.adopt_orphans()
     await first.takeover.adopt_orphans()
     with pytest.raises(Misdirected):

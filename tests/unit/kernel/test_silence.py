@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 
 async def test_it_is_told_after_the_last_word_and_never_before_the_first() -> None:
-    silence = Silence(0.2)
+    silence = Silence(lambda: 0.2)
     with anyio.move_on_after(0.5) as unheard:
         await silence.wait()
     assert unheard.cancelled_caught
@@ -35,7 +35,7 @@ async def _talk(silence: Silence, words: int) -> None:
 
 
 async def test_who_slept_hears_first_what_came_meanwhile() -> None:
-    silence, at = Silence(0.4), dict[str, float]()
+    silence, at = Silence(lambda: 0.4), dict[str, float]()
 
     async def watch() -> None:
         await silence.wait()
@@ -56,7 +56,7 @@ async def test_who_slept_hears_first_what_came_meanwhile() -> None:
 
 
 async def test_while_nobody_listens_nothing_is_silence() -> None:
-    silence = Silence(0.1)
+    silence = Silence(lambda: 0.1)
     silence.heard()
     async with anyio.create_task_group() as tasks:
         told = anyio.Event()

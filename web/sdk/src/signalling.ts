@@ -101,7 +101,7 @@ export class Signalling {
   #listen(welcome: Welcome, end: (wasSilent: boolean) => void): Silence | null {
     const beat = welcome.heartbeat_ms;
     if (typeof beat !== "number" || !(beat > 0)) return null;
-    return new Silence(this.#patience.limit(beat * BEATS_MISSED), () => {
+    return new Silence(() => this.#patience.limit(beat * BEATS_MISSED), () => {
       this.#patience.alarm();
       console.info("downstage: the signalling socket is silent");
       end(true);

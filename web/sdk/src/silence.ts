@@ -25,7 +25,7 @@ export class Patience {
 
 /** Tells once that nothing was heard for so long; again only after something was heard. */
 export class Silence {
-  readonly #limit: number;
+  readonly #limit: () => number;
   readonly #tell: () => void;
   #heardAt = performance.now();
   #due = 0;
@@ -33,10 +33,11 @@ export class Silence {
   #isTold = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(limitMs: number, tell: () => void) {
-    this.#limit = limitMs;
+  /** *limit* gives the milliseconds of now, which may change. */
+  constructor(limit: () => number, tell: () => void) {
+    this.#limit = limit;
     this.#tell = tell;
-    this.#wait(limitMs);
+    this.#wait(limit());
   }
 
   /** Something came; true where its silence had been told. */
@@ -44,7 +45,7 @@ export class Silence {
     this.#heardAt = performance.now();
     if (!this.#isTold) return false;
     this.#isTold = this.#isSuspect = false;
-    this.#wait(this.#limit);
+    this.#wait(this.#limit());
     return true;
   }
 
@@ -63,14 +64,15 @@ export class Silence {
 
   #look(): void {
     const now = performance.now();
-    const left = this.#heardAt + this.#limit - now;
+    const limit = this.#limit();
+    const left = this.#heardAt + limit - now;
     if (left > 0) {
       this.#isSuspect = false;
       this.#wait(left);
-    } else if (!this.#isSuspect && now - this.#due > this.#limit / LATE_PART) {
+    } else if (!this.#isSuspect && now - this.#due > limit / LATE_PART) {
       // A hidden or busy page: what has come meanwhile may wait behind this very timer.
       this.#isSuspect = true;
-      this.#wait(this.#limit / LATE_PART);
+      this.#wait(limit / LATE_PART);
     } else {
       this.#isTold = true;
       this.#tell();

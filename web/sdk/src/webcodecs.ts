@@ -177,8 +177,8 @@ export class WebSocketTransport implements Transport {
   /** From here on silence is told from a still picture; not where the streamer does not beat. */
   #listen(beat: number | undefined): void {
     if (this.#silence !== null || typeof beat !== "number" || !(beat > 0)) return;
-    const limit = this.#patience.limit(Math.max(SUSPECT_MS, beat * BEATS_MISSED));
-    this.#silence = new Silence(limit, () => {
+    const most = Math.max(SUSPECT_MS, beat * BEATS_MISSED);
+    this.#silence = new Silence(() => this.#patience.limit(most), () => {
       this.#patience.alarm();
       this.#hooks.silent();
     });

@@ -24,7 +24,7 @@ function sleep(ms: number): void {
 describe("silence", () => {
   it("is told once, after the limit, and again only when something was heard", () => {
     const tell = vi.fn();
-    const silence = new Silence(1200, tell);
+    const silence = new Silence(() => 1200, tell);
     for (let at = 0; at < 5000; at += 500) {
       vi.advanceTimersByTime(500);
       expect(silence.heard()).toBe(false);
@@ -45,7 +45,7 @@ describe("silence", () => {
 
   it("is not believed of a page that slept, until what waited could be heard", () => {
     const tell = vi.fn();
-    const silence = new Silence(1200, tell);
+    const silence = new Silence(() => 1200, tell);
     vi.advanceTimersByTime(1000);
     sleep(30_000);
     vi.advanceTimersByTime(200); // the timer, late
@@ -59,10 +59,21 @@ describe("silence", () => {
 
   it("is believed soon where nothing had come meanwhile either", () => {
     const tell = vi.fn();
-    new Silence(1200, tell);
+    new Silence(() => 1200, tell);
     vi.advanceTimersByTime(1000);
     sleep(30_000);
     vi.advanceTimersByTime(200 + 300);
+    expect(tell).toHaveBeenCalledTimes(1);
+  });
+
+  it("is borne as long as its limit is now", () => {
+    const tell = vi.fn();
+    let limit = 4000;
+    const silence = new Silence(() => limit, tell);
+    limit = 1200;
+    vi.advanceTimersByTime(3999); // the look that was due with the limit of before
+    silence.heard();
+    vi.advanceTimersByTime(1201);
     expect(tell).toHaveBeenCalledTimes(1);
   });
 
