@@ -24,6 +24,7 @@ FAILED = frozenset(
     [
         "display-died",
         "display-failed",
+        "disk-limit",
         "hook-failed",
         "lost",
         "never-drew",

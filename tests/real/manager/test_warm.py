@@ -17,6 +17,7 @@ from downstage.manager.catalogue.declared import Declared
 from downstage.manager.catalogue.service import Pool
 from downstage.manager.pools.keeper import PoolKeeper
 from downstage.spawners.process import ProcessSettings
+from downstage.testing.instances import own_folder
 from downstage.testing.streaming import TOKEN, GatewayEnd
 
 from .conftest import Manager, run_manager
@@ -99,7 +100,7 @@ async def test_a_warm_start_is_a_session_with_a_picture_and_sooner_than_a_cold_o
             hello = await gateway.hear("hello", session_id="s-warm")
             assert hello["instance_id"] == warm.id != waits.fixed.id
             warm_s = await first_frame(warm, gateway) - began
-            app = data / "run" / waits.runs_as / "app"
+            app = own_folder(data / "run" / waits.runs_as)
             assert (app / "token").read_text() == "the-person's-own-token"
             assert (app / "user-data").read_text() == "for the application"
             assert (app / "token").stat().st_mode & 0o777 == 0o600

@@ -41,6 +41,11 @@ const REASONS: Readonly<Record<string, Words>> = {
     "The display that the application drew on has crashed.",
     "Start a new session. What the application had not saved is lost.",
   ],
+  "disk-limit": [
+    "The application left too much",
+    "It wrote more into its own folder than it may.",
+    "Have it keep what it computes in /tmp or among the platform's files, then start it again.",
+  ],
   "instance-lost": [
     "The session was lost",
     "The machine does not know its application any more.",

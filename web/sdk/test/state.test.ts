@@ -40,7 +40,7 @@ describe("the end", () => {
   it.each([
     "stopped", "application-exited", "streamer-died", "connect-lease", "resume-lease",
     "idle-lease", "maximum-lease", "start-deadline", "spawn-failed", "host-restarted", "never-drew", "capture-failed",
-    "display-died", "display-failed", "instance-lost", "abandoned", "not-placed", "start-failed",
+    "display-died", "display-failed", "disk-limit", "instance-lost", "abandoned", "not-placed", "start-failed",
   ])("for %s has words and a remedy of its own", (reason) => {
     const words = end("failed", reason);
     expect(words.title).not.toBe(end("failed", "never-heard-of").title);

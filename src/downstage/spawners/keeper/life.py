@@ -26,6 +26,7 @@ from downstage.spawners.keeper.control import Control
 from downstage.spawners.keeper.hooks import Hooks
 from downstage.spawners.keeper.loop import Deadlines, Loop
 from downstage.spawners.keeper.output import Output
+from downstage.spawners.keeper.room import Room
 from downstage.spawners.keeper.servers import DisplayServer, SoundServer
 from downstage.spawners.plan import Plan, Report, Stage, write_private
 
@@ -61,6 +62,7 @@ class Life:
         self._sweeps = 0
         self._is_over = self._are_servers_told = False
         self._log = Output(path / "keeper.log", [])
+        self._room = Room(path, self._deadlines, self._report.pids, self._end)
         parts = (self._loop, self._deadlines, self._spawn, self._log.write)
         self._display, self._sound = DisplayServer(*parts), SoundServer(*parts)
         secrets = folder.secrets_of(path)
@@ -94,16 +96,13 @@ class Life:
     def _start(self) -> None:
         try:
             linux.become_subreaper()
-            folder.prepare(self._folder, self._plan)
+            self._shares_memory, has_mounts = folder.leave_host(self._plan, self._log.write)
+            folder.prepare(self._folder, self._plan, has_mounts=has_mounts)
         except OSError as error:
             self._end("start-failed", f"The instance's folder cannot be prepared: {error}.")
             return
-        if self._plan.isolation != "none":
-            try:
-                folder.leave_shared_memory()
-                self._shares_memory = True
-            except OSError as error:
-                self._log.write(f"shared memory stays off: {error}")
+        if not has_mounts and self._plan.isolation != "none":
+            self._room.start()
         self._sound.start(
             self._folder / "pulse", self._start_streamer_if_ready, is_wanted=self._plan.audio
         )

@@ -8,24 +8,38 @@ from pathlib import Path
 
 __all__ = [
     "CLONE_NEWIPC",
+    "CLONE_NEWNS",
     "CLONE_NEWUSER",
     "become_subreaper",
     "children_of",
     "descendants",
     "die_with_parent",
+    "keep_mounts_apart",
+    "mount_memory",
     "start_time",
+    "unmount",
     "unshare",
     "watch_for_new_files",
 ]
 
 CLONE_NEWIPC = 0x08000000
+CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_MS_NOSUID, _MS_NODEV, _MS_REC, _MS_SLAVE = 0x2, 0x4, 0x4000, 0x80000
+_MNT_DETACH = 0x2
 _IN_CREATE = 0x100
 _IN_MOVED_TO = 0x80
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = [
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_ulong,
+    ctypes.c_char_p,
+]
 
 
 def _check(result: int, name: str) -> int:
@@ -50,6 +64,26 @@ def become_subreaper() -> None:
 def unshare(flags: int) -> None:
     """Leave the namespaces named by *flags* for new ones."""
     _check(_libc.unshare(flags), "unshare")
+
+
+def keep_mounts_apart() -> None:
+    """In a mount namespace of our own: what is mounted here is nobody else's.
+
+    What the host unmounts goes here, too: nothing of it is held.
+    """
+    _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None), "mount")
+
+
+def mount_memory(folder: Path, options: str) -> None:
+    """A file system in memory at *folder*, bounded by *options* (``size=…,nr_inodes=…``)."""
+    flags = _MS_NOSUID | _MS_NODEV
+    target, data = os.fsencode(folder), options.encode()
+    _check(_libc.mount(b"tmpfs", target, b"tmpfs", flags, data), "mount")
+
+
+def unmount(folder: Path) -> None:
+    """Take away what is mounted at *folder*, whoever still has it open."""
+    _check(_libc.umount2(os.fsencode(folder), _MNT_DETACH), "umount")
 
 
 def watch_for_new_files(folder: Path) -> int:

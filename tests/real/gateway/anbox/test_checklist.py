@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 
 from downstage.testing.anbox import AnboxClient, encoded
+from downstage.testing.instances import own_folder
 from downstage.testing.platform import PlatformProcess
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
@@ -241,7 +242,7 @@ async def test_pain_06_own_data_and_streaming_go_together(
 ) -> None:
     found = (await client.call("GET", f"/sessions/{session_id}")).metadata
     assert found["joinable"] is True
-    (data,) = (platform.data / "run" / found["container_id"]).glob("app/user-data")
+    data = own_folder(platform.data / "run" / found["container_id"]) / "user-data"
     assert json.loads(data.read_text()) == {"extra_data": {"level": 3}}
 
 

@@ -92,6 +92,27 @@ def look(arguments):
     }
 
 
+def fill(folder):
+    """Write as much as goes there, then as many files; some of it into a file without a name."""
+    mine = Path(folder)
+    handle = os.open(mine / "nameless", os.O_RDWR | os.O_CREAT)
+    (mine / "nameless").unlink()
+    found = {"bytes": 0, "files": 0}
+    try:
+        while True:
+            found["bytes"] += os.write(handle, bytes(1 << 20))
+    except OSError as error:
+        found["full"] = error.errno
+    os.close(handle)
+    try:
+        while True:
+            (mine / f"file-{found['files']}").touch()
+            found["files"] += 1
+    except OSError as error:
+        found["crowded"] = error.errno
+    return found
+
+
 def main():
     mode, *arguments = sys.argv[1:]
     if mode == "exit":
@@ -107,6 +128,8 @@ def main():
         escape()
     if mode == "look":
         print(json.dumps(look(arguments)), flush=True)
+    if mode == "fill":
+        print(json.dumps(fill(os.environ["XDG_RUNTIME_DIR"])), flush=True)
     if mode == "shout":
         for number in range(60_000):
             print(f"{number} " + "x" * 60)
