@@ -16,7 +16,7 @@ from downstage.kernel.logging import get_logger
 from downstage.spawners.entering import enter_process
 from downstage.spawners.exec import Exec, ExecStream
 from downstage.spawners.logs import read_log
-from downstage.spawners.plan import Report
+from downstage.spawners.plan import Report, record_of
 from downstage.spawners.spawner import Adoption
 
 __all__ = ["Enter", "KeeperHandle", "connect"]
@@ -46,7 +46,7 @@ class KeeperHandle:
         try:
             while True:
                 line = await self._lines.receive_until(b"\n", MAX_REPORT)
-                report = _report(line)
+                report = record_of(line, Report)
                 yield report
                 if report.phase == "ended":
                     return
@@ -122,6 +122,3 @@ async def connect(folder: Path, enter: Enter = enter_process) -> KeeperHandle:
         await handle.attach()
     return handle
 
-
-def _report(line: bytes) -> Report:
-    return Report(**json.loads(line))

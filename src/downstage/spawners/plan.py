@@ -24,6 +24,7 @@ __all__ = [
     "Report",
     "Stage",
     "read_json",
+    "record_of",
     "write_private",
 ]
 
@@ -147,14 +148,26 @@ def read_json(path: Path, kind: type[Record]) -> Record:
         OSError: there is none.
         ValueError: it is not what it should be.
     """
-    raw: object = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return record_of(path.read_text(encoding="utf-8"), kind)
+    except ValueError as error:
+        msg = f"{path.name}: {error}"
+        raise ValueError(msg) from error
+
+
+def record_of(text: str | bytes, kind: type[Record]) -> Record:
+    """The record that some JSON holds; keys of a newer version are passed over.
+
+    Raises:
+        ValueError: it is not what it should be.
+    """
+    raw: object = json.loads(text)
     if not isinstance(raw, dict):
-        msg = f"{path.name} holds no object"
+        msg = "it holds no object"
         raise ValueError(msg)  # noqa: TRY004 - content, not a type
     items = cast("dict[str, Any]", raw)
     known = {item.name for item in dataclasses.fields(cast("Any", kind))}
     try:
         return kind(**{key: value for key, value in items.items() if key in known})
     except TypeError as error:
-        msg = f"{path.name}: {error}"
-        raise ValueError(msg) from error
+        raise ValueError(str(error)) from error

@@ -17,7 +17,7 @@ import pytest
 from downstage.spawners.keeper import display, linux, sandbox
 from downstage.spawners.keeper.loop import Lines, Loop
 from downstage.spawners.keeper.output import Output
-from downstage.spawners.plan import Plan, Report, read_json, write_private
+from downstage.spawners.plan import Plan, Report, read_json, record_of, write_private
 
 pytestmark = pytest.mark.unit
 
@@ -64,6 +64,13 @@ def test_a_broken_record_is_a_value_error(tmp_path: Path, text: str) -> None:
 def test_a_record_of_a_newer_version_is_read(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text('{"instance_id": "i-1", "mood": "good"}')
     assert read_json(tmp_path / "report.json", Report) == Report("i-1")
+
+
+def test_a_report_of_a_newer_keeper_is_understood() -> None:
+    line = b'{"phase": "running", "what_comes_later": [1]}\n'
+    assert record_of(line, Report).phase == "running"
+    with pytest.raises(ValueError, match="no object"):
+        record_of(b"[]", Report)
 
 
 def test_S10_secrets_are_kept_out_of_the_output(tmp_path: Path) -> None:
