@@ -121,4 +121,3 @@ async def connect(folder: Path, enter: Enter = enter_process) -> KeeperHandle:
         handle = KeeperHandle(folder, stream, enter)
         await handle.attach()
     return handle
-

@@ -67,7 +67,7 @@ def test_a_record_of_a_newer_version_is_read(tmp_path: Path) -> None:
 
 
 def test_a_report_of_a_newer_keeper_is_understood() -> None:
-    line = b'{"phase": "running", "what_comes_later": [1]}\n'
+    line = b'{"instance_id": "i-1", "phase": "running", "what_comes_later": [1]}\n'
     assert record_of(line, Report).phase == "running"
     with pytest.raises(ValueError, match="no object"):
         record_of(b"[]", Report)
