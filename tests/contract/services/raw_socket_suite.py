@@ -13,6 +13,7 @@ import pytest
 from downstage.services.application import ServiceApp
 from downstage.services.fronts import Front
 from downstage.services.registry import create_app
+from downstage.services.sockets import asgi, wire
 
 from .raw_sockets import ACCEPT, Closed, Echo, Frame, Gate, Peer, frame
 
@@ -257,14 +258,17 @@ class RawSocketSuite:
                 await peer.end()
             await until(lambda: gate.last.events == ["open", "close"])
 
-    async def test_we_close(self, place: Any, gate: Gate) -> None:
+    async def test_we_close(self, place: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The peer's own close ends it, not the time that it is given for that."""
+        for module in (asgi, wire):
+            monkeypatch.setattr(module, "CLOSE_S", 10 * LONG_S)
         async with self.opened(place) as peer:
             await peer.send(frame(TEXT, b"before"), frame(TEXT, b"close 1008 bad-id"))
             await peer.send(frame(TEXT, b"after"))
             assert await peer.frame() == Frame(TEXT, b"before")
             assert (await peer.frame()).close == (1008, "bad-id")
             await peer.send(frame(CLOSE, b"\x03\xf0"))
-            with anyio.fail_after(2.5):
+            with anyio.fail_after(LONG_S):
                 await peer.end()
         await until(lambda: gate.last.events == ["open", "close"])
         assert gate.last.received == ["before"]

@@ -14,6 +14,7 @@ from downstage.services.errors import (
 )
 from downstage.services.transports import MAX_MESSAGE, Call, SocketClosed, Transport, create
 
+from .own_time import within
 from .probe import Probe
 from .transport_suite import LIMITS_S, Backend
 
@@ -94,8 +95,7 @@ class SocketSuite(Backend):
     async def test_leaving_closes(self, transport: Transport, probe: Probe) -> None:
         async with transport.socket(at("/echo")):
             pass
-        with anyio.fail_after(1):
-            await probe.gone.wait()
+        await within(1, probe.gone)
         assert probe.closes == [(1000, "")]
 
     async def test_cancellation_closes(self, transport: Transport, probe: Probe) -> None:
@@ -108,8 +108,7 @@ class SocketSuite(Backend):
                 tasks.start_soon(listen)
                 await probe.started.wait()
                 tasks.cancel_scope.cancel()
-            with anyio.fail_after(1):
-                await probe.gone.wait()
+            await within(1, probe.gone)
 
     async def test_a_refusal_carries_its_answer(self, transport: Transport) -> None:
         with pytest.raises(BaseServiceError) as caught:
@@ -148,8 +147,7 @@ class SocketSuite(Backend):
                     pass
             if probe.started.is_set():
                 break
-        with anyio.fail_after(1):
-            await probe.gone.wait()
+        await within(1, probe.gone)
 
     async def test_too_large_a_message_closes_with_1009(
         self, transport: Transport, probe: Probe

@@ -11,6 +11,7 @@ import pytest
 from downstage.services.errors import ServiceTimeoutError, ServiceUnavailableError
 from downstage.services.transports import Call, Transport
 
+from .own_time import within
 from .probe import Probe
 from .transport_suite import LIMITS_S, Backend, resident_bytes
 
@@ -54,8 +55,7 @@ class StreamSuite(Backend):
                 assert await anext(events) == b"data: 1\n\n"
                 probe.release.set()
                 assert await anext(events) == b"data: 2\n\n"
-            with anyio.fail_after(1):
-                await probe.gone.wait()
+            await within(1, probe.gone)
 
     async def test_much_is_streamed_in_little_memory(
         self, transport: Transport, probe: Probe
@@ -100,8 +100,7 @@ class StreamSuite(Backend):
                 async for piece in stream:
                     assert piece
                     break
-            with anyio.fail_after(1):
-                await probe.gone.wait()
+            await within(1, probe.gone)
             assert (await transport.request(Call("GET", ""))).body == b"root"
 
     async def test_cancellation_reaches_the_handler(
@@ -121,8 +120,7 @@ class StreamSuite(Backend):
                 tasks.start_soon(call)
                 await probe.started.wait()
                 tasks.cancel_scope.cancel()
-            with anyio.fail_after(1):
-                await probe.gone.wait()
+            await within(1, probe.gone)
         assert [type(error) for error in errors] == [anyio.get_cancelled_exc_class()]
         assert (await transport.request(Call("GET", ""))).body == b"root"
 
@@ -134,8 +132,7 @@ class StreamSuite(Backend):
                         assert piece == b"one"
                         scope.cancel()
             assert scope.cancelled_caught
-            with anyio.fail_after(1):
-                await probe.gone.wait()
+            await within(1, probe.gone)
 
     async def test_cancellation_while_a_body_is_sent(
         self, transport: Transport, probe: Probe
@@ -155,9 +152,8 @@ class StreamSuite(Backend):
                 tasks.start_soon(transport.request, Call("POST", "/wait", body=body()))
                 await probe.started.wait()
                 tasks.cancel_scope.cancel()
-            with anyio.fail_after(1):
-                await probe.gone.wait()
-                await closed.wait()
+            await within(1, probe.gone)
+            await within(1, closed)
 
     async def test_an_answer_that_breaks_off_is_an_error(self, transport: Transport) -> None:
         for path in ("/broken", "/short"):
@@ -176,8 +172,7 @@ class StreamSuite(Backend):
                 await transport.request(Call("GET", "/wait", timeout_s=limit_s))
             if probe.started.is_set():
                 break
-        with anyio.fail_after(1):
-            await probe.gone.wait()
+        await within(1, probe.gone)
         with pytest.raises(ServiceUnavailableError, match=r"no answer within 0\.2 s"):
             async with transport.stream(Call("GET", "/wait", timeout_s=0.2)):
                 pass
@@ -207,8 +202,7 @@ class StreamSuite(Backend):
                     assert [piece async for piece in stream] == [b"one"]
             if probe.started.is_set():
                 break
-        with anyio.fail_after(1):
-            await probe.gone.wait()
+        await within(1, probe.gone)
 
     async def test_a_slow_upload_is_no_silence(self, transport: Transport) -> None:
         async def body(pause_s: float) -> AsyncIterator[bytes]:
@@ -232,8 +226,7 @@ class StreamSuite(Backend):
 
         with pytest.raises(Spoilt), anyio.fail_after(20):
             await transport.request(Call("POST", "/wait", body=body()))
-        with anyio.fail_after(1):
-            await probe.gone.wait()
+        await within(1, probe.gone)
         with pytest.raises(Spoilt), anyio.fail_after(20):
             async with transport.stream(Call("POST", "/echo", body=body())) as stream:
                 assert [piece async for piece in stream] == []

@@ -18,6 +18,7 @@ from downstage.services.transports import Call, Transport, create, lifespan
 from downstage.services.transports.local import close_app, close_local, raise_app_errors
 
 from .client_suite import ClientSuite, Seen, build
+from .own_time import within
 from .probe import Probe, answer, pieces
 from .servers import serve_local
 from .socket_suite import SocketSuite
@@ -220,8 +221,7 @@ class TestLocal(Local, TransportSuite):
             tasks.start_soon(create("local://", app).request, Call("GET", ""))
             await started.wait()
             tasks.cancel_scope.cancel()
-        with anyio.fail_after(1):
-            await cancelled.wait()
+        await within(1, cancelled)
 
     async def test_giving_up_on_a_piece_does_not_end_the_body(self) -> None:
         given_up = anyio.Event()

@@ -29,6 +29,7 @@ from downstage.services.transports.nats_names import SUBJECT
 from downstage.testing.nats import NatsServer
 
 from .nats_probe import Handlers, app, closed, endless_patience, get, nats_server, outside
+from .own_time import within
 
 __all__ = ["app", "closed", "endless_patience", "nats_server", "outside"]  # fixtures
 
@@ -117,8 +118,7 @@ async def test_a_caller_out_of_form_loses_its_call_alone(
     while kind_of(fail.data) is Kind.BEAT or kind_of(fail.data) is Kind.ACCEPT:
         fail = await inbox.next_msg(5)
     assert why in unpack(fail.data, FailHead)[0].why
-    with anyio.fail_after(1):
-        await app.cancelled.wait()
+    await within(1, app.cancelled)
     assert (await create(f"{nats_server.url}/svc").request(get("/echo"))).status == 200
 
 
@@ -132,7 +132,7 @@ async def test_credit_for_what_was_not_sent_is_refused(
     answer = await inbox.next_msg(5)
     assert kind_of(answer.data) is Kind.ANSWER
     await outside.publish(answer.reply, pack(Kind.CREDIT, CreditHead(1 << 40)))
-    with anyio.fail_after(3):
+    with anyio.fail_after(10):
         await app.cancelled.wait()
         while kind_of((fail := await inbox.next_msg(5)).data) is not Kind.FAIL:
             pass
@@ -209,4 +209,4 @@ async def test_a_service_that_falls_silent_is_given_up(
         began = anyio.current_time()
         with pytest.raises(ServiceUnavailableError, match="fell silent"):
             await create(f"{nats_server.url}/liar").request(get("/x", timeout_s=None))
-        assert anyio.current_time() - began < 9
+        assert anyio.current_time() - began < 30

@@ -22,6 +22,7 @@ from downstage.services.transports.nats_names import SUBJECT
 from downstage.testing.nats import NatsServer
 
 from .nats_probe import Handlers, app, closed, endless_patience, get, nats_server, outside
+from .own_time import within
 
 __all__ = ["app", "closed", "endless_patience", "nats_server", "outside"]  # fixtures
 
@@ -79,7 +80,7 @@ async def test_one_inbox_does_not_tell_the_next(
             pack(Kind.CALL, CallHead("GET", "/never", "", [])),
             f"_INBOX.me.{number}",
         )
-        message = await subscription.next_msg(2)
+        message = await subscription.next_msg(5)
         assert kind_of(message.data) is Kind.ACCEPT
         inboxes.append(message.reply.rpartition(".")[2])
     assert all(re.fullmatch(r"[0-9a-f]{16,}", inbox) for inbox in inboxes)
@@ -115,14 +116,14 @@ async def test_an_upload_can_be_given_up_while_the_server_stalls(app: Handlers) 
                     try:
                         go.set()
                         await anyio.sleep(0.5)
-                        with pytest.raises(ServiceTimeoutError), anyio.fail_after(3):
+                        with pytest.raises(ServiceTimeoutError), anyio.fail_after(10):
                             await transport.request(get("/echo", timeout_s=1))
                         began = anyio.current_time()
                         tasks.cancel_scope.cancel()
                     finally:
                         server.resume()
             assert not whole.cancelled_caught
-            assert anyio.current_time() - began < 3
+            assert anyio.current_time() - began < 10
         await close_connections()
 
 
@@ -174,8 +175,7 @@ async def test_a_handler_that_swallows_a_cancellation_is_cancelled_again() -> No
             tasks.start_soon(one)
             await started.wait()
             server.kill()
-            with anyio.fail_after(6):
-                await over.wait()
+            await within(6, over)
 
 
 async def test_a_head_that_cannot_be_sent_holds_up_no_other(nats_server: NatsServer) -> None:
@@ -196,7 +196,7 @@ async def test_a_head_that_cannot_be_sent_holds_up_no_other(nats_server: NatsSer
 
     async with serve_nats(app, uri, drain_s=0.1), anyio.create_task_group() as tasks:
         tasks.start_soon(odd)
-        with anyio.fail_after(2):
+        with anyio.fail_after(10):
             async with create(uri).stream(get("/good")) as stream:
                 assert stream.status == 200
                 release.set()
@@ -276,5 +276,5 @@ async def test_a_path_that_http_could_not_carry_is_refused(
     await outside.publish(
         f"{SUBJECT}svc", pack(Kind.CALL, CallHead("GET", path, "", [])), "_INBOX.me.p"
     )
-    assert kind_of((await subscription.next_msg(2)).data) is Kind.FAIL
+    assert kind_of((await subscription.next_msg(5)).data) is Kind.FAIL
     assert app.scopes == []
