@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Iterator
 from importlib import import_module
 from ipaddress import ip_address
@@ -46,6 +48,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop(name, None)
         os.environ.pop(name.upper(), None)
     sys.addaudithook(_refuse_network)
+    _keep_bytecode()
+    _hear_interrupts()
     _log_plainly()
 
 
@@ -66,6 +70,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if wrong:
         lines = [f"{path.relative_to(HERE)}: {why}" for path, why in sorted(wrong.items())]
         raise pytest.UsageError("\n".join(lines))
+
+
+def _keep_bytecode() -> None:
+    """As on a person's machine: hundreds of processes here would compile the same modules anew."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+
+
+def _hear_interrupts() -> None:
+    """A shell starts what runs in the background deaf to Ctrl-C, and its children with it."""
+    is_deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if is_deaf and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _log_plainly() -> None:
