@@ -7,13 +7,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio
 from sqlalchemy import JSON, Boolean, Column, MetaData, String, Table, Text, delete, insert, select
 
+from downstage.kernel.errors import PlatformError
+from downstage.kernel.logging import get_logger
+from downstage.manager.tables import instances
 from downstage.services.facilities.database import Database
 
 __all__ = ["AmsStore", "Certificate", "Note", "certificates", "metadata", "notes", "now"]
 
+BATCH = 200
+"""Rows that are removed together: more would keep everybody else waiting."""
+PRUNE_S = 60.0
+"""Between two looks for notes that are nobody's any more."""
+YOUNG_S = 300.0
+"""How long a note stays whose instance is not on record: it may be about to be."""
+MOST_YOUNG = 1000
+"""Of those, the newest."""
 metadata = MetaData()
+log = get_logger(__name__)
 
 certificates = Table(
     "ams_certificates",
@@ -73,6 +86,8 @@ class AmsStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._trusted: dict[str, Certificate] = {}
+        self._young: dict[str, float] = {}
+        """Instances noted lately → when, oldest first."""
         self.on_trust: Callable[[str], None] = lambda _pem: None
         """Told of each certificate that is trusted from now on."""
 
@@ -140,7 +155,11 @@ class AmsStore:
         return {row["id"]: Note(row["config"], row["protected"], row["deleted"]) for row in rows}
 
     async def note(self, instance_id: str, note: Note) -> None:
-        """Keep this of an instance."""
+        """Keep this of an instance, as long as that is on record."""
+        self._young.pop(instance_id, None)
+        self._young[instance_id] = anyio.current_time()
+        if len(self._young) > MOST_YOUNG:
+            del self._young[next(iter(self._young))]
         async with self._database.write() as connection:
             await connection.execute(delete(notes).where(notes.c.id == instance_id))
             await connection.execute(
@@ -151,6 +170,31 @@ class AmsStore:
                     deleted=note.deleted,
                 )
             )
+
+    async def keep_short(self) -> None:
+        """Forget again and again what was noted of instances that are not on record any more."""
+        while True:
+            try:
+                await self.prune()
+            except PlatformError as error:  # the next time
+                log.warning("ams.not_pruned", detail=error.detail)
+            await anyio.sleep(PRUNE_S)
+
+    async def prune(self) -> None:
+        """Forget what was noted of instances that are not on record, and not about to be.
+
+        The record of one that has ended goes after a week; one that was refused never had any.
+        """
+        oldest = anyio.current_time() - YOUNG_S
+        self._young = {key: at for key, at in self._young.items() if at > oldest}
+        gone = notes.c.id.not_in(select(instances.c.id))
+        async with self._database.read() as connection:
+            found = (await connection.execute(select(notes.c.id).where(gone))).scalars().all()
+        over = [key for key in found if key not in self._young]
+        for first in range(0, len(over), BATCH):
+            some = notes.c.id.in_(over[first : first + BATCH])
+            async with self._database.write() as connection:
+                await connection.execute(delete(notes).where(some, gone))
 
 
 def now() -> str:

@@ -59,6 +59,7 @@ async def serve_ams(
         strategy=context.settings.manager.strategy,
     )
     instances.listeners.append(Lives(events).changed)
+    context.start(store.keep_short, name="ams-notes")
     context.public(_router(parts), max_body=context.settings.manager.max_upload)
     if context.settings.manager.ams_port is not None:
         port = await _open(context, store)
