@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["quiet", "run"]
 
+MOST_DESCRIPTORS = 65_536
+"""Each connection is one; above this, programs that close all there may be take too long."""
+
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
     """Run *work* in a new loop."""
@@ -20,7 +25,17 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
     async def body() -> Any:
         return await work
 
+    _take_descriptors()
     return anyio.run(body, backend_options={"use_uvloop": True})
+
+
+def _take_descriptors() -> None:
+    """As many as this machine lets us have: shells hand on 1024, for programs of another age."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def quiet(common: Common | None) -> Settings:

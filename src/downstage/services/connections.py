@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from asyncio import TimerHandle, Transport
 from typing import Any, cast
@@ -17,6 +18,8 @@ HEAD_S = 30.0
 """How long the head of a request may take, and a connection may say nothing at first."""
 MAX_HEAD = 64 * 1024
 """Bytes of the address and headers of one request, and of trailers behind a body."""
+HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]{0,5})?")
+"""What may stand in ``Host``: a name or an address, and a port."""
 TOO_LARGE = b"\r\n".join(
     (b"HTTP/1.1 431 Too Large", b"content-length: 0", b"connection: close", b"", b"")
 )
@@ -24,6 +27,10 @@ TOO_LARGE = b"\r\n".join(
 
 class TooLargeHead(Exception):
     """Stops the parser."""
+
+
+class NoTarget(Exception):
+    """Stops the parser: nobody can say what was meant."""
 
 
 class Connection(HttpToolsProtocol):
@@ -94,6 +101,7 @@ class Connection(HttpToolsProtocol):
         """The head is whole: the application takes over."""
         self._stop_waiting()
         self._untold = 0
+        self._check_target()
         app = self.app
         if self.expect_100_continue:
             self.app = _Unasked(app)
@@ -126,6 +134,16 @@ class Connection(HttpToolsProtocol):
         self._head += size
         if self._head > MAX_HEAD:
             raise TooLargeHead
+
+    def _check_target(self) -> None:
+        """A path, and one ``Host`` that is one: all else is read in two ways by proxies and us."""
+        if not self.url.startswith(b"/"):
+            raise NoTarget
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if not hosts and self.parser is not None and self.parser.get_http_version() == "1.0":
+            return
+        if len(hosts) != 1 or HOST.fullmatch(hosts[0]) is None:
+            raise NoTarget
 
     def _refuse(self) -> None:
         cycle = cast("RequestResponseCycle | None", self.cycle)

@@ -15,17 +15,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Self, SupportsIndex, cast
+from urllib.parse import urlsplit, urlunsplit
 
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute, compile_path
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from downstage.services.flights import Flights
 
 __all__ = ["Dispatcher", "Entry", "Leaf", "RouteList", "leaves", "nested", "shape_of", "watched"]
 
 PARAMETER = re.compile(r"\{[^}:]+(?::([^}]+))?\}")
+REDIRECT = 307
 LITERAL, PARTIAL, TYPED, PLAIN, TAIL, END = range(6)
 
 
@@ -243,7 +245,7 @@ class Dispatcher:
                 scope.setdefault("router", self._router)
                 await self._router.default(scope, receive, send)
                 return
-        await self._fallback(scope, receive, send)
+        await self._fallback(scope, receive, _at_home(scope, send))
 
     def index(self) -> list[Entry]:
         """All entries, in order of registration."""
@@ -320,6 +322,31 @@ def _leaf(route: BaseRoute) -> tuple[str, BaseRoute] | None:
         route = inner.routes[0]
     path = getattr(route, "path", None)
     return None if path is None else (prefix + path, route)
+
+
+def _at_home(scope: Scope, send: Send) -> Send:
+    """Leads who forgot a slash, or had one too many, by a path alone: never by what they call us."""
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+
+    async def tell(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == REDIRECT:
+            headers = [
+                (name, _path_of(value, host) if name == b"location" else value)
+                for name, value in message.get("headers", ())
+            ]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return tell
+
+
+def _path_of(location: bytes, host: bytes) -> bytes:
+    """*location* without scheme and *host*; as it is where it names somebody else."""
+    parts = urlsplit(location)
+    if parts.netloc != host:
+        return location
+    path = b"/." + parts.path if parts.path.startswith(b"//") else parts.path
+    return urlunsplit((b"", b"", path, parts.query, b""))
 
 
 def _path(scope: Scope) -> str:

@@ -188,6 +188,47 @@ def test_T07_what_can_be_read_in_two_ways_is_refused(port: int, request_: bytes)
     assert b" 200 " not in answer, answer
 
 
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        b"",
+        b"Host: x\r\nHost: y\r\n",
+        b"Host: x\r\nhost: x\r\n",
+        b"Host: a b\r\n",
+        b"Host: x/y\r\n",
+        b"Host: x@evil.example\r\n",
+        b"Host: x:port\r\n",
+        b"Host: x, y:80:81\r\n",
+        b"Host: [::1\r\n",
+        b"Host: http://x\r\n",
+        b"Host: \xc3\xa9\r\n",
+        b"Host: x\\y\r\n",
+        b"Host: <script>\r\n",
+    ],
+)
+def test_T07_a_host_that_is_none_or_two_is_refused(port: int, hosts: bytes) -> None:
+    answer = said(port, b"GET / HTTP/1.1\r\n" + hosts + b"Connection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400"), answer
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"GET http://x/ ", b"GET https://x/a ", b"OPTIONS * ", b"CONNECT x:1 ", b"GET x ", b"GET ?a "],
+)
+def test_T07_a_target_that_is_no_path_is_refused(port: int, line: bytes) -> None:
+    answer = said(port, line + b"HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400"), answer
+
+
+@pytest.mark.parametrize(
+    "host", [b"x", b"x:8600", b"127.0.0.1:1", b"[::1]:8600", b"[fe80::1]", b"a_b.example.", b""]
+)
+def test_a_host_that_is_one_is_let_in(port: int, host: bytes) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n"
+    assert said(port, head).startswith(b"HTTP/1.1 200")
+    assert said(port, b"GET / HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
 def test_T07_who_was_not_asked_for_a_body_is_sent_away(port: int) -> None:
     hidden = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
     length = b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % len(hidden)

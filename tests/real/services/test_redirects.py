@@ -80,6 +80,7 @@ async def test_A14_nobody_is_led_to_another_site(data: Path) -> None:
         asked += [
             (path, "evil.example") for path in ["/", "/docs", "/webclient", "/files", "/admin"]
         ]
+        asked += [(path, "evil.example") for path in ["/v1/sessions/", "/v1/auth/me/", "/docs/"]]
         for number, path in enumerate(sorted(known)):
             given = TARGETS[number % len(TARGETS)]
             asked.append((f"{path}?" + "&".join(f"{name}={given}" for name in NAMES.split()), own))
