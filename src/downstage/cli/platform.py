@@ -27,6 +27,7 @@ from downstage.services.context import PlatformUrls
 from downstage.services.host import BUILT_IN, ServiceHost
 from downstage.services.operator import operator_app
 from downstage.services.server import Server, open_port, open_unix
+from downstage.spawners.keeper import linux
 
 __all__ = ["RunningPlatform", "check_binding", "is_loopback", "run_platform", "stop_signal"]
 
@@ -179,10 +180,13 @@ def _refuse_second(data: Path) -> None:
     """One platform a data folder: two would fight over the same rows."""
     facts = data / "run" / "platform.json"
     try:
-        pid = int(json.loads(facts.read_text())["pid"])
+        known = json.loads(facts.read_text())
+        pid, started = int(known["pid"]), known.get("started")
         os.kill(pid, 0)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return
+    if started is not None and linux.start_time(pid) != started:
+        return  # that one was killed, and its number given to another since
     if pid != os.getpid() and b"downstage" in _command_of(pid):
         raise SetupError(
             f"A platform (process {pid}) already runs on {data}. Stop it, or choose --data."
@@ -260,6 +264,7 @@ def _write_facts(data: Path, urls: PlatformUrls, operator_url: str) -> None:
     """What other commands need to find this platform; no secret among it."""
     facts = {
         "pid": os.getpid(),
+        "started": linux.start_time(os.getpid()),
         "url": urls.public,
         "link": urls.link,
         "operator_url": operator_url,

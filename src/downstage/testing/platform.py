@@ -23,6 +23,8 @@ __all__ = ["Answer", "PlatformProcess", "processes_of"]
 START_S = 60.0
 END_S = 10.0
 POLL_S = 0.05
+FILES_PORT = "DOWNSTAGE_CONTENT__ORIGIN_PORT"
+"""A free one: started again on the port it had, a platform would take 8601, as would all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class PlatformProcess:
         self._command = command
         self._arguments = arguments
         self._prefix = prefix
-        self._environment = {**os.environ, **(environment or {})}
+        self._environment = {FILES_PORT: "0", **os.environ, **(environment or {})}
         self._process: subprocess.Popen[str] | None = None
         self.facts: dict[str, Any] = {}
         """What the JSON line said: url, join_url, token, user, password."""
