@@ -36,6 +36,8 @@ BATCH = 200
 IN_QUEUE = (sessions.c.state == "queued", sessions.c.queued_at.is_not(None))
 
 REPLACE = update(sessions).where(sessions.c.id == bindparam("which"))
+REPLACE_IF = REPLACE.where(sessions.c.revision == bindparam("before"))
+"""Made once: to make a statement with all its values each time takes longer than to run it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Store:
                     return False
                 await connection.execute(insert(idempotency).values(key_row(key, session)))
             await self._check_quota(connection, session)
-            await connection.execute(insert(sessions).values(session_row(session)))
+            await connection.execute(insert(sessions), session_row(session))
         self._keep(session)
         return True
 
@@ -144,16 +146,11 @@ class Store:
         Raises:
             NoCapacity: it joins the queue, and as many wait as may.
         """
-        values = session_row(session)
-        del values["id"], values["created_at"]
+        values = {**_replacement(session), "before": revision}
         async with self._database.write() as connection:
             if joins_queue:
                 await self._check_queue(connection)
-            done = await connection.execute(
-                update(sessions)
-                .where(sessions.c.id == session.id, sessions.c.revision == revision)
-                .values(values)
-            )
+            done = await connection.execute(REPLACE_IF, values)
         if done.rowcount != 1:
             self.drop(session.id)
             return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from downstage.kernel.ids import new_id, new_uuid
 from downstage.services.facilities.database import Database
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
+BOTH = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 
 HOME = "http://127.0.0.1:9"
 """The same at each start, as a platform's address is."""
@@ -31,13 +32,14 @@ DEADLINE_S = 60.0
 
 
 @contextmanager
-def statements(database: Database) -> Iterator[list[str]]:
-    """Every statement that is sent to *database*."""
+def statements(database: Database) -> Generator[list[str]]:
+    """The verb of every statement on sessions that is sent to *database*."""
     sent = list[str]()
     engine = database._engine.sync_engine  # pyright: ignore[reportPrivateUsage]
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        sent.append(statement.split(maxsplit=1)[0].upper())
+        if "sessions" in statement:
+            sent.append(statement.split(maxsplit=1)[0].upper())
 
     event.listen(engine, "before_cursor_execute", note)
     try:
@@ -106,6 +108,7 @@ async def put_away(found: Gateway, count: int) -> list[Session]:
     return made
 
 
+@BOTH
 async def test_restoring_takes_a_handful_of_statements_for_each_batch(alone: Gateway) -> None:
     made = await put_away(alone, MANY)
     with statements(alone.database) as sent:
@@ -122,6 +125,7 @@ async def test_restoring_takes_a_handful_of_statements_for_each_batch(alone: Gat
     assert sent.count("SELECT") == 1, "what is kept in memory is not read again"
 
 
+@BOTH
 async def test_only_what_nobody_changed_meanwhile_is_stored(alone: Gateway) -> None:
     one, two, gone = await put_away(alone, 3)
     assert await alone.store.replace(replace(two, revision=two.revision + 1), two.revision)
@@ -161,3 +165,18 @@ async def test_what_restoring_left_as_it_was_is_told_to_nobody(
             with anyio.move_on_after(0):
                 await anext(hints)
                 pytest.fail("a hint came of a session that had not changed")
+
+
+async def test_a_create_writes_its_session_three_times_at_most(start: Any) -> None:
+    async with start(gateway__url=HOME) as house:
+        await house.create()
+        database = house.gateway._database
+        assert database is not None
+        with statements(database) as sent:
+            created = await house.create()
+            house.manager.change(house.instance_of(created["id"]), state="running", stage="running")
+            with anyio.fail_after(DEADLINE_S):
+                while (await house.get(created["id"]))["progress"] != "running":
+                    await anyio.sleep(0.01)
+        assert sent.count("INSERT") == 1
+        assert sent.count("UPDATE") <= 2, "placed, and how far its start has come"
