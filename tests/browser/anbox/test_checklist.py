@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Route
 from tests.browser.anbox.conftest import Client, Opener, a_card
 from tests.browser.witness import Witness
 
@@ -362,56 +359,3 @@ async def test_whoever_joins_throws_out_who_was_there(opened: Opener, card: str)
         await first.until("client.isDone")
         assert [code for code, _ in await first.ask("client.errors")] == [14]
         await second.plays_on()
-
-
-SDK = os.environ.get("ANBOX_SDK_JS", "")
-LOAD_SDK = """async () => {
-    const path = "/sdk-of-a-test.js", names = "{AnboxStream, AnboxStreamGatewayConnector}";
-    window.sdk = await import(path).catch(() => ({}));
-    if (sdk.AnboxStream) return;
-    const script = document.createElement("script");     // made for pages without modules
-    script.src = path;
-    await new Promise((resolve) => { script.onload = resolve; document.head.append(script); });
-    window.sdk = (0, eval)(`(${names})`);
-}"""
-
-
-async def _sdk(route: Route) -> None:
-    await route.fulfill(path=Path(SDK), content_type="text/javascript")
-
-
-@pytest.mark.skipif(not SDK, reason="ANBOX_SDK_JS names no copy of the stock SDK")
-async def test_the_stock_sdk_plays_acts_speaks_and_leaves(
-    opened: Opener, platform: PlatformProcess
-) -> None:
-    async with opened() as client:
-        await client.page.route("**/sdk-of-a-test.js", _sdk)
-        await client.page.evaluate(LOAD_SDK)
-        await client.page.evaluate(
-            """([url, token]) => {
-            document.body.innerHTML = '<div id="place" style="width:1280px;height:720px"></div>';
-            const told = window.told = {ready: false, error: null, done: false, got: []};
-            window.stream = new sdk.AnboxStream({
-                connector: new sdk.AnboxStreamGatewayConnector({url, authToken: token,
-                    session: {app: 'test-card', joinable: true},
-                    screen: {width: 1280, height: 720, fps: 30}}),
-                targetElement: 'place',
-                dataChannels: {chat: {callbacks: {message: (data) => told.got.push(data)}}},
-                callbacks: {ready: () => { told.ready = true; },
-                    error: (error) => { told.error = String(error.message ?? error); },
-                    done: () => { told.done = true; }},
-            });
-            window.stream.connect();
-        }""",
-            [platform.url, platform.facts["token"]],
-        )
-        await client.page.wait_for_function("told.ready || told.error", timeout=30_000)
-        assert await client.page.evaluate("told.error") is None
-        await client.page.wait_for_function(
-            "document.querySelector('video')?.videoWidth > 0", timeout=15_000
-        )
-        await client.page.mouse.click(640, 400)
-        await client.page.evaluate("stream.sendData('chat', 'hello')")
-        await client.page.wait_for_function("told.got[0] === 'hello'", timeout=10_000)
-        await client.page.evaluate("stream.disconnect()")
-        await client.page.wait_for_function("told.done", timeout=10_000)
