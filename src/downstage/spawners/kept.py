@@ -10,10 +10,11 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from downstage.spawners.plan import Report, read_json
 
-__all__ = ["LOGS", "Keep", "KeptLog", "kept_logs", "prune", "read_kept"]
+__all__ = ["LOGS", "Keep", "KeptElsewhere", "KeptLog", "kept_logs", "prune", "read_kept"]
 
 LOGS = ("app.log", "hooks.log", "streamer.log", "keeper.log")
 """What an instance may have written, the most telling first."""
@@ -46,6 +47,19 @@ class KeptLog:
     size: int
     modified: float
     """Seconds since 1970."""
+
+
+@runtime_checkable
+class KeptElsewhere(Protocol):
+    """Logs that are not on this machine, or not for us to open."""
+
+    async def kept(self, instance_id: str) -> list[KeptLog]:
+        """The logs that are left of an instance, ended or not."""
+        ...
+
+    async def read(self, instance_id: str, name: str, most: int) -> bytes | None:
+        """The last *most* bytes of one of them; None: there is no such log."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

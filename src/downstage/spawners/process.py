@@ -24,12 +24,12 @@ import anyio.to_thread
 from downstage.contracts.streamer import StreamerConfig
 from downstage.kernel.errors import SetupError
 from downstage.kernel.logging import get_logger
-from downstage.spawners import leftovers, probe
+from downstage.spawners import leftovers, probe, uids
 from downstage.spawners.container.plan import PLAN
 from downstage.spawners.entering import enter_process
 from downstage.spawners.handle import Enter, KeeperHandle, connect
 from downstage.spawners.keeper import adoption, linux
-from downstage.spawners.kept import Keep, prune
+from downstage.spawners.kept import Keep, KeptLog, kept_logs, prune, read_kept
 from downstage.spawners.plan import Plan, Report, read_json, write_private
 from downstage.spawners.spawner import Handle, InstanceSpec, SpawnFailed
 
@@ -120,7 +120,10 @@ class ProcessSpawner:
         if spec.image is not None:
             raise SpawnFailed("This node runs no containers (manager.engine).")
         isolation = await self.prepare()
-        return await self._launch(spec, self._plan(spec, isolation), enter_process)
+        uid = os.getuid() or 1000
+        if isolation.mode == "drop":
+            uid = await self._own_uid(spec.instance_id)
+        return await self._launch(spec, self._plan(spec, isolation, uid), enter_process)
 
     async def _launch(
         self,
@@ -167,11 +170,13 @@ class ProcessSpawner:
         await leftovers.kill_left(instance_id, report)
         await anyio.to_thread.run_sync(leftovers.clear, folder, report)
         await self._reap(instance_id)
+        uids.give_back(self._runs, instance_id)
         return report
 
     async def forget(self, instance_id: str) -> None:
         """Keep the logs of the last few instances and of those that failed; remove the rest."""
         await self._reap(instance_id)
+        uids.give_back(self._runs, instance_id)
         await anyio.to_thread.run_sync(self._prune)
 
     async def known(self) -> list[str]:
@@ -181,7 +186,19 @@ class ProcessSpawner:
     async def check(self) -> None:
         """This machine is there as long as we are."""
 
+    async def kept(self, instance_id: str) -> list[KeptLog]:
+        """The logs that are left of one, ended or not."""
+        return await anyio.to_thread.run_sync(kept_logs, self._folder(instance_id))
+
+    async def read(self, instance_id: str, name: str, most: int) -> bytes | None:
+        """The last *most* bytes of one of them; None: there is no such log."""
+        folder = self._folder(instance_id)
+        return await anyio.to_thread.run_sync(read_kept, folder, name, most)
+
     # How a keeper comes to be
+
+    async def _own_uid(self, instance_id: str) -> int:
+        return await anyio.to_thread.run_sync(uids.take, self._runs, instance_id)
 
     def _kept(self, is_contained: bool) -> list[str]:
         folders = [path.parent for path in self._runs.glob("i-*/keeper.sock")]
@@ -190,12 +207,7 @@ class ProcessSpawner:
     def _folder(self, instance_id: str) -> Path:
         return self._runs / instance_id
 
-    def _plan(self, spec: InstanceSpec, isolation: probe.IsolationFound) -> Plan:
-        uid = os.getuid()
-        if isolation.mode == "drop":
-            uid = probe.UID + hash(spec.instance_id) % probe.UIDS
-        elif uid == 0:
-            uid = 1000
+    def _plan(self, spec: InstanceSpec, isolation: probe.IsolationFound, uid: int) -> Plan:
         width, height = SCREEN
         if spec.display.width > width or spec.display.height > height:
             width, height = LARGEST_SCREEN

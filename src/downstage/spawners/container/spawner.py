@@ -159,15 +159,14 @@ class ContainerSpawner(ProcessSpawner):
 
     async def _launch_container(self, spec: InstanceSpec, image: Image) -> KeeperHandle:
         found = await self._engine()
-        uid = os.getuid() or probe.UID + hash(spec.instance_id) % probe.UIDS
+        uid = os.getuid() or await self._own_uid(spec.instance_id)
         # Hooks run in bubblewrap, for want of the container.
         has_size = bool(spec.hooks) and (await self.prepare()).has_size
         bare = probe.IsolationFound("container", has_size=has_size)
         plan = dataclasses.replace(
-            self._plan(spec, bare),
+            self._plan(spec, bare, uid),
             application_folder=None,
             python=[],
-            uid=uid,
             gid=os.getgid() if os.getuid() else uid,
         )
         container = self._container_plan(spec, image, plan, found)
