@@ -16,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -40,7 +41,7 @@ COMMAND_S = 30.0
 GONE_S = 10.0
 _made = set[IPv4Network]()
 WATCH = """
-while kill -0 {owner} 2>/dev/null; do sleep 1; done
+tail --pid={owner} -s 1 -f /dev/null
 for host in {hosts}; do
   for pid in $(ip netns pids $host 2>/dev/null); do kill -9 $pid; done
   ip netns del $host
@@ -145,7 +146,7 @@ class Networks:
         _run(["ip", "link", "del", self._lock])
         _run(["ip", "link", "del", f"ds{self._number}media"])
         if self._watcher is not None:
-            self._watcher.kill()
+            os.killpg(self._watcher.pid, signal.SIGKILL)
             self._watcher.wait()
             self._watcher = None
         _made.discard(self._network)
