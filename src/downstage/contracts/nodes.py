@@ -48,8 +48,9 @@ class NodeCreate(Request):
     """A further engine to run instances on."""
 
     name: str = Field(pattern=NODE_NAME)
-    engine: str = Field(pattern=r"^(unix://|https?://|tcp://)", max_length=512)
-    """Docker Engine API, Podman's or Docker's: ``unix:///run/podman/podman.sock``, ``https://…``."""
+    engine: str = Field(pattern=r"^(unix://|https?://|tcp://|ssh://)", max_length=512)
+    """Docker Engine API, Podman's or Docker's: ``unix:///run/podman/podman.sock`` of the manager's
+    machine; of another one ``tcp://host:2376`` (TLS) or ``ssh://user@host``."""
     places: int = Field(ge=1, le=10_000)
     """Instances that may run at once."""
     cpus: float = Field(gt=0, le=4096)

@@ -294,6 +294,20 @@ class Manager(_Section):
     """File (TOML, ``"registry" = { user = "…", password = "…" }``) of registry log-ins."""
     pull_deadline: Span = timedelta(minutes=10)
     """How long an image may take to be pulled."""
+    engine_certificates: Path | None = None
+    """Folder with ca.pem, cert.pem and key.pem for engines of other machines (``tcp://``); those of
+    one host may be in a folder below it that is called like that host."""
+    node_image: str = ""
+    """Image that holds Downstage, run on engines of other machines as their half of a node; `images`
+    must list it. Empty: no other machine's engine is a node."""
+    node_volumes: list[str] = []
+    """Further folders of such a machine that its node container sees, ``source:target[:ro]``."""
+    node_folder: Path = Path("/var/lib/downstage/nodes")
+    """Folder of such a machine where what runs there has its files."""
+    node_socket: str = ""
+    """The engine's own socket on such a machine; empty: Podman's or Docker's usual one."""
+    node_deadline: Span = timedelta(minutes=2)
+    """How long what runs on another machine goes on without a word from the manager."""
     user_ports: PortRange = (32000, 32767)
     """Ports of this machine that instances' own ports are published on."""
     keep_failed: Span = timedelta(days=1)

@@ -63,6 +63,7 @@ class Extension(IExt):
 
     _database: Database | None = None
     _fleet: Fleet | None = None
+    _spawners: Spawners | None = None
     _instances: Instances | None = None
     _pools: PoolKeeper | None = None
 
@@ -91,8 +92,9 @@ class Extension(IExt):
         runs = await anyio.to_thread.run_sync(run_folder, context.data)
         process = process_settings(settings)
         spawner = ProcessSpawner(runs, process)
-        spawners = Spawners(spawner, containers_of(runs, process, settings))
-        self._fleet = await self._open_fleet(self._database, spawners)
+        content = context.urls.content_folder
+        self._spawners = Spawners(spawner, containers_of(runs, process, settings, content))
+        self._fleet = await self._open_fleet(self._database, self._spawners)
         self._instances = Instances(
             Store(self._database, context.clock),
             self._fleet,
@@ -147,6 +149,8 @@ class Extension(IExt):
         """End every instance and close the database."""
         if self._instances is not None:
             await self._instances.close()
+        if self._spawners is not None:
+            await self._spawners.close()
         if self._database is not None:
             await self._database.close()
 

@@ -28,9 +28,12 @@ from downstage.manager.listing import Wanted
 from downstage.manager.nodes.fleet import Fleet
 from downstage.manager.placing import Place
 from downstage.manager.planning import Planned, Planner
+from downstage.manager.pools.adopting import adoption_of, can_be_taken
 from downstage.manager.pools.names import pool_that_serves
 from downstage.manager.scheduler import Wish
 from downstage.manager.store import NewInstance, Record, Store
+from downstage.spawners.kept import KeptElsewhere
+from downstage.spawners.remote.reach import why_not_elsewhere
 from downstage.spawners.spawner import Adoption, Handle
 
 __all__ = ["Instances"]
@@ -124,7 +127,8 @@ class Instances:
         instance_id = request.instance_id or new_id("i")
         planned = await self._planner.plan(instance_id, request)
         image = planned.spec.image is not None
-        wish = Wish(planned.needs, request.node_labels, request.node, image)
+        here = why_not_elsewhere(planned.spec)
+        wish = Wish(planned.needs, request.node_labels, request.node, image, here)
         new = NewInstance(
             id=instance_id,
             session_id=request.session_id,
@@ -141,7 +145,7 @@ class Instances:
             spawner="container" if image else "process",
         )
         place = self._fleet.place(wish)
-        taken = None if pool else await self._claim(new, planned, request, place)
+        taken = None if pool else await self._claim(new, planned, request, place, wish)
         if taken is not None:
             return taken
         try:
@@ -167,18 +171,19 @@ class Instances:
     # Pools
 
     async def _claim(
-        self, new: NewInstance, planned: Planned, request: InstanceCreate, place: Place
+        self, new: NewInstance, planned: Planned, request: InstanceCreate, place: Place, wish: Wish
     ) -> Record | None:
         """An instance that waits, if one does; the oldest first."""
         pool = pool_that_serves(planned, request)
-        adoption = _adoption(new, request, planned)
+        adoption = adoption_of(new, request, planned)
         if pool is None or adoption is None:
             return None
-        for live in sorted(self._live.values(), key=lambda live: live.record.created_at):
-            if not _can_be_taken(live, pool):
-                continue
+        far = self._fleet.elsewhere() if wish.here is not None else ()
+        near = (live for live in self._live.values() if live.record.node not in far)
+        waiting = [live for live in near if can_be_taken(live, pool)]
+        for live in sorted(waiting, key=lambda live: live.record.created_at):
             async with live.lock:
-                if not _can_be_taken(live, pool):
+                if not can_be_taken(live, pool):
                     continue
                 record = await self._hand_over(live, new, adoption, place)
             if record is not None:
@@ -253,6 +258,19 @@ class Instances:
             NotFound: there is none.
         """
         return (await self._record(instance_id)).runs_as
+
+    async def logs_elsewhere(self, instance_id: str) -> KeptElsewhere | None:
+        """Who has the logs of one that runs, or ran, on another machine; None: they are here.
+
+        Raises:
+            NotFound: there is none.
+            NodeUnreachable: its node does not answer, or was removed.
+        """
+        record = await self._record(instance_id)
+        if record.node not in self._fleet.elsewhere():
+            return None
+        found = self._fleet.spawner(record.node, record.fixed.spawner)
+        return found if isinstance(found, KeptElsewhere) else None
 
     async def inside(self, instance_id: str) -> Handle:
         """The handle of one that runs, for programs inside it and for its logs.
@@ -364,30 +382,3 @@ class Instances:
             return view
         detail = f"Its node {record.node} does not answer. It is looked for when the node is back."
         return view.model_copy(update={"detail": detail})
-
-
-def _can_be_taken(live: Live, pool: str) -> bool:
-    record = live.record
-    return (
-        record.fixed.pool == pool
-        and record.instance.state == "running"
-        and live.handle is not None
-        and not live.is_claimed
-    )
-
-
-def _adoption(new: NewInstance, request: InstanceCreate, planned: Planned) -> Adoption | None:
-    token, url = request.instance_token, request.link_url
-    if new.session_id is None or token is None or url is None:
-        return None
-    return Adoption(
-        instance_id=new.id,
-        session_id=new.session_id,
-        instance_token=token,
-        link_url=url,
-        link_urls=tuple(request.link_urls),
-        display=planned.spec.display,
-        ice_servers=tuple(request.ice_servers),
-        access_token=request.access_token,
-        user_data=request.user_data,
-    )

@@ -16,7 +16,7 @@ from downstage.manager.instances import Instances
 from downstage.services.facilities.principal import require
 from downstage.services.openapi import refusals
 from downstage.services.routers import ServiceAPIRouter
-from downstage.spawners.kept import kept_logs, read_kept
+from downstage.spawners.kept import KeptElsewhere, kept_logs, read_kept
 
 __all__ = ["InstanceLogs", "log_routes"]
 
@@ -51,12 +51,16 @@ class InstanceLogs:
         Raises:
             NotFound: there is no such instance.
         """
-        folder = await self._folder(instance_id)
+        name, spawner = await self._place(instance_id)
+        if spawner is None:
+            found = await anyio.to_thread.run_sync(kept_logs, self._runs / name)
+        else:
+            found = await spawner.kept(name)
         return [
             LogView(
                 name=log.name, size=log.size, modified_at=datetime.fromtimestamp(log.modified, UTC)
             )
-            for log in await anyio.to_thread.run_sync(kept_logs, folder)
+            for log in found
         ]
 
     async def read(self, instance_id: str, name: str, most: int = PIECE) -> bytes:
@@ -65,14 +69,19 @@ class InstanceLogs:
         Raises:
             NotFound: there is no such instance, or no such log of it.
         """
-        folder = await self._folder(instance_id)
-        found = await anyio.to_thread.run_sync(read_kept, folder, name, most)
+        folder, spawner = await self._place(instance_id)
+        if spawner is None:
+            found = await anyio.to_thread.run_sync(read_kept, self._runs / folder, name, most)
+        else:
+            found = await spawner.read(folder, name, most)
         if found is None:
             raise NotFound("There is no such log of this instance (any more).", field="name")
         return found
 
-    async def _folder(self, instance_id: str) -> Path:
-        return self._runs / await self._instances.runs_as(instance_id)
+    async def _place(self, instance_id: str) -> tuple[str, KeptElsewhere | None]:
+        """What its spawner calls it, and who has its logs where they are not in our folder."""
+        name = await self._instances.runs_as(instance_id)
+        return name, await self._instances.logs_elsewhere(instance_id)
 
 
 def log_routes(logs: InstanceLogs) -> ServiceAPIRouter:

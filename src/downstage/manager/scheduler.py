@@ -34,6 +34,8 @@ class Wish:
     """This one and no other."""
     image: bool = False
     """It is a container: a node without an engine cannot run it."""
+    here: str | None = None
+    """Why it can run on the manager's machine alone; None: it can run elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ def _never(node: Node, wish: Wish) -> str | None:
         (bool(missing), f"lacks the label {', '.join(sorted(missing))}"),
         (wish.image and node.engine is None, "runs no containers"),
         (not wish.image and node.spawner == "container", "runs containers alone"),
+        (wish.here is not None and node.is_elsewhere, f"is another machine, and {wish.here}"),
         ((needs.cpus or 0) > node.promised_cpus + SLACK, f"has {node.promised_cpus:g} cores"),
         (
             (needs.memory_mb or 0) > node.promised_memory_mb + SLACK,

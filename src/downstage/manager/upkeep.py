@@ -91,7 +91,10 @@ class Upkeep:
             with anyio.fail_after(END_S):
                 found = await spawner.known()
             # Asked only now: what was found and had no row then, has one by now.
-            ours = {record.runs_as for record in self._instances.living}
+            # What was moved away from a node of its own machine is a stranger there.
+            here = self._fleet.elsewhere(node.engine) if node.is_elsewhere else None
+            living = self._instances.living
+            ours = {r.runs_as for r in living if here is None or r.node in here}
             for instance_id in (one for one in found if one not in ours):
                 log.warning("instance.stranger", instance_id=instance_id, node=node.name)
                 with anyio.fail_after(END_S):

@@ -29,6 +29,9 @@ class OneInstance:
     async def runs_as(self, instance_id: str) -> str:
         return (await self.get(instance_id)) and instance_id
 
+    async def logs_elsewhere(self, instance_id: str) -> None:
+        await self.get(instance_id)
+
 
 @pytest.mark.parametrize(("tenant", "status"), [("ours", 200), ("theirs", 404)])
 async def test_A07_logs_of_another_tenant_s_instance_are_as_if_it_were_not_there(

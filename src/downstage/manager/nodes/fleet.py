@@ -17,7 +17,7 @@ from downstage.contracts.nodes import NodeCreate, NodeDrain, NodePatch, NodeStat
 from downstage.kernel.clock import Clock
 from downstage.kernel.errors import Conflict, NotFound, PlatformError
 from downstage.kernel.logging import get_logger
-from downstage.manager.nodes.model import LOCAL, Node, Usage
+from downstage.manager.nodes.model import LOCAL, Node, Usage, is_elsewhere
 from downstage.manager.nodes.rows import (
     put_node,
     read_nodes,
@@ -109,6 +109,11 @@ class Fleet:
         node = self._nodes.get(name)
         return node is None or node.status == "offline"
 
+    def elsewhere(self, engine: str | None = None) -> set[str]:
+        """Names of nodes on other machines; with *engine*, those of that engine."""
+        far = [node for node in self._nodes.values() if node.is_elsewhere]
+        return {node.name for node in far if engine in (None, node.engine)}
+
     def online(self) -> list[tuple[Node, list[Spawner]]]:
         """Nodes that answer, with the spawners that may have something running there."""
         there = [node for node in self.nodes if node.status == "online"]
@@ -149,7 +154,10 @@ class Fleet:
 
         Raises:
             Conflict: there is a node of that name.
+            InvalidField: its engine is one of another machine, and not acceptable.
         """
+        if is_elsewhere(wanted.engine):
+            self._spawners.admit(wanted.engine)
         async with self._database.write() as connection:
             if any(node.name == wanted.name for node in await read_nodes(connection)):
                 raise Conflict(f"There is a node {wanted.name} already.")
@@ -221,6 +229,8 @@ class Fleet:
         del self._nodes[name]
         log.info("node.removed", node=name)
         self._tell(node)
+        if node.is_elsewhere and not self.elsewhere(node.engine):
+            await self._spawners.retire(node)
 
     async def _change(self, name: str, **changes: Any) -> Node:
         self.node(name)

@@ -9,10 +9,15 @@ from typing import Literal
 from downstage.contracts.manager import Needs
 from downstage.contracts.nodes import NodeStatus
 
-__all__ = ["LOCAL", "Node", "Usage"]
+__all__ = ["LOCAL", "Node", "Usage", "is_elsewhere"]
 
 LOCAL = "local"
 """Name of the machine that the manager runs on; it is always there."""
+
+
+def is_elsewhere(engine: str) -> bool:
+    """Whether an engine's address is not one of the manager's own machine."""
+    return not engine.startswith("unix:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,11 @@ class Node:
     detail: str | None = None
     """Why it is offline."""
     seen_at: datetime | None = None
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its containers run on another machine than the manager."""
+        return self.engine is not None and is_elsewhere(self.engine)
 
     @property
     def promised_cpus(self) -> float:

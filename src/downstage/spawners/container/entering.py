@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import aiodocker
+import aiohttp
 import anyio
 import anyio.to_thread
 from aiodocker.execs import Exec as EngineExec
 from aiodocker.stream import Stream
 
-from downstage.spawners.container.client import engine
+from downstage.spawners.container.client import Way, drop, engine
 from downstage.spawners.container.plan import PLAN, ContainerPlan, name_of
 from downstage.spawners.exec import NO_ANSWER, CannotExec, Exec, ExecStream
 from downstage.spawners.plan import read_json
@@ -47,17 +48,18 @@ class ContainerExec:
         self, held: contextlib.AsyncExitStack, program: EngineExec, stream: Stream, *, tty: bool
     ) -> None:
         self._held, self._program, self._stream, self._tty = held, program, stream, tty
+        self._is_here = True
 
     @classmethod
-    async def start(cls, url: str, container: str, asked: Exec) -> ContainerExec:
-        """Start it.
+    async def start(cls, way: Way | str, container: str, asked: Exec) -> ContainerExec:
+        """Start it, by the engine that *way* leads to.
 
         Raises:
             CannotExec: the container does not run, or has no such program.
             NodeUnreachable: the engine does not answer.
         """
         async with contextlib.AsyncExitStack() as held:
-            docker = await held.enter_async_context(engine(url, silent_s=None))
+            docker = await held.enter_async_context(engine(way, silent_s=None))
             variables = {"TERM": "xterm-256color"} if asked.tty else {}
             try:
                 program: EngineExec = (
@@ -79,7 +81,9 @@ class ContainerExec:
                 raise CannotExec(
                     f"{asked.command[0]} cannot be started: {error.message}"
                 ) from error
-            return cls(held.pop_all(), program, stream, tty=asked.tty)
+            started = cls(held.pop_all(), program, stream, tty=asked.tty)
+            started._is_here = isinstance(way, str)
+            return started
         raise AssertionError
 
     async def output(self) -> AsyncIterator[tuple[Literal[1, 2], bytes]]:
@@ -87,7 +91,7 @@ class ContainerExec:
         while True:
             try:
                 message = await self._stream.read_out()
-            except (aiodocker.DockerError, OSError):
+            except (aiodocker.DockerError, aiohttp.ClientError, OSError):
                 return
             if message is None:
                 return
@@ -128,7 +132,10 @@ class ContainerExec:
     async def close(self) -> None:
         """Let go of it, and kill it where its process is one of this machine."""
         with anyio.CancelScope(shield=True), anyio.move_on_after(SETTLE_S):
-            state = await self._state()
+            state = await self._state() if self._is_here else None
+            response = self._stream._resp  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            if not self._is_here and response is not None:
+                drop(response)
             await self._held.aclose()
             pid = int((state or {}).get("Pid") or 0)
             if state is not None and state.get("Running") and pid > 1:

@@ -17,7 +17,7 @@ import aiodocker
 import anyio
 import anyio.to_thread
 
-from downstage.spawners.container.client import engine
+from downstage.spawners.container.client import Way, engine
 from downstage.spawners.container.registries import login_for, registry_of
 from downstage.spawners.spawner import SpawnFailed
 
@@ -83,18 +83,23 @@ class Progress:
 
 
 class Images:
-    """The images of the engine at *url*.
+    """The images of one engine.
 
     Args:
-        url: the engine's address.
+        way: to the engine.
         registries: file of log-ins (`manager.registries`).
         deadline_s: how long a pull may take.
     """
 
-    def __init__(self, url: str, registries: Path | None, deadline_s: float) -> None:
-        self._url, self._registries, self._deadline_s = url, registries, deadline_s
+    def __init__(self, way: Way | str, registries: Path | None, deadline_s: float) -> None:
+        self._way, self._registries, self._deadline_s = way, registries, deadline_s
+        self._logins: dict[str, dict[str, str]] = {}
         self._pulls: dict[str, anyio.Event] = {}
         """Set when that pull is over; no lock, since a generator may move between tasks."""
+
+    def know(self, reference: str, login: dict[str, str]) -> None:
+        """Show *login* at the registry of *reference*, whatever the file of log-ins says."""
+        self._logins[reference] = login
 
     async def find(self, reference: str) -> Image | None:
         """The image, if it is here.
@@ -102,7 +107,7 @@ class Images:
         Raises:
             NodeUnreachable: the engine does not answer.
         """
-        async with engine(self._url) as docker:
+        async with engine(self._way) as docker:
             try:
                 found = await docker.images.inspect(reference)
             except aiodocker.DockerError as error:
@@ -151,7 +156,9 @@ class Images:
         try:
             if await self.find(reference) is not None:
                 return
-            login = await anyio.to_thread.run_sync(login_for, self._registries, reference)
+            login = self._logins.pop(reference, None) or await anyio.to_thread.run_sync(
+                login_for, self._registries, reference
+            )
             async for percent in self._pulling(reference, login, until):
                 yield percent
         finally:
@@ -163,7 +170,7 @@ class Images:
     ) -> AsyncGenerator[int | None]:
         progress, last = Progress(), -1
         async with contextlib.AsyncExitStack() as held:
-            docker = await held.enter_async_context(engine(self._url, silent_s=None))
+            docker = await held.enter_async_context(engine(self._way, silent_s=None))
             lines = docker.images.pull(
                 reference if registry_of(reference) != "docker.io" else _whole(reference),
                 auth=login,

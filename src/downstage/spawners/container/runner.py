@@ -114,7 +114,7 @@ class Runner:
         if not ports:
             self._engine.prepare(container)
         found = self._engine.inspect(container)
-        text = Path(str(found["ResolvConfPath"])).read_text(encoding="utf-8", errors="replace")
+        text = _of_the_engine(str(found["ResolvConfPath"]))
         egress.apply(
             int(found["State"]["Pid"]),
             egress.rules(egress.addresses_of_this_machine(), egress.resolvers(text), ports),
@@ -249,6 +249,12 @@ class Runner:
             self._engine.remove(self._name)
         except EngineError as error:
             _say(f"the container could not be removed: {error}")  # the spawner does, by its label
+
+
+def _of_the_engine(path: str) -> str:
+    """A file of the engine, whose files are the host's: a node container has others."""
+    here = Path(path) if Path(path).exists() else Path("/proc/1/root", path.lstrip("/"))
+    return here.read_text(encoding="utf-8", errors="replace")
 
 
 def _tell(**what: Any) -> None:

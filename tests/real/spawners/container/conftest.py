@@ -52,7 +52,7 @@ class Podman:
         return f"unix://{self.socket}"
 
     @property
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         return {
             **os.environ,
             "CONTAINERS_CONF": str(self.folder / "containers.conf"),
@@ -65,7 +65,7 @@ class Podman:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*arguments),
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=120,
@@ -77,7 +77,7 @@ class Podman:
         with (self.folder / "podman.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command("system", "service", "--time=0", self.url),
-                env=self._environment,
+                env=self.environment,
                 stdout=log,
                 stderr=log,
             )
