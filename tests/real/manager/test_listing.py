@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ BOTH = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=Tr
 
 
 @asynccontextmanager
-async def some(data: Path, url: str | None, count: int) -> AsyncIterator[Fleeting]:
+async def some(data: Path, url: str | None, count: int) -> AsyncGenerator[Fleeting]:
     """So many instances, each of its own session, two owners by turns."""
     async with open_fleet(data, url, Machines(places=64)) as manager:
         for number in range(count):
@@ -103,7 +103,7 @@ class Quiet(PaperSpawner):
 
 
 @asynccontextmanager
-async def service(data: Path) -> AsyncIterator[ServiceHost]:
+async def service(data: Path) -> AsyncGenerator[ServiceHost]:
     overrides: dict[str, object] = {"platform.data": str(data), "manager.capacity": 8}
     settings = load(environment={}, overrides=overrides)
     urls = PlatformUrls("http://127.0.0.1:1", "unix:///nowhere")
