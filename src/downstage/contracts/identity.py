@@ -81,6 +81,8 @@ first set-up."""
 PEOPLE_CHANGED = "identity.people.changed"
 """Bus subject; a hint without content: users or their groups are not what they were."""
 
+ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*$"
+"""No control characters, nor what turns the direction of writing: it is shown on terminals."""
 STREAM_PATTERN = r"^\.?[A-Za-z0-9_:@=*-]+(\.[A-Za-z0-9_:@=*-]+)*\.?$"
 """Two dots never follow each other."""
 USER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$"
@@ -175,7 +177,7 @@ class UserPage(Answer):
 class ApiTokenCreate(Request):
     """An API token for programs; never more than its owner may do."""
 
-    name: str = Field(min_length=1, max_length=128)
+    name: str = Field(min_length=1, max_length=128, pattern=ONE_LINE)
     scopes: list[str] = Field(default_factory=list, max_length=64)
     streams: list[StreamGrant] | None = Field(default=None, min_length=1, max_length=32)
     """The streams that it may touch. Without scopes it then holds those of streams that this

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any, cast
 
 from fastapi import FastAPI, Request, WebSocket
@@ -17,6 +19,7 @@ from downstage.kernel.errors import (
     InvalidField,
     InvalidInput,
     NotFound,
+    OutOfSpace,
     PlatformError,
     TooMany,
     Unavailable,
@@ -38,6 +41,9 @@ __all__ = ["REQUEST_ID", "BodyLimit", "RequestId", "answer", "install"]
 
 MAX_FIELD = 256
 """Characters of a field's name in an answer: the caller chose it."""
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+RETRY_S = 5
 POLICY_VIOLATION = 1008
 INTERNAL_ERROR = 1011
 log = get_logger(__name__)
@@ -51,6 +57,7 @@ def install(
     app.add_exception_handler(BaseServiceError, cast("Any", _service_error))
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(OSError, cast("Any", _system_error))
     app.add_exception_handler(Exception, _unexpected)
     book = book_of(app)
     app.add_middleware(BodyLimit, limit=max_body, encoders=book.encoders, larger=book.larger)
@@ -70,6 +77,19 @@ async def _platform_error(connection: HTTPConnection, error: Exception) -> JSONR
         return response
     await _refuse_socket(connection, error, response)
     return None
+
+
+async def _system_error(connection: HTTPConnection, error: Exception) -> JSONResponse | None:
+    """What the machine cannot give just now is nobody's mistake, and over by itself."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number not in FULL | EXHAUSTED:
+        raise error
+    log.warning("machine.exhausted", path=connection.url.path, why=str(error))
+    if number in FULL:
+        return await _platform_error(connection, OutOfSpace("The disk is full."))
+    what = "This machine cannot do that just now: "
+    told = Unavailable(what + f"{os.strerror(number or 0).lower()}.", retry_after_s=RETRY_S)
+    return await _platform_error(connection, told)
 
 
 async def _service_error(connection: HTTPConnection, error: Exception) -> JSONResponse | None:
