@@ -39,7 +39,7 @@ __all__ = ["MediaRelay"]
 AHEAD = 2
 """Messages read from the streamer that the viewer has not taken."""
 CONNECT_S = 3.0
-PLACE_S = 0.25
+PLACE_S = 0.5
 """How long a manager may take to say where the streamer's own socket is, before it is to dial."""
 LIVE = ("ready", "active", "disconnected")
 """States in which a streamer has been on the line."""
@@ -106,10 +106,7 @@ class MediaRelay:
         if session.life.state in ("ending", "ended"):
             raise Conflict("The session has ended.")
         peer = f"{seat.id}.{new_id('m')}"
-        path = None
-        # Where its agent is away the answer takes seconds, and the way over the link is there.
-        with anyio.move_on_after(PLACE_S):
-            path = await self._path(session)
+        path = await self._path(session)
         if path is not None:
             near = await self._dial_here(path, peer, seat.role)
             if near is not None:
@@ -125,8 +122,11 @@ class MediaRelay:
 
     async def _path(self, session: Session) -> Path | None:
         """Where the manager, never the streamer, says that its socket is; None: not here."""
+        named = None
         try:
-            named = await self._reconciler.media_socket(session)
+            # Where its agent is away the answer takes seconds, and the way over the link is there.
+            with anyio.move_on_after(PLACE_S):
+                named = await self._reconciler.media_socket(session)
         except PlatformError as error:
             log.info("media.not_found", session_id=session.id, why=error.detail)
             return None
