@@ -33,6 +33,7 @@ from downstage.gateway.states import (
     InstanceEnded,
     LeaseKind,
     LeaseRanOut,
+    Life,
     Now,
     Placed,
     Policy,
@@ -58,6 +59,12 @@ AT_ONCE = 16
 """Starts that one region is asked for at the same time."""
 ASKED_S = 5.0
 """How often it is written down that somebody asks after a session of another gateway."""
+SETTLED_S = 10.0
+"""How long to wait until it is known whether a session that was begun before a restart goes on."""
+SETTLING_S = 0.05
+NOT_PLACED = "not-placed"
+OURS = frozenset({"abandoned", "lost"})
+"""Reasons of instances that ended because what looked after them had gone."""
 LONG_AGO_S = 1e9
 ELSEWHERE_S = 1.0
 """How often a session is looked at that another gateway drives, beside hints."""
@@ -145,7 +152,8 @@ class Sessions:
         async with self._lock(f"key:{order.key.tenant}:{order.key.owner}:{order.key.key}"):
             earlier = await self.store.find_key(order.key, self._clock.now())
             found = await self.store.get(earlier) if earlier else None
-            return found or await self._create(order)
+            begun = await self._if_begun(found) if found else None
+            return begun or await self._create(order)
 
     async def end(self, session_id: str, asked: EndAsked | None = None) -> Session:
         """Begin the end; one that has ended or ends is returned as it is."""
@@ -357,6 +365,23 @@ class Sessions:
             self.line.add(waiting_of(waiting))
         return waiting or session
 
+    async def _if_begun(self, session: Session) -> Session | None:
+        """*session*, which a key made already; None: nothing came of it, and it is forgotten.
+
+        We were killed in the middle: who wanted the session was told nothing, and asks again.
+        """
+        with anyio.move_on_after(SETTLED_S):
+            while session.life.state == "queued" and not session.life.waits:
+                await anyio.sleep(SETTLING_S)
+                latest = await self.store.get(session.id)
+                if latest is None:
+                    return None
+                session = latest
+        if not _came_to_nothing(session.life):
+            return session
+        await self.store.forget(session.id)
+        return None
+
     async def _made_by(self, key: Key | None) -> Session:
         """What another gateway made by the same key at the same moment."""
         earlier = await self.store.find_key(key, self._clock.now()) if key is not None else None
@@ -374,7 +399,7 @@ class Sessions:
                 self.leases.keep(session.id, ())
                 self.wake(session.id)
                 return
-        await self.apply(session.id, InstanceEnded("not-placed"))
+        await self.apply(session.id, InstanceEnded(NOT_PLACED))
 
     def _new(self, order: Order, ranking: Ranking) -> Session:
         now = self.now()
@@ -489,6 +514,13 @@ class Sessions:
             lock = anyio.Lock()
             self._locks[name] = lock
         return lock
+
+
+def _came_to_nothing(life: Life) -> bool:
+    """Whether it ended before its first picture, by a fault of ours alone."""
+    if (life.state, life.outcome) != ("ended", "failed"):
+        return False
+    return life.reason == NOT_PLACED or (life.reason in OURS and life.progress is not None)
 
 
 def _may_anybody(happenings: Sequence[Happening]) -> bool:
