@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 
 from downstage.agent import sessions
-from downstage.agent.bridge import Bridge, Site
+from downstage.agent.bridge import HEALTH_S, Bridge, Site
 from downstage.agent.routes import create_router
 from downstage.agent.sessions import SessionDoor
 from downstage.auth.principal import Principal
@@ -141,9 +141,11 @@ async def test_no_manager_is_503(agent: Agent) -> None:
 async def test_health_answers_within_two_seconds(agent: Agent) -> None:
     assert (await agent.client.v1.health.get())["region"] == "west"
     agent.manager.hangs = anyio.Event()
-    with anyio.fail_after(2.5), pytest.raises(BaseServiceError) as caught:
+    with anyio.fail_after(20), pytest.raises(BaseServiceError) as caught:
         await agent.client.v1.health.get()
     assert caught.value.status == 503
+    assert f"within {HEALTH_S:g} s" in str(caught.value), "its own time ended it"
+    assert HEALTH_S < 2
     agent.manager.hangs.set()
 
 
@@ -153,7 +155,7 @@ async def test_hints_are_repeated_under_the_region_s_name(agent: Agent) -> None:
         tasks.start_soon(agent.bridge.relay_hints)
         await anyio.sleep(0)
         agent.bus.publish(INSTANCE_CHANGED, payload)
-        with anyio.fail_after(2):
+        with anyio.fail_after(10):
             hint = await anext(h)
         assert hint.subject == "agent.west.instance.changed"
         assert dict(hint.payload) == payload

@@ -173,7 +173,7 @@ async def test_S06_a_delete_while_it_waits_ends_it_and_moves_the_others_up(house
 
 
 async def test_a_place_is_held_for_who_asks_and_given_up_for_who_does_not(start: Any) -> None:
-    async with start(gateway__queue_hold="PT1S") as house, full(house):
+    async with start(gateway__queue_hold="PT3S") as house, full(house):
         _, kept, _ = await ask(house)
         _, watched, _ = await ask(house)
         _, forgotten, _ = await ask(house)
@@ -192,7 +192,7 @@ async def test_a_place_is_held_for_who_asks_and_given_up_for_who_does_not(start:
 
 
 async def test_an_open_page_holds_the_place_and_is_told_of_every_step(start: Any) -> None:
-    async with start(gateway__queue_hold="PT0.5S") as house, full(house):
+    async with start(gateway__queue_hold="PT2S") as house, full(house):
         _, first, _ = await ask(house, "bert")
         _, second, _ = await ask(house)
         async with house.viewer(second["id"]) as viewer:

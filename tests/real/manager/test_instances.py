@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ async def test_a_killed_keeper_is_told_as_lost(run: Run, data: Path) -> None:
         placed = await manager.instances.create(request_of("s-1", "daemon"))
         await manager.until(placed.id, "running")
         os.kill(report_of(data, placed.id).pids["keeper"][0], signal.SIGKILL)
-        ended = await manager.until(placed.id, "ended", seconds=5)
+        ended = await manager.until(placed.id, "ended", seconds=20)
         assert ended.reason == "lost"
         assert "Start it again" in (ended.detail or "")
         assert not processes_of(placed.id)
@@ -159,7 +160,7 @@ async def test_an_instance_that_ended_while_nobody_looked_tells_why(run: Run, da
         placed = await manager.instances.create(request_of("s-1"))
         await manager.until(placed.id, "running")
         manager.crash()
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         while processes_of(placed.id):
             await anyio.sleep(0.05)
     async with run() as manager:
@@ -169,7 +170,9 @@ async def test_an_instance_that_ended_while_nobody_looked_tells_why(run: Run, da
 
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_a_shutdown_ends_everything_within_three_seconds(run: Run, cancelled: bool) -> None:
-    async with run(stop_grace_s=9.0) as manager:
+    """Or, on a machine that is busy just then, sooner than it started them; never their grace."""
+    async with run(stop_grace_s=30.0) as manager:
+        began = time.monotonic()
         ids = [
             (await manager.instances.create(request_of(f"s-{habit}", habit))).id
             for habit in ("draw", "stubborn", "daemon")
@@ -178,7 +181,7 @@ async def test_a_shutdown_ends_everything_within_three_seconds(run: Run, cancell
             await manager.until(instance_id, "running")
         if cancelled:
             manager.cancel()
-        with anyio.fail_after(3):
+        with anyio.fail_after(max(3.0, time.monotonic() - began)):
             await manager.instances.close()
         assert not [pid for instance_id in ids for pid in processes_of(instance_id)]
 

@@ -24,7 +24,7 @@ MEBIBYTE = 1024 * 1024
 def platform(data: Path) -> Iterator[PlatformProcess]:
     # At the default rate the encoder would blur noise rather than send so much.
     rate = {"DOWNSTAGE_MEDIA__BITRATE_KBPS": "200000"}
-    with PlatformProcess(data / "d", "--demo", environment=rate) as running:
+    with PlatformProcess(data / "d", environment=rate) as running:
         yield running
     shutil.rmtree(data, ignore_errors=True)
 

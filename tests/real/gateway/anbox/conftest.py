@@ -16,9 +16,10 @@ from downstage.testing.platform import PlatformProcess
 
 PAGE = "https://page.example"
 CAPACITY = 2
+SCREEN = {"width": 1280, "height": 720, "fps": 10}
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def platform() -> Iterator[PlatformProcess]:
     """A platform with two places, a page of somebody's that it lists, and a TURN server."""
     folder = Path(tempfile.mkdtemp(prefix="ds-", dir="/tmp"))
@@ -30,6 +31,8 @@ def platform() -> Iterator[PlatformProcess]:
         "DOWNSTAGE_MEDIA__ICE_SERVERS": json.dumps([{"urls": "stun:127.0.0.1:3478"}]),
         "DOWNSTAGE_TURN__URLS": json.dumps(["turn:127.0.0.1:3478", "turns:127.0.0.1:5349"]),
         "DOWNSTAGE_TURN__SECRET_FILE": str(secret),
+        # Nobody ever comes for its picture: the session stays however long a module takes.
+        "DOWNSTAGE_GATEWAY__CONNECT_LEASE": "PT15M",
     }
     try:
         with PlatformProcess(folder / "data", environment=environment) as running:
@@ -38,15 +41,17 @@ def platform() -> Iterator[PlatformProcess]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="package")
-def session_id(platform: PlatformProcess) -> str:
-    """A joinable session that shows its picture."""
+@pytest.fixture(scope="module")
+def session_id(platform: PlatformProcess) -> Iterator[str]:
+    """A joinable session that shows its picture, and draws for nobody once its module is over."""
     body = {"app": "test-card", "joinable": True, "extra_data": {"level": 3}}
-    made = platform.call("POST", "/1.0/sessions", body)
+    made = platform.call("POST", "/1.0/sessions", {**body, "screen": SCREEN})
     assert made.status == 201, made.body
     found = str(made.body["metadata"]["id"])
     platform.wait_state(found, "ready")
-    return found
+    yield found
+    platform.call("DELETE", f"/v1/sessions/{found}")
+    platform.wait_state(found, "ended")
 
 
 @pytest.fixture

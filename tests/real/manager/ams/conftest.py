@@ -85,7 +85,7 @@ def package(**files: str) -> tuple[bytes, dict[str, str]]:
     }
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def port() -> int:
     """A free one."""
     with socket.socket() as probe:
@@ -93,7 +93,7 @@ def port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def platform(port: int) -> Iterator[PlatformProcess]:
     """With two places."""
     folder = Path(tempfile.mkdtemp(prefix="ds-", dir="/tmp"))
@@ -116,7 +116,7 @@ async def public(platform: PlatformProcess) -> AsyncIterator[Client]:
         yield Client(http, f"{platform.url}/ams/1.0", token)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def identity(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A client's certificate that signs itself: chain with key, and the certificate alone."""
     folder = tmp_path_factory.mktemp("client")
