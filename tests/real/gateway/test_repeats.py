@@ -88,6 +88,6 @@ async def test_S04_what_was_lost_before_its_first_picture_is_begun_anew(
         manager.end(house.instance_of(again["id"]), "lost")
         await house.wait(again["id"], "ended")
     token = await house.token()
-    status, body, _ = await house.call("POST", "/v1/sessions", token, json=BODY, headers=KEY)
+    status, _, _ = await house.call("POST", "/v1/sessions", token, json=BODY, headers=KEY)
     assert status == 409, "somebody has seen that one"
     assert await listed(house) == [again["id"]]

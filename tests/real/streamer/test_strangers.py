@@ -23,6 +23,7 @@ from aiohttp import ClientSession, UnixConnector, WSMsgType
 from OpenSSL import SSL
 from selkies.webrtc import RTCPeerConnection, RTCSessionDescription
 from selkies.webrtc.exceptions import InvalidStateError
+from selkies.webrtc.rtcdtlstransport import RTCCertificate
 
 from downstage.contracts.streamer import MEDIA_HEADER
 from downstage.testing.streaming import GatewayEnd, XDisplay, run_program, run_streamer
@@ -206,6 +207,25 @@ async def test_M04_a_wrong_fingerprint_ends_the_connection(stage: Stage) -> None
         await forger.want()
         await forger.answer(forged)
         await stage.gateway.hear("peer.disconnected", peer=forger.peer)
+    await stage.seen(10)
+
+
+async def test_M04_nothing_is_agreed_on_that_does_not_encrypt(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = RTCCertificate._create_ssl_context
+
+    def naked(certificate: RTCCertificate, srtp_profiles: list[Any]) -> SSL.Context:
+        context = create(certificate, srtp_profiles)
+        context.set_cipher_list(b"eNULL:@SECLEVEL=0")
+        return context
+
+    monkeypatch.setattr(RTCCertificate, "_create_ssl_context", naked)
+    async with viewer(stage) as eavesdropped:
+        await eavesdropped.want()
+        await eavesdropped.answer()
+        await stage.gateway.hear("peer.disconnected", peer=eavesdropped.peer)
+        assert eavesdropped.dtls.state != "connected"
     await stage.seen(10)
 
 

@@ -52,7 +52,7 @@ async def test_it_rings_in_order_and_once() -> None:
     assert ears.rung == [("b", "start"), ("a", "connect")]
 
 
-async def test_jumps_of_the_wall_clock_ring_nothing() -> None:
+async def test_S05_jumps_of_the_wall_clock_ring_nothing() -> None:
     clock = ManualClock()
     ears = Ears(clock)
     ears.keep("a", "connect")
