@@ -65,7 +65,11 @@ def settings_of(far: Far, place: Path, key: str, **changes: Any) -> RemoteSettin
         "keep_s": 3600.0,
         "keep_bytes": 1 << 20,
     }
-    rest: dict[str, Any] = {"engine": far.engine, "certificates": far.certificates}
+    rest: dict[str, Any] = {
+        "engine": far.engine,
+        "certificates": far.certificates,
+        "content": None,
+    }
     for record in (node, half, rest):
         record.update({name: value for name, value in changes.items() if name in record})
     return RemoteSettings(node=NodeSettings(**node), half=HalfSettings(**half), **rest)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.abc
 import pytest
 from pydantic import SecretStr
 from tests.real.spawners.conftest import reports_until
@@ -19,7 +20,7 @@ from downstage.spawners.remote.spawner import RemoteSpawner
 from downstage.spawners.spawner import InstanceSpec, NodeUnreachable, SpawnFailed
 
 from .conftest import KEY, Managers, gone, make_spec, settings_of, until_there
-from .far import Far
+from .far import HOST, Far
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio, pytest.mark.timeout(300)]
 
@@ -104,6 +105,70 @@ async def test_logs_are_followed_to_their_end(far: Far, managers: Managers) -> N
     assert (await reports_until(handle, "ended", 60))[-1].phase == "ended"
 
 
+async def while_there(spawner: RemoteSpawner) -> None:
+    while True:
+        await spawner.check()
+        await anyio.sleep(0.2)
+
+
+ASKING = """
+import socket
+there = socket.socket(socket.AF_UNIX)
+there.connect("/run/content/files.sock")
+there.sendall(b"x" * 300_000)
+there.shutdown(socket.SHUT_WR)
+print(sum(len(piece) for piece in iter(lambda: there.recv(65536), b"")))
+"""
+
+
+async def test_files_are_reached_by_the_managers_own_socket(
+    far: Far, managers: Managers, place: Path
+) -> None:
+    content = place / "content"
+    content.mkdir()
+
+    async def echo(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            async for piece in stream:
+                await stream.send(piece)
+
+    async with (
+        await anyio.create_unix_listener(content / "files.sock") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, echo)
+        spawner = await managers(content=content)
+        spec = spec_of(far, "draw", content_folder=content)
+        handle = await spawner.start(spec)
+        await reports_until(handle, "running", START_S)
+        program = await handle.exec(Exec(("/usr/bin/python3", "-c", ASKING)))
+        with anyio.fail_after(60):
+            found, code = await said_by(program)
+            await program.close()
+        assert (found, code) == ({1: b"300000\n", 2: b""}, 0)
+        await handle.kill()
+        await reports_until(handle, "ended", 60)
+        await handle.close()
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_cable_that_is_pulled_and_put_back_ends_nothing(
+    far: Far, managers: Managers
+) -> None:
+    spawner = await managers()
+    handle = await spawner.start(spec_of(far, "draw"))
+    await reports_until(handle, "running", START_S)
+    far.networks.cut(HOST)
+    try:
+        with anyio.fail_after(60), pytest.raises(NodeUnreachable):
+            await while_there(spawner)
+    finally:
+        far.networks.heal(HOST)
+    await until_there(spawner)
+    await handle.kill()
+    await reports_until(handle, "ended", 60)
+
+
 async def test_what_is_cut_off_is_not_lost_and_found_again(far: Far, managers: Managers) -> None:
     spawner = await managers()
     spec = spec_of(far, "draw")
@@ -185,6 +250,11 @@ async def test_what_needs_the_managers_machine_is_refused(far: Far, managers: Ma
     ):
         with pytest.raises(SpawnFailed, match=word):
             await spawner.start(spec_of(far, "draw", **changes))
+    handle = await spawner.start(spec_of(far, "draw", image="localhost:1/none/such:1"))
+    last = (await reports_until(handle, "ended", 60))[-1]
+    assert last.reason == "pull-failed"
+    assert "localhost:1/none/such:1" in (last.detail or "")
+    await handle.close()
     assert await spawner.known() == []
 
 

@@ -16,7 +16,7 @@ from tests.real.platform.test_media_socket import largest_key_frame, open_media
 from tests.real.spawners.container.conftest import IMAGE, Podman
 from tests.real.spawners.container.image import key
 
-from downstage.testing.platform import Answer, PlatformProcess
+from downstage.testing.platform import PlatformProcess
 
 from .far import NODE_IMAGE, Far
 
@@ -41,7 +41,9 @@ LONG_S = 120
 @pytest.fixture
 def platform(data: Path, far: Far) -> Iterator[PlatformProcess]:
     """It listens on loopback, and a relay lets the other machine in."""
-    gate, port = free_port(far.outside), free_port("127.0.0.1")
+    with socket.socket() as probe:
+        probe.bind((far.outside, 0))
+        gate = probe.getsockname()[1]
     declared = data / "applications" / "boxed"
     declared.mkdir(parents=True)
     (declared / "application.toml").write_text(DECLARED)
@@ -58,28 +60,17 @@ def platform(data: Path, far: Far) -> Iterator[PlatformProcess]:
         "DOWNSTAGE_MANAGER__ENGINE_CERTIFICATES": str(far.certificates),
         "DOWNSTAGE_MEDIA__AUDIO": "false",
     }
-    relay = far.relay(far.outside, gate, "127.0.0.1", port)
     try:
-        platform = PlatformProcess(data / "d", "--demo", environment=environment)
-        platform._port = port  # that relay is there before it, for its first streamer
-        with platform as running:
-            yield running
+        with PlatformProcess(data / "d", environment=environment) as running:
+            port = running.url.rpartition(":")[2]
+            relay = far.relay(far.outside, gate, "127.0.0.1", port)
+            try:
+                yield running
+            finally:
+                relay.kill()
+                relay.communicate()
     finally:
-        relay.kill()
-        relay.communicate()
         shutil.rmtree(data, ignore_errors=True)
-
-
-def operate(platform: PlatformProcess, method: str, path: str, body: object = None) -> Answer:
-    """One call of the operator."""
-    token = (platform.data / "run" / "operator.token").read_text("ascii").strip()
-    return platform.call(method, path, body, token=token)
-
-
-def free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def until(look: Callable[[], Any], what: str, seconds: float = LONG_S) -> Any:
@@ -92,7 +83,7 @@ def until(look: Callable[[], Any], what: str, seconds: float = LONG_S) -> Any:
 
 
 def node_is(platform: PlatformProcess, status: str) -> bool:
-    return operate(platform, "GET", "/v1/nodes/far").body.get("status") == status
+    return platform.call("GET", "/v1/nodes/far").body.get("status") == status
 
 
 def state_of(platform: PlatformProcess, session_id: str) -> str:
@@ -113,9 +104,9 @@ async def test_a_session_is_seen_from_another_machine_and_outlives_cuts_and_rest
     platform: PlatformProcess, far: Far
 ) -> None:
     for engine, word in ((f"http://{far.address}:2375", "plain text"), ("ssh://-x", "no address")):
-        refused = operate(platform, "POST", "/v1/nodes", {**NODE, "engine": engine})
+        refused = platform.call("POST", "/v1/nodes", {**NODE, "engine": engine})
         assert (refused.status, word in refused.body["detail"]) == (422, True), refused.body
-    added = operate(platform, "POST", "/v1/nodes", {**NODE, "engine": far.engine})
+    added = platform.call("POST", "/v1/nodes", {**NODE, "engine": far.engine})
     assert added.status == 201, added.body
     until(lambda: node_is(platform, "online"), "the node does not come up")
 
@@ -127,9 +118,9 @@ async def test_a_session_is_seen_from_another_machine_and_outlives_cuts_and_rest
     running = containers(far.podman)
     assert len(running) == 1
     instance = running[0].removeprefix("downstage-")
-    logs = operate(platform, "GET", f"/v1/instances/{instance}/logs").body["items"]
+    logs = platform.call("GET", f"/v1/instances/{instance}/logs").body["items"]
     assert "streamer.log" in {log["name"] for log in logs}
-    words = operate(platform, "GET", f"/v1/instances/{instance}/logs/streamer.log")
+    words = platform.call("GET", f"/v1/instances/{instance}/logs/streamer.log")
     assert (words.status, len(words.body) > 0) == (200, True)
 
     far.sever()
@@ -149,5 +140,5 @@ async def test_a_session_is_seen_from_another_machine_and_outlives_cuts_and_rest
     platform.call("DELETE", f"/v1/sessions/{made['id']}")
     platform.wait_state(made["id"], "ended")
     assert containers(far.podman) == []
-    assert operate(platform, "DELETE", "/v1/nodes/far").status == 204
+    assert platform.call("DELETE", "/v1/nodes/far").status == 204
     assert far.nodes() == []
