@@ -120,6 +120,11 @@ async def decoded_fps(page: Page, transport: str, *, enough: float, windows: int
     return best
 
 
+async def usual_fps(page: Page) -> float:
+    """Forty, or on a machine that has less time two thirds of what it shows undisturbed."""
+    return min(40.0, await decoded_fps(page, "rtc", enough=60, windows=1) * 2 / 3)
+
+
 @pytest.mark.parametrize("kind", ["x11", "wayland"])
 @pytest.mark.parametrize("transport", ["rtc", "ws"])
 async def test_a_moving_card_is_decoded_at_its_rate(
@@ -200,13 +205,14 @@ async def test_the_picture_goes_on_while_the_gateway_restarts(playing: Playing) 
     async with playing("x11") as (_, gateway, page):
         await look(page, gateway, "rtc")
         await gateway.hear("peer.connected")
+        usual = await usual_fps(page)
         await gateway.close()
-        assert await decoded_fps(page, "rtc", enough=40) >= 40
+        assert await decoded_fps(page, "rtc", enough=usual) >= usual
         gateway.heard.clear()
         await gateway.open()
         hello = await gateway.hear("hello")
         assert hello["peers"] == ["peer-1"], "a gateway that restarted adopts the living"
-        assert await decoded_fps(page, "rtc", enough=40) >= 40
+        assert await decoded_fps(page, "rtc", enough=usual) >= usual
 
 
 async def test_both_transports_share_one_encoder(playing: Playing) -> None:
@@ -234,10 +240,11 @@ async def test_a_restarted_peer_gets_a_new_offer(playing: Playing) -> None:
     async with playing("x11") as (_, gateway, page):
         await look(page, gateway, "rtc")
         await gateway.hear("peer.connected")
+        usual = await usual_fps(page)
         await gateway.tell({"type": "peer.restart", "peer": "peer-1"})
         await gateway.hear("peer.connected", peer="peer-1")
         await page.wait_for_function("state.connection.connectionState === 'connected'")
-        assert await decoded_fps(page, "rtc", enough=40) >= 40
+        assert await decoded_fps(page, "rtc", enough=usual) >= usual
 
 
 @pytest.mark.parametrize("kind", ["x11", "wayland"])
