@@ -114,13 +114,14 @@ def declared_pools(catalogue: Catalogue) -> list[Pool]:
 class Machines:
     """Nodes that outlive managers: by name, ``local`` among them."""
 
-    def __init__(self, *names: str, places: int = 4) -> None:
+    def __init__(self, *names: str, places: int = 4, engine: str = "unix:///") -> None:
         self.spawners = {name: ScriptedSpawner() for name in ("local", *names)}
-        self.places = places
+        self.places, self._engine = places, engine
 
     def node(self, name: str) -> Node:
         """What is on record of one; each is an engine, and runs processes all the same."""
-        return Node(name, self.places, 64, 65536, engine=f"unix:///{name}", spawner="container")
+        engine = f"{'unix:///' if name == 'local' else self._engine}{name}"
+        return Node(name, self.places, 64, 65536, engine=engine, spawner="container")
 
 
 class _Spawners(Spawners):

@@ -124,6 +124,23 @@ async def test_a_start_on_a_node_that_went_off_moves_to_another(data: Path) -> N
         assert (await manager.until(only.id, "ended")).reason == "node-unreachable"
 
 
+async def test_what_has_moved_to_another_machine_is_a_stranger_on_the_first(data: Path) -> None:
+    machines = Machines("a", "b", engine="ssh://")
+    reached = "http://192.0.2.1:8600"
+    async with open_fleet(data, None, machines) as manager:
+        placed = await manager.instances.create(wish("s-1", "boxed", node="a", link_url=reached))
+        await manager.until(placed.id, "running")
+        await machines.spawners["b"].start(machines.spawners["a"].instances[placed.id].spec)
+        await manager.upkeep.sweep()  # b had started it, and could not say so in time
+        assert list(machines.spawners["a"].instances) == [placed.id]
+        assert not machines.spawners["b"].instances
+        with pytest.raises(
+            InvalidField, match=r"a: is another machine, and its gateway .*gateway\.url"
+        ):
+            await manager.instances.create(wish("s-2", "boxed", node="a"))
+        assert (await manager.instances.create(wish("s-3", "boxed"))).node == "local"
+
+
 @both
 async def test_a_restart_finds_what_runs_and_ends_what_nobody_has_on_record(
     data: Path, database: str | None
