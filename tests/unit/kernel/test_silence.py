@@ -42,7 +42,8 @@ async def test_who_slept_hears_first_what_came_meanwhile() -> None:
         at["told"] = anyio.current_time()
 
     async def read() -> None:
-        """What had arrived meanwhile."""
+        """What had arrived meanwhile, and takes a moment to be read."""
+        await anyio.sleep(0.02)
         silence.heard()
         at["read"] = anyio.current_time()
 
