@@ -151,8 +151,9 @@ class PoolKeeper:
             self._trouble.pop(pool, None)
         if pool is not None and state == "ended" and record.instance.reason not in ENDS:
             self._failed(pool)
-        self._wake.set()
         taken, now = self._instances.placed["warm"], self._clock.monotonic()
+        if pool is not None or state == "ended" or taken > self._taken:
+            self._wake.set()  # what else becomes of somebody's instance concerns no pool
         if taken > self._taken and now - self._gave_way_at >= 2 * GIVE_WAY_S:
             self._gave_way_at = now
         self._taken = taken
