@@ -17,6 +17,8 @@ import type {
 const DEADLINE_MS = 10_000;
 /** One of several gateways that is cut off must not keep the others from being asked. */
 const SOON_MS = 5000;
+/** What counts once cannot be asked for again: where the answer is slow, it is waited for. */
+const ONCE_MS = 40_000;
 
 const RESUME = "Downstage-Resume";
 
@@ -26,6 +28,7 @@ interface CallOptions {
   readonly bearer?: string | null;
   /** Gives the question up. */
   readonly signal?: AbortSignal | null;
+  readonly deadlineMs?: number;
 }
 
 export class Api {
@@ -59,7 +62,8 @@ export class Api {
     session: string, code: string | null, signal: AbortSignal | null = null,
   ): Promise<SeatAnswer> {
     const body = code === null ? {} : { code };
-    return this.#call("POST", `/v1/sessions/${encodeURIComponent(session)}/seat`, body, { signal });
+    const more = code === null ? { signal } : { signal, deadlineMs: ONCE_MS };
+    return this.#call("POST", `/v1/sessions/${encodeURIComponent(session)}/seat`, body, more);
   }
 
   /** The seat that the cookie holds, and the cookie alone; each answer brings fresh tickets. */
@@ -144,6 +148,7 @@ export class Api {
     method: string, path: string, body?: unknown, more: CallOptions = {},
   ): Promise<T> {
     const token = more.bearer === undefined ? this.#token() : more.bearer;
+    const deadline = more.deadlineMs ?? (this.#isElsewhere ? SOON_MS : DEADLINE_MS);
     const all: Record<string, string> = { Accept: "application/json", ...more.headers };
     if (token !== null) all["Authorization"] = `Bearer ${token}`;
     if (body !== undefined) all["Content-Type"] = "application/json";
@@ -152,7 +157,7 @@ export class Api {
       headers: all,
       credentials: this.#isElsewhere ? "omit" : "include",
       cache: "no-store",
-      signal: either(AbortSignal.timeout(this.#isElsewhere ? SOON_MS : DEADLINE_MS), more.signal),
+      signal: either(AbortSignal.timeout(deadline), more.signal),
     };
     if (body !== undefined) init.body = JSON.stringify(body);
     let answer: Response;
