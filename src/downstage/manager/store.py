@@ -27,6 +27,8 @@ from downstage.services.facilities.database import Database
 __all__ = ["Created", "NewInstance", "Record", "Store"]
 
 KEPT = timedelta(days=7)
+MOST_ENDED = 20_000
+"""Of instances that have ended, whose records stay."""
 BATCH = 200
 """Rows that are read together: more would keep everybody else waiting."""
 STATE_COLUMNS = tuple(Instance.__dataclass_fields__)
@@ -224,12 +226,15 @@ class Store:
         return changed
 
     async def prune(self) -> None:
-        """Forget those that ended long ago."""
-        old = write_moment(self._clock.now() - KEPT)
+        """Forget those that ended long ago, and the oldest of them where there are many."""
+        i, old = instances.c, write_moment(self._clock.now() - KEPT)
+        ended = i.state == "ended"
+        oldest = select(i.updated_at).where(ended).order_by(i.updated_at.desc())
+        async with self._database.read() as connection:
+            first = (await connection.execute(oldest.limit(1).offset(MOST_ENDED))).scalar()
+        too_old = i.updated_at < old if first is None else i.updated_at <= max(first, old)
         async with self._database.write() as connection:
-            await connection.execute(
-                delete(instances).where(instances.c.state == "ended", instances.c.updated_at < old)
-            )
+            await connection.execute(delete(instances).where(ended, too_old))
 
     async def get(self, instance_id: str) -> Record | None:
         """One instance."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import anyio
@@ -10,8 +11,11 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import delete, func, insert, select
 
+from downstage.kernel.clock import SystemClock
+from downstage.manager import store as records
 from downstage.manager.dialects.ams import store as kept
 from downstage.manager.dialects.ams.store import AmsStore, Note
+from downstage.manager.moments import write_moment
 from downstage.manager.tables import instances
 from downstage.services.facilities.database import Database, open_database
 
@@ -113,3 +117,31 @@ async def test_it_is_done_again_and_again(
                 while await counted(opened):
                     await anyio.sleep(0.01)
         tasks.cancel_scope.cancel()
+
+
+@both
+async def test_records_of_what_ended_are_bounded_by_age_and_number(
+    opened: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "MOST_ENDED", 3)
+    clock = SystemClock()
+    ago = {f"i-{days}": clock.now() - timedelta(days=days) for days in range(10)}
+    async with opened.write() as connection:
+        rows = [
+            {**ROW, "id": one, "runs_as": one, "updated_at": write_moment(moment)}
+            for one, moment in ago.items()
+        ]
+        rows += [{**ROW, "id": "lives", "runs_as": "lives", "state": "running"}]
+        await connection.execute(insert(instances), rows)
+    store = records.Store(opened, clock)
+    for most, left in ((3, {"i-0", "i-1", "i-2"}), (2, {"i-0", "i-1"})):
+        monkeypatch.setattr(records, "MOST_ENDED", most)
+        await store.prune()
+        async with opened.read() as connection:
+            found = set((await connection.execute(select(instances.c.id))).scalars())
+        assert found == {*left, "lives"}
+    monkeypatch.setattr(records, "MOST_ENDED", 100)
+    monkeypatch.setattr(records, "KEPT", timedelta(hours=12))
+    await store.prune()
+    assert await store.get("i-0") is not None
+    assert await store.get("i-1") is None
