@@ -44,6 +44,7 @@ ORDERLY_S = 1.2
 FORCED_S = 1.5
 PAGE = 200
 """Instances that are read together where all are asked for."""
+MOST_ENDED = 1000
 log = get_logger(__name__)
 
 
@@ -242,14 +243,15 @@ class Instances:
         return InstancePage(items=[self._shown(record) for record in records], next=cursor)
 
     async def list(self) -> list[InstanceView]:
-        """All on record, oldest first."""
-        found, wanted = list[InstanceView](), Wanted(limit=PAGE)
+        """All that have not ended and the last thousand or so that have, oldest first."""
+        found, wanted, ended = list[InstanceView](), Wanted(limit=PAGE), 0
         while True:
             page = await self.page(wanted)
             found += page.items
+            ended += sum(item.state == "ended" for item in page.items)
             if page.next is None:
                 return found[::-1]
-            wanted = replace(wanted, after=page.next)
+            wanted = replace(wanted, after=page.next, living=ended >= MOST_ENDED)
 
     async def runs_as(self, instance_id: str) -> str:
         """What its spawner calls one, living or ended.

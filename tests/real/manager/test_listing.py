@@ -17,6 +17,7 @@ from downstage.identity.extension import Extension as IdentityExtension
 from downstage.kernel.clock import SystemClock
 from downstage.kernel.errors import InvalidField
 from downstage.kernel.settings import load
+from downstage.manager import instances as whole
 from downstage.manager import store as module
 from downstage.manager.extension import Extension as ManagerExtension
 from downstage.manager.listing import Wanted
@@ -76,6 +77,20 @@ async def test_pages_have_each_instance_once_and_the_newest_first(
         for wrong in ("", "x", "2026-01-01_i-1"):
             with pytest.raises(InvalidField, match="no cursor"):
                 await manager.instances.page(Wanted(after=wrong))
+
+
+async def test_a_list_of_all_has_what_lives_however_much_has_ended(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole, "PAGE", 2)
+    monkeypatch.setattr(whole, "MOST_ENDED", 3)
+    async with some(data, None, 10) as manager:
+        ids = [item.id for item in await manager.instances.list()]
+        for instance_id in ids[1:9]:
+            await manager.instances.stop(instance_id)
+            await manager.until(instance_id, "ended")
+        left = [item.id for item in await manager.instances.list()]
+        assert left == [ids[0], *ids[6:]], "the oldest lives; of the others the newest are shown"
 
 
 async def test_a_manager_that_starts_again_reads_its_instances_in_batches(
