@@ -294,7 +294,7 @@ async def test_bodies_with_unknown_fields_change_nothing(house: Any) -> None:
     assert house.manager.requests == []
 
 
-async def test_A06_news_end_for_whose_token_is_revoked(
+async def test_A10_news_end_for_whose_token_is_revoked(
     house: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(standing, "CHECK_S", 0.1)

@@ -227,7 +227,7 @@ async def test_a_certificate_that_is_distrusted_is_let_in_no_more(
     assert (await trusted.call("GET", "/instances"))[0] == 401
 
 
-async def test_a_certificate_counts_as_long_as_the_token_that_had_it_trusted(
+async def test_A10_a_certificate_counts_as_long_as_the_token_that_had_it_trusted(
     platform: PlatformProcess, port: int, identity: tuple[Path, str], public: Client
 ) -> None:
     asked = {"name": "for a while", "scopes": ["operate", "instances:read"], "expires_in_s": 3600}
