@@ -23,6 +23,7 @@ PATH = "/page-of-a-test.html"
 HTML = """<!doctype html><meta charset="utf-8"><title>client</title>
 <style>body{margin:0;background:#000}video{display:block;width:1280px;height:720px}</style><body></body>
 <script src="/client-of-a-test.js"></script>"""
+MEDIA = ("video", "audio")
 DISPLAY = {"width": 1280, "height": 720, "fps": 10}
 CARD = ["--tone", "440", "--fps", "5"]
 """Few pictures: what is proved here does not need many, and the machine is shared."""
@@ -77,7 +78,17 @@ class Client:
         return f"the client: {told}; {heard}"
 
     async def lives(self) -> bool:
-        """It is connected, and all of its channels are open."""
+        """It is connected, all of its channels are open, and media comes.
+
+        A path whose other end has gone without a word looks connected for a while.
+        """
+        before = await self._bytes()
+        try:
+            async with asyncio.timeout(3):
+                while await self._bytes() <= before:
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            return False
         connected = "client.isConnected && ['connected', 'completed'].includes(client.iceState)"
         opened = "Object.values(client.channels).every(c => c.readyState === 'open')"
         return bool(await self.ask(f"!client.isDone && {connected} && {opened}"))
@@ -86,6 +97,11 @@ class Client:
         """What was wanted has come, and the control channel is open."""
         await self.until("client.isReady && client.isConnected")
         await self.until("client.channels.control.readyState === 'open'")
+
+    async def _bytes(self) -> int:
+        """Of pictures and sound that came so far."""
+        stats = await self.ask("client.stats()")
+        return sum(int(stats.get(kind, {}).get("totalBytesReceived") or 0) for kind in MEDIA)
 
     async def playing(self) -> None:
         """Pictures are decoded."""

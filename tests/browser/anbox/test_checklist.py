@@ -6,6 +6,7 @@ import asyncio
 import base64
 import re
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -31,14 +32,38 @@ def direction(section: str) -> str:
     return found[1]
 
 
+class Watchers:
+    """A client with all it may have, on a card of its own; another one once it is dead."""
+
+    def __init__(self, opened: Opener, session: str, stack: AsyncExitStack) -> None:
+        self._opened, self._session, self._stack = opened, session, stack
+        self._client: Client | None = None
+
+    async def get(self) -> Client:
+        """The one that lives; what became of the one before is said in the test's output."""
+        if self._client is not None and not await self._client.lives():
+            print(f"the shared client is dead: {await self._client.condition()}")
+            self._client = None
+        if self._client is None:
+            made = await self._stack.enter_async_context(self._opened())
+            await made.join(self._session, channels=["chat", "bulk"])
+            await made.playing()
+            self._client = made
+        return self._client
+
+
 @pytest.fixture(scope="module")
-async def watching(opened: Opener, platform: PlatformProcess) -> AsyncIterator[Client]:
-    """A client with all it may have, on a card of its own; shared by tests that change nothing."""
+async def watchers(opened: Opener, platform: PlatformProcess) -> AsyncIterator[Watchers]:
+    """One for all tests that change nothing."""
     with a_card(platform) as session:
-        async with opened() as client:
-            await client.join(session, channels=["chat", "bulk"])
-            await client.playing()
-            yield client
+        async with AsyncExitStack() as stack:
+            yield Watchers(opened, session, stack)
+
+
+@pytest.fixture
+async def watching(watchers: Watchers) -> Client:
+    """Shared, and alive when the test begins: nobody fails for what befell the one before."""
+    return await watchers.get()
 
 
 async def said(client: Client, way: str) -> list[dict[str, Any]]:
