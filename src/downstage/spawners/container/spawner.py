@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import aiodocker
+import anyio
 import anyio.to_thread
 
 from downstage.kernel.logging import get_logger
@@ -36,6 +37,9 @@ __all__ = ["ContainerSettings", "ContainerSpawner"]
 MEMORY_MB = 2048
 SCRATCH_MB = 1024
 PIDS = 512
+NOT_FOUND = 404
+TRIES, AGAIN_S = 4, 0.2
+"""To remove a container."""
 log = get_logger(__name__)
 
 
@@ -111,13 +115,14 @@ class ContainerSpawner(ProcessSpawner):
 
     async def clean(self, instance_id: str) -> Report | None:
         """Remove its container, kill what else is left, give back what it held."""
-        try:
-            async with engine(self._container.engine) as docker:
-                containers = cast("Any", docker.containers)
-                await containers.container(name_of(instance_id)).delete(force=True, v=True)
-        except (aiodocker.DockerError, NodeUnreachable) as error:
-            if not isinstance(error, aiodocker.DockerError) or error.status != 404:  # noqa: PLR2004
-                log.warning("container.left", instance_id=instance_id, reason=str(error)[:200])
+        why: Exception | None = None
+        for _ in range(TRIES):  # an engine that sees it die while it removes it may fail
+            why = await self._removed(instance_id)
+            if why is None:
+                break
+            await anyio.sleep(AGAIN_S)
+        if why is not None:
+            log.warning("container.left", instance_id=instance_id, reason=str(why)[:200])
         return await super().clean(instance_id)
 
     async def known(self) -> list[str]:
@@ -128,6 +133,18 @@ class ContainerSpawner(ProcessSpawner):
     async def check(self) -> None:
         """Ask the engine whether it is there."""
         await self._engine()
+
+    async def _removed(self, instance_id: str) -> Exception | None:
+        """Remove its container; what went wrong, if anything did."""
+        try:
+            async with engine(self._container.engine) as docker:
+                containers = cast("Any", docker.containers)
+                await containers.container(name_of(instance_id)).delete(force=True, v=True)
+        except aiodocker.DockerError as error:
+            return None if error.status == NOT_FOUND else error
+        except NodeUnreachable as error:
+            return error
+        return None
 
     # How one comes to be
 

@@ -97,7 +97,7 @@ class Podman:
 
     def containers(self) -> dict[str, str]:
         """State of each container of ours, by name."""
-        told = self.run("ps", "--all", "--format", "json", "--filter", "name=downstage-")
+        told = self.run("ps", "--all", "--format", "json", "--filter", "name=^downstage-i-")
         return {one["Names"][0]: one["State"] for one in json.loads(told.stdout or "[]")}
 
 

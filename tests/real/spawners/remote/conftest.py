@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
@@ -22,8 +23,10 @@ from .far import NODE_IMAGE, Far
 
 __all__ = ["podman"]
 
-KEY = "tests"
+KEY = f"tests-{os.getpid()}"
 """Of the manager whose node this is: most tests meet the node container of those before."""
+REFUSED = f"{KEY}-refused"
+"""Of one that gets none."""
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -112,8 +113,14 @@ class Far:
         return process
 
     def nodes(self) -> list[str]:
-        """Names of node containers."""
-        return [name for name in self.podman.containers() if name.startswith("downstage-node-")]
+        """Names of the node containers of this machine; others may have their own on the disk."""
+        told = self.podman.run(
+            "ps", "--all", "--format", "json", "--filter", "name=^downstage-node-"
+        )
+        names = [one["Names"][0] for one in json.loads(told.stdout or "[]")]
+        return [
+            name for name in names if str(self.socket) in self.podman.run("inspect", name).stdout
+        ]
 
     def _serve(self, name: str, url: str) -> None:
         command = self.podman.command("system", "service", "--time=0", url)

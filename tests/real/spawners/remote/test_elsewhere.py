@@ -19,7 +19,7 @@ from downstage.spawners.remote.handle import RemoteHandle
 from downstage.spawners.remote.spawner import RemoteSpawner
 from downstage.spawners.spawner import InstanceSpec, NodeUnreachable, SpawnFailed
 
-from .conftest import KEY, Managers, gone, make_spec, settings_of, until_there
+from .conftest import KEY, REFUSED, Managers, gone, make_spec, settings_of, until_there
 from .far import HOST, Far
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio, pytest.mark.timeout(300)]
@@ -260,7 +260,7 @@ async def test_what_needs_the_managers_machine_is_refused(far: Far, managers: Ma
 
 async def why(far: Far, place: Path, *, until: str, **changes: object) -> str:
     """Why a node that cannot be one is none, once it says *until*."""
-    spawner = RemoteSpawner(settings_of(far, place, "refused", **changes))
+    spawner = RemoteSpawner(settings_of(far, place, REFUSED, **changes))
     said = ""
     try:
         with anyio.fail_after(60):
@@ -298,7 +298,7 @@ async def test_S01_an_engine_is_spoken_to_by_those_alone_whom_it_trusts(
     stranger.cert_pem.write_to_path(str(theirs / "ca.pem"))
     await why(far, place, until="CERTIFICATE_VERIFY_FAILED", certificates=theirs)
     await why(far, place, until="manager.engine_certificates", certificates=None)
-    assert "downstage-node-refused" not in far.nodes()
+    assert f"downstage-node-{REFUSED}" not in far.nodes()
 
 
 async def test_an_image_that_is_no_node_says_so(
@@ -317,7 +317,7 @@ async def test_an_image_that_is_no_node_says_so(
 
 
 def remove(far: Far) -> None:
-    far.podman.run("rm", "--force", "--time=0", "downstage-node-refused")
+    far.podman.run("rm", "--force", "--time=0", f"downstage-node-{REFUSED}")
 
 
 def _card() -> str:

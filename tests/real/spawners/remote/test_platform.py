@@ -13,9 +13,10 @@ from typing import Any
 import anyio
 import pytest
 from tests.real.platform.test_media_socket import largest_key_frame, open_media
-from tests.real.spawners.container.conftest import IMAGE, Podman
+from tests.real.spawners.container.conftest import IMAGE
 from tests.real.spawners.container.image import key
 
+from downstage.spawners.container.plan import name_of
 from downstage.testing.platform import PlatformProcess
 
 from .far import NODE_IMAGE, Far
@@ -90,8 +91,9 @@ def state_of(platform: PlatformProcess, session_id: str) -> str:
     return str(platform.call("GET", f"/v1/sessions/{session_id}").body["state"])
 
 
-def containers(podman: Podman) -> list[str]:
-    return [name for name in podman.containers() if name.startswith("downstage-i-")]
+def instance_of(platform: PlatformProcess, session_id: str) -> str:
+    items = platform.call("GET", "/v1/instances").body["items"]
+    return next(str(one["id"]) for one in items if one["session_id"] == session_id)
 
 
 async def see_a_picture(platform: PlatformProcess, session_id: str) -> None:
@@ -115,9 +117,9 @@ async def test_a_session_is_seen_from_another_machine_and_outlives_cuts_and_rest
         display={"width": 640, "height": 360, "fps": 30},
     )
     await see_a_picture(platform, made["id"])
-    running = containers(far.podman)
-    assert len(running) == 1
-    instance = running[0].removeprefix("downstage-")
+    instance = instance_of(platform, made["id"])
+    running = far.podman.run("inspect", "--format", "{{.Id}}", name_of(instance)).stdout
+    assert running
     logs = platform.call("GET", f"/v1/instances/{instance}/logs").body["items"]
     assert "streamer.log" in {log["name"] for log in logs}
     words = platform.call("GET", f"/v1/instances/{instance}/logs/streamer.log")
@@ -135,10 +137,10 @@ async def test_a_session_is_seen_from_another_machine_and_outlives_cuts_and_rest
     until(lambda: node_is(platform, "online"), "the node is not found by the next manager")
     assert state_of(platform, made["id"]) in ("ready", "active", "disconnected")
     await see_a_picture(platform, made["id"])
-    assert containers(far.podman) == running
+    assert far.podman.run("inspect", "--format", "{{.Id}}", name_of(instance)).stdout == running
 
     platform.call("DELETE", f"/v1/sessions/{made['id']}")
     platform.wait_state(made["id"], "ended")
-    assert containers(far.podman) == []
+    assert name_of(instance) not in far.podman.containers()
     assert platform.call("DELETE", "/v1/nodes/far").status == 204
     assert far.nodes() == []

@@ -18,7 +18,7 @@ from tests.real.spawners.conftest import reports_until
 from downstage.spawners.remote.spawner import RemoteSpawner
 from downstage.spawners.spawner import NodeUnreachable
 
-from .conftest import Managers, make_spec, settings_of
+from .conftest import REFUSED, Managers, make_spec, settings_of
 from .far import HOST, Far
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio, pytest.mark.timeout(300)]
@@ -100,7 +100,7 @@ async def test_an_instance_runs_on_a_node_behind_ssh(
 async def test_S01_a_host_that_is_not_known_is_refused(far: Far, place: Path, address: str) -> None:
     del address
     engine = f"ssh://root@unknown.test:{PORT}{far.socket}"
-    spawner = RemoteSpawner(settings_of(far, place, "refused", engine=engine))
+    spawner = RemoteSpawner(settings_of(far, place, REFUSED, engine=engine))
     said = ""
     try:
         with anyio.fail_after(60):
@@ -113,4 +113,4 @@ async def test_S01_a_host_that_is_not_known_is_refused(far: Far, place: Path, ad
                 await anyio.sleep(0.05)
     finally:
         await spawner.close()
-    assert "downstage-node-refused" not in far.nodes()
+    assert f"downstage-node-{REFUSED}" not in far.nodes()
