@@ -19,7 +19,7 @@ __all__ = ["ORDER", "ServedPlatform"]
 
 ORDER = ("identity", "content", "streams", "manager", "agent", "gateway")
 """Each knows the addresses of those before it."""
-START_S = 60.0
+START_S = 180.0
 END_S = 10.0
 ANSWERS = " answers on "
 

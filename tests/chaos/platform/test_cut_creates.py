@@ -19,11 +19,11 @@ import pytest
 
 from downstage.testing.platform import PlatformProcess
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 BODY = {"application": "test-card"}
-CUTS = 5
-ENOUGH_S = 60
+CUTS = 3
+ENOUGH_S = 120
 
 
 @pytest.fixture
@@ -77,18 +77,25 @@ def until(platform: PlatformProcess, session_id: str) -> str:
         time.sleep(0.1)
 
 
+def asked_in_time(platform: PlatformProcess, key: str) -> Any:
+    """Ask of one that runs, which may be slow."""
+    end = time.monotonic() + ENOUGH_S
+    while (answer := ask(platform, key)) is None:
+        assert time.monotonic() < end, platform.output()[-2000:]
+    return answer
+
+
 def repeated(platform: PlatformProcess, key: str) -> tuple[str, int]:
     """Ask again until there is a session that goes on, and how often there was none.
 
     One that had hardly begun may be told of before it is known that nothing came of it.
     """
     for number in range(3):
-        again = ask(platform, key)
-        assert again is not None, platform.output()[-2000:]
+        again = asked_in_time(platform, key)
         assert again.status == 201, (again.status, again.body)
         session_id = str(again.body["id"])
         if until(platform, session_id) != "ended":
-            assert ask(platform, key).body["id"] == session_id
+            assert asked_in_time(platform, key).body["id"] == session_id
             return session_id, number
     pytest.fail(f"nothing comes of {key}: {platform.output()[-2000:]}")
 
@@ -144,7 +151,7 @@ def test_S04_an_end_that_was_cut_off_is_an_end(platform: PlatformProcess) -> Non
     chance = random.Random(seed)
     print(f"seed {seed}")
     stays = platform.create("test-card")
-    for number in range(3):
+    for number in range(2):
         session = platform.create("test-card")
         path = f"/v1/sessions/{session['id']}"
         ending = threading.Thread(target=tell, args=(platform, path))
@@ -158,7 +165,7 @@ def test_S04_an_end_that_was_cut_off_is_an_end(platform: PlatformProcess) -> Non
         assert ended["outcome"] == "stopped", (number, ended)
     assert platform.call("GET", f"/v1/sessions/{stays['id']}").body["state"] == "ready"
     states = [state for found in instances(platform).values() for state in found]
-    assert sorted(states) == ["ended"] * 3 + ["running"]
+    assert sorted(states) == ["ended"] * 2 + ["running"]
     until_keepers(platform, 1)
 
 
