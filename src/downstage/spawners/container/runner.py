@@ -39,6 +39,7 @@ DRAIN_S = 2.0
 KILLED = 137
 NO_START = 125
 MAX_DETAIL = 1000
+MAX_RESOLVING = 64 * 1024
 
 
 class _CannotStart(Exception):
@@ -114,9 +115,10 @@ class Runner:
         if not ports:
             self._engine.prepare(container)
         found = self._engine.inspect(container)
-        text = _of_the_engine(str(found["ResolvConfPath"]))
+        pid = int(found["State"]["Pid"])
+        text = _resolving(str(found["ResolvConfPath"]), pid)
         egress.apply(
-            int(found["State"]["Pid"]),
+            pid,
             egress.rules(egress.addresses_of_this_machine(), egress.resolvers(text), ports),
             in_user_namespace=os.getuid() != 0,
         )
@@ -251,10 +253,25 @@ class Runner:
             _say(f"the container could not be removed: {error}")  # the spawner does, by its label
 
 
-def _of_the_engine(path: str) -> str:
-    """A file of the engine, whose files are the host's: a node container has others."""
-    here = Path(path) if Path(path).exists() else Path("/proc/1/root", path.lstrip("/"))
-    return here.read_text(encoding="utf-8", errors="replace")
+def _resolving(path: str, pid: int) -> str:
+    """What the engine wrote of name servers for a container.
+
+    A node container has not the engine's files: there it is read where the application will see
+    it, put by the engine over whatever the image has.
+    """
+    if Path(path).exists():
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW
+        folder = os.open(f"/proc/{pid}/root/etc", flags | os.O_DIRECTORY)
+        try:
+            handle = os.open("resolv.conf", flags, dir_fd=folder)
+        finally:
+            os.close(folder)
+        with os.fdopen(handle, encoding="utf-8", errors="replace") as file:
+            return file.read(MAX_RESOLVING)
+    except OSError as error:
+        raise _CannotStart(f"its name servers cannot be read: {error.strerror}") from error
 
 
 def _tell(**what: Any) -> None:

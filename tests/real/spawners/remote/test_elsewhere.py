@@ -12,12 +12,13 @@ import pytest
 from pydantic import SecretStr
 from tests.real.spawners.conftest import reports_until
 
+from downstage.kernel.errors import Unavailable
 from downstage.spawners.container.plan import name_of
 from downstage.spawners.exec import Exec, ExecStream
 from downstage.spawners.plan import Hook
 from downstage.spawners.remote.handle import RemoteHandle
 from downstage.spawners.remote.spawner import RemoteSpawner
-from downstage.spawners.spawner import InstanceSpec, NodeUnreachable, SpawnFailed
+from downstage.spawners.spawner import Adoption, InstanceSpec, NodeUnreachable, SpawnFailed
 
 from .conftest import KEY, REFUSED, Managers, gone, make_spec, settings_of, until_there
 from .far import HOST, Far
@@ -238,6 +239,44 @@ async def test_a_node_that_is_removed_ends_what_runs_there(far: Far, managers: M
     assert far.nodes() == []
     with pytest.raises(NodeUnreachable):
         await spawner.check()
+
+
+async def test_one_that_waits_is_given_to_a_session(far: Far, managers: Managers) -> None:
+    spawner = await managers()
+    idle = {"session_id": None, "instance_token": None, "link_url": None}
+    spec = spec_of(far, "draw", **idle)
+    handle = await spawner.start(spec)
+    assert (await reports_until(handle, "running", START_S))[-1].waits
+    session = Adoption("i-other", "s-2", SecretStr("its-own-token"), "unix:///run/platform.sock")
+    with pytest.raises(Unavailable, match=r"gateway\.url"):
+        await handle.adopt(session)
+    await handle.adopt(replace(session, link_url=f"http://{far.outside}:9"))
+    with anyio.fail_after(60):
+        async for report in handle.reports():
+            if not report.waits:
+                break
+    await handle.kill()
+    await reports_until(handle, "ended", 60)
+
+
+async def test_S02_the_network_of_an_application_is_bounded_there_too(
+    far: Far, managers: Managers
+) -> None:
+    spawner = await managers()
+    places = [f"tcp:{far.outside}:9", f"tcp:{far.address}:2376", "tcp:169.254.169.254:80"]
+    handle = await spawner.start(spec_of(far, "look", *places, network=True))
+    await reports_until(handle, "running", START_S)
+    text = b""
+    with anyio.fail_after(60):
+        async for piece in handle.logs(follow=True):
+            text += piece
+            if b'"interfaces"' in text:
+                break
+    said = json.loads(next(line for line in text.splitlines() if line.startswith(b"{")))
+    assert len(said["interfaces"]) == 2
+    assert set(said["reached"].values()) == {"ECONNREFUSED"}
+    await handle.kill()
+    await reports_until(handle, "ended", 60)
 
 
 async def test_what_needs_the_managers_machine_is_refused(far: Far, managers: Managers) -> None:
