@@ -11,6 +11,9 @@ import pytest
 
 from downstage.testing.platform import PlatformProcess
 
+DEMO = {"DOWNSTAGE_PLATFORM__DEMO": "true", "DOWNSTAGE_GATEWAY__CONNECT_LEASE": "PT15M"}
+"""What ``--demo`` sets, but for its session."""
+
 
 @pytest.fixture
 def start(data: Path) -> Iterator[Callable[..., PlatformProcess]]:
@@ -19,13 +22,10 @@ def start(data: Path) -> Iterator[Callable[..., PlatformProcess]]:
 
     def begin(*arguments: str, **environment: str) -> PlatformProcess:
         platform = PlatformProcess(
-            data / f"p{len(made)}", "--demo", *arguments, environment=environment
+            data / f"p{len(made)}", *arguments, environment={**DEMO, **environment}
         )
         made.append(platform)
         platform.start()
-        for session in platform.call("GET", "/v1/sessions").body["items"]:
-            platform.call("DELETE", f"/v1/sessions/{session['id']}")
-            platform.wait_state(session["id"], "ended")
         return platform
 
     yield begin

@@ -20,6 +20,8 @@ pytestmark = [pytest.mark.chaos, pytest.mark.anyio, pytest.mark.timeout(180)]
 
 VIEWER = "document.querySelector('downstage-viewer')"
 Start = Callable[..., PlatformProcess]
+PATIENCE_S = 10
+"""For the next pictures: what would interrupt them would leave none at all."""
 
 
 def pid_of(platform: PlatformProcess, marker: str) -> int:
@@ -62,14 +64,15 @@ async def test_S04_a_restart_of_the_platform_interrupts_no_picture(start: Start)
         # A new transport would count anew: it is one and the same while the numbers grow.
         seen = await frames(browser)
         await asyncio.to_thread(platform.kill)
-        for _ in range(3):
-            await frames_beyond(browser, seen := seen + 10, 1.5)
+        for _ in range(3):  # nothing else runs: these come from the streamer alone
+            await frames_beyond(browser, seen := seen + 10, PATIENCE_S)
         starting = asyncio.create_task(asyncio.to_thread(platform.start))
         while not starting.done():
-            await frames_beyond(browser, seen := seen + 10, 1.5)
+            await frames_beyond(browser, seen := seen + 10, PATIENCE_S)
         await starting
         for _ in range(4):
-            await frames_beyond(browser, seen := await frames(browser) + 20, 1.5)
+            assert await frames(browser) >= seen, "it is one and the same transport"
+            await frames_beyond(browser, seen := await frames(browser) + 20, PATIENCE_S)
         again = platform.call("GET", f"/v1/sessions/{session['id']}").body
     assert again["state"] == "active"
     assert "downstage.streamer" in platform.processes().get(streamer, "gone")
@@ -88,10 +91,12 @@ async def test_ctrl_c_ends_everything_in_three_seconds(
     start: Start, gone: Callable[[str, float], float]
 ) -> None:
     times = list[float]()
-    for _ in range(2):  # the better of two: the machine is shared
+    for _ in range(3):  # the best of some: the machine is shared
         platform = start()
         platform.create("test-card")
         times.append(platform.stop() + gone(str(platform.data), 10))
+        if times[-1] <= 3:
+            break
     assert min(times) <= 3
 
 
@@ -100,15 +105,20 @@ async def test_S04_an_x11_picture_survives_its_streamer(start: Start) -> None:
     session = platform.create("test-card")
     link = platform.link(session["id"], resolution="1280x720")
     async with watching(link) as browser:
-        os.kill(pid_of(platform, "downstage.streamer"), signal.SIGKILL)
-        await asyncio.sleep(0.5)
-        before = await frames(browser)
-        # A new transport counts anew: either more frames than before, or some at all.
-        began = time.monotonic()
-        while not 0 < await frames(browser) < before and await frames(browser) <= before + 5:
-            assert time.monotonic() - began < 5, "no picture within 5 s"
-            await asyncio.sleep(0.05)
-        assert platform.wait_state(session["id"], "active")
+        took_s = list[float]()
+        for _ in range(3):  # the best of some: the machine is shared
+            os.kill(pid_of(platform, "downstage.streamer"), signal.SIGKILL)
+            await asyncio.sleep(0.5)
+            before, began = await frames(browser), time.monotonic()
+            # A new transport counts anew: either more frames than before, or some at all.
+            while not 0 < await frames(browser) < before and await frames(browser) <= before + 5:
+                assert time.monotonic() - began < 30, "no picture"
+                await asyncio.sleep(0.05)
+            took_s.append(time.monotonic() - began)
+            assert platform.wait_state(session["id"], "active")
+            if took_s[-1] < 5:
+                break
+        assert min(took_s) < 5, took_s
 
 
 async def test_S04_a_wayland_session_ends_with_its_streamer(start: Start, data: Any) -> None:
@@ -122,7 +132,7 @@ async def test_S04_a_wayland_session_ends_with_its_streamer(start: Start, data: 
     platform = start("--app-folder", str(data / "apps"))
     session = platform.create("wayland-card")
     os.kill(pid_of(platform, "downstage.streamer"), signal.SIGKILL)
-    ended = platform.wait_state(session["id"], "ended", deadline_s=6)
+    ended = platform.wait_state(session["id"], "ended", deadline_s=10)
     assert (ended["outcome"], ended["reason"]) == ("failed", "streamer-died")
 
 
