@@ -6,6 +6,7 @@ import json
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import anyio
@@ -121,13 +122,12 @@ class Wire:
 
     async def _send_queued(self) -> None:
         """All that waits, under one deadline that is moved on: one for each costs more than it."""
-        moved = anyio.current_time()
+        moved = monotonic()
         with anyio.fail_after(SEND_S) as scope:
             while self._queue:
                 await self._websocket.send_text(self._queue.popleft())
-                now = anyio.current_time()
-                if now - moved > GRAIN_S:
-                    moved, scope.deadline = now, now + SEND_S
+                if monotonic() - moved > GRAIN_S:
+                    moved, scope.deadline = monotonic(), anyio.current_time() + SEND_S
 
     async def messages(self) -> AsyncIterator[str]:
         """Text messages until the other side goes.
