@@ -149,8 +149,9 @@ class Links:
                 # One of an earlier version never beats: its silence says nothing.
                 if isinstance(message, Beat) or silence.is_on:
                     silence.heard()
-                with silence.held():
-                    await self._hear(room, message)
+                silence.is_held = True
+                await self._hear(room, message)
+                silence.is_held = False
         except Refusal as refusal:
             log.warning("link.refused", session_id=session.id, why=refusal.reason)
             wire.refuse(refusal)

@@ -7,8 +7,7 @@ alarm (`Patience`); and who was too busy itself to listen gives what came meanwh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import anyio
 
@@ -60,7 +59,8 @@ class Silence:
         self._limit = limit_s
         self._heard_at = -math.inf
         self._first = anyio.Event()
-        self._is_held = False
+        self.is_held = False
+        """Nobody listens just now: what is not heard is no silence."""
 
     @property
     def is_on(self) -> bool:
@@ -71,15 +71,6 @@ class Silence:
         """A word."""
         self._heard_at = anyio.current_time()
         self._first.set()
-
-    @contextmanager
-    def held(self) -> Generator[None]:
-        """While this is open nobody listens: what is not heard is no silence."""
-        self._is_held = True
-        try:
-            yield
-        finally:
-            self._is_held = False
 
     async def wait(self) -> None:
         """Return once nothing was heard for too long; never before the first word.
@@ -95,7 +86,7 @@ class Silence:
                 due = max(due, anyio.current_time() + limit / LATE_PART)
             await anyio.sleep_until(due)
             now = anyio.current_time()
-            if self._is_held:
+            if self.is_held:
                 self._heard_at = now
             if now < self._heard_at + limit:
                 is_suspect = False
