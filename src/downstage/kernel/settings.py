@@ -298,8 +298,8 @@ class Manager(_Section):
     """Folder with ca.pem, cert.pem and key.pem for engines of other machines (``tcp://``); those of
     one host may be in a folder below it that is called like that host."""
     node_image: str = ""
-    """Image that holds Downstage, run on engines of other machines as their half of a node; `images`
-    must list it. Empty: no other machine's engine is a node."""
+    """Image that holds Downstage, run on engines of other machines as their half of a node;
+    `images` must list it. Empty: no other machine's engine is a node."""
     node_volumes: list[str] = []
     """Further folders of such a machine that its node container sees, ``source:target[:ro]``."""
     node_folder: Path = Path("/var/lib/downstage/nodes")

@@ -325,7 +325,7 @@ def _leaf(route: BaseRoute) -> tuple[str, BaseRoute] | None:
 
 
 def _at_home(scope: Scope, send: Send) -> Send:
-    """Leads who forgot a slash, or had one too many, by a path alone: never by what they call us."""
+    """Leads who has a slash too many or too few by a path alone, never by what they call us."""
     host = next((value for name, value in scope["headers"] if name == b"host"), b"")
 
     async def tell(message: Message) -> None:
