@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,7 +158,8 @@ async def test_a_cable_that_is_pulled_and_put_back_ends_nothing(
     far: Far, managers: Managers
 ) -> None:
     spawner = await managers()
-    handle = await spawner.start(spec_of(far, "draw"))
+    spec = spec_of(far, "draw")
+    handle = await spawner.start(spec)
     await reports_until(handle, "running", START_S)
     far.networks.cut(HOST)
     try:
@@ -165,9 +167,23 @@ async def test_a_cable_that_is_pulled_and_put_back_ends_nothing(
             await while_there(spawner)
     finally:
         far.networks.heal(HOST)
-    await until_there(spawner)
-    await handle.kill()
-    await reports_until(handle, "ended", 60)
+    found = await found_again(spawner, spec.instance_id)
+    assert (await reports_until(found, "running", 60))[-1].reason is None
+    await found.kill()
+    await reports_until(found, "ended", 60)
+    for held in (handle, found):
+        await held.close()
+
+
+async def found_again(spawner: RemoteSpawner, instance_id: str) -> RemoteHandle:
+    """By the same line or by another: which one depends on how long the cable was out."""
+    with anyio.fail_after(120):
+        while True:
+            await until_there(spawner)
+            with suppress(NodeUnreachable):
+                found = await spawner.attach(instance_id)
+                assert found is not None
+                return found
 
 
 async def test_what_is_cut_off_is_not_lost_and_found_again(far: Far, managers: Managers) -> None:
