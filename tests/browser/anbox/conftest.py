@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page, Route, async_playwright
-from playwright.async_api import Error as PlaywrightError
 from tests.browser.witness import APPLICATIONS, Witness
 
 from downstage.testing.platform import PlatformProcess
@@ -59,13 +58,18 @@ class Client:
         """The value of an expression in the page."""
         return await self.page.evaluate(f"(async () => ({expression}))()")
 
-    async def until(self, expression: str, seconds: float = 15) -> Any:
-        """The first true value of *expression*."""
+    async def until(self, expression: str, seconds: float = 20) -> Any:
+        """The first true value of *expression*, or of the promise that it is.
+
+        The driver's own waiting takes any promise for something true.
+        """
         try:
-            found = await self.page.wait_for_function(expression, timeout=seconds * 1000)
-        except PlaywrightError:
+            async with asyncio.timeout(seconds):
+                while not (found := await self.ask(expression)):
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
             pytest.fail(f"not within {seconds} s: {expression}; {await self.condition()}")
-        return await found.json_value()
+        return found
 
     async def condition(self) -> str:
         """How the client is, and what the streamers wrote last."""
