@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.chaos, pytest.mark.anyio, pytest.mark.timeout(180)]
 
 VIEWER = "document.querySelector('downstage-viewer')"
 Start = Callable[..., PlatformProcess]
-PATIENCE_S = 10
-"""For the next pictures: what would interrupt them would leave none at all."""
+PATIENCE_S = 2
+"""For the next pictures: longer than that would be an interruption."""
 
 
 def pid_of(platform: PlatformProcess, marker: str) -> int:
