@@ -28,7 +28,7 @@ SHOWN = 0.75
 IDLE_SHARE = 0.5
 """Below this share of the target the path was not tried, and its throughput means nothing,"""
 BUSY_KBPS = 500
-"""unless that much is sent and queues all the same: pictures may need less than they are granted."""
+"""unless that much is sent and queues all the same: pictures may need less than was granted."""
 
 
 @dataclass(frozen=True, slots=True)
