@@ -27,8 +27,11 @@ async def list_extensions(settings: Settings) -> None:
     async with _operator(settings) as client:
         found = await client.extensions.get()
     table = Table(box=None, pad_edge=False)
-    for head in ("extension", "state", "start", "from"):
-        table.add_column(head)
+    names = max([len(item["id"]) for item in found], default=0)
+    table.add_column("extension", min_width=names)  # people copy it from here: never cut off
+    table.add_column("state", min_width=len("running"))
+    table.add_column("start", no_wrap=True)
+    table.add_column("from", overflow="fold")
     for item in found:
         took = f"{item['start_ms']:.0f} ms" if item["start_ms"] is not None else ""
         table.add_row(item["id"], _state(item), took, item["source"])

@@ -13,7 +13,7 @@ from downstage.kernel.errors import Conflict, NotFound
 from downstage.services import AsyncClient, host
 from downstage.services.errors import ServiceNotFoundError
 from downstage.services.host import ServiceHost
-from downstage.testing.watchdog import Watchdog
+from downstage.testing.watchdog import RUNNER, Watchdog
 
 if TYPE_CHECKING:
     from tests.real.extensions.conftest import Running, Write
@@ -69,7 +69,7 @@ async def get(path: str) -> object:
 async def test_dependencies_start_first_and_stop_last(
     write: Write, running: Running, loop_watchdog: Watchdog
 ) -> None:
-    del loop_watchdog
+    loop_watchdog.own = RUNNER  # a host is made in it, before it serves anybody
     write("a", telling("a"), more=needs("b"))
     write("b", telling("b"), more=needs("c.d"))
     write("c.d", telling("c.d"))

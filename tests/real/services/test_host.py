@@ -22,7 +22,7 @@ from downstage.services.extension import IExt
 from downstage.services.host import ServiceHost
 from downstage.services.routers import ServiceAPIRouter
 from downstage.services.server import Server, open_port
-from downstage.testing.watchdog import Watchdog
+from downstage.testing.watchdog import RUNNER, Watchdog
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
 
@@ -159,7 +159,7 @@ async def running(settings: Settings, *names: str) -> AsyncGenerator[ServiceHost
 async def test_services_start_in_order_and_stop_in_reverse(
     settings: Settings, loop_watchdog: Watchdog
 ) -> None:
-    del loop_watchdog
+    loop_watchdog.own = RUNNER  # a host is made in it, before it serves anybody
     async with running(settings, "one", "two", "plain") as ready:
         assert happened == ["one starts", "two starts", "two asks one", "plain starts", "two ready"]
         assert settings.platform.data.stat().st_mode & 0o777 == 0o700

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import stat
 import struct
@@ -97,7 +96,6 @@ def test_output_keeps_within_its_bound(tmp_path: Path) -> None:
 def loop() -> Iterator[Loop]:
     made = Loop()
     yield made
-    signal.set_wakeup_fd(-1)
     made.close()
 
 

@@ -59,3 +59,14 @@ async def test_allowed_callbacks_are_passed_over() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(hog)
     assert watchdog.holds == []
+
+
+async def test_the_tests_own_task_may_take_longer_and_not_for_ever() -> None:
+    with watch_loop(Watchdog(own="hog", own_s=0.2)) as watchdog:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hog)
+    assert watchdog.holds == []
+    with watch_loop(Watchdog(own="hog", own_s=0.01)) as watchdog:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hog)
+    assert len(watchdog.holds) == 1

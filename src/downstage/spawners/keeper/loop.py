@@ -44,7 +44,7 @@ class Loop:
         self._wake.setblocking(False)
         write.setblocking(False)
         self._write = write
-        signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
+        self._woken_before = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
         self.on_readable(self._wake.fileno(), self._signals)
 
     def on_signal(self, number: int, call: Callable[[], None]) -> None:
@@ -87,7 +87,8 @@ class Loop:
             self._due()
 
     def close(self) -> None:
-        """Give its own descriptors back."""
+        """Give its own descriptors back; signals wake whom they woke before."""
+        signal.set_wakeup_fd(self._woken_before, warn_on_full_buffer=False)
         self._selector.close()
         self._wake.close()
         self._write.close()

@@ -11,6 +11,7 @@ import sys
 import tarfile
 import time
 from contextlib import suppress
+from hashlib import blake2s
 from pathlib import Path
 
 import trustme
@@ -19,7 +20,9 @@ from tests.real.spawners.container.conftest import CONFIG, Podman
 import downstage
 from downstage.testing.networks import Networks
 
-NODE_IMAGE = "localhost/downstage-tests/node"
+PLACES = f"{Path(sys.executable).parent}:{os.defpath}"
+# The store of images outlives a run, and another checkout has another Python.
+NODE_IMAGE = f"localhost/downstage-tests/node-{blake2s(PLACES.encode(), digest_size=6).hexdigest()}"
 HOST = "far"
 PORT, PLAIN = 2376, 2375
 READY_S = 30.0
@@ -182,8 +185,7 @@ class Far:
             item = tarfile.TarInfo("etc/passwd")
             item.size = len(users)
             archive.addfile(item, io.BytesIO(users))
-        places = f"{Path(sys.executable).parent}:{os.defpath}"
-        done = self.podman.run("import", "--change", f"ENV PATH={places}", str(path), NODE_IMAGE)
+        done = self.podman.run("import", "--change", f"ENV PATH={PLACES}", str(path), NODE_IMAGE)
         path.unlink()
         assert done.returncode == 0, done.stderr[-400:]
 
