@@ -32,6 +32,8 @@ REFERENCES = 4
 FEW_CORES = 2
 KEY_DEADLINE_S = 0.25
 """A key frame that was asked for and has not come by then is asked for again."""
+TRIES, AGAIN_S = 3, 0.1
+"""The library's own connection to a display was seen to break at the start; why is not known."""
 MAX_CROSSING = 16
 """Frames on their way to the loop; more means that the loop stands still."""
 
@@ -85,10 +87,15 @@ class Capture:
             if len(raw) and run == self._run:
                 self._cross(raw, run)
 
-        try:
-            await to_thread.run_sync(self._screen.start_capture, arrived, self._settings())
-        except (RuntimeError, ValueError) as error:
-            raise SetupError(f"The display cannot be captured: {error}") from error
+        for left in reversed(range(TRIES)):
+            try:
+                await to_thread.run_sync(self._screen.start_capture, arrived, self._settings())
+                break
+            except (RuntimeError, ValueError) as error:
+                if not left:
+                    raise SetupError(f"The display cannot be captured: {error}") from error
+                log.warning("capture.not_started", detail=str(error)[:200], tries_left=left)
+            await asyncio.sleep(AGAIN_S)
         self.running = True
 
     async def stop(self) -> None:
