@@ -96,7 +96,7 @@ async def test_S02_a_hostile_image_is_contained_and_its_neighbour_plays_on(
         assert "96 MiB" in (last.detail or "")
         assert viewer.first is not None
         assert is_key(viewer.first, "h264")
-        assert during > before / 2, (during, before)
+        assert during >= min(50, 0.8 * before), (during, before)
         print(f"the neighbour's pictures a second: {before:.1f} before, {during:.1f} meanwhile")
     for one in (bomb, neighbour):
         await one.stop("stopped")  # they run, since they can be told to end
