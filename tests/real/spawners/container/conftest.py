@@ -80,6 +80,7 @@ class Podman:
                 env=self.environment,
                 stdout=log,
                 stderr=log,
+                cwd=self.socket.parent,  # conmon leaves a file where it stands when memory ran out
             )
         until = time.monotonic() + READY_S
         while not self.socket.exists():
