@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from downstage.content.blobs.protocol import BlobReading
+from downstage.content.blobs.reading import ClosedAfterUse
 from downstage.content.model import Entry
 
 __all__ = ["PIECE", "Reading"]
@@ -16,7 +15,7 @@ PIECE = 1024 * 1024
 """Bytes that are handed over at a time."""
 
 
-class Reading:
+class Reading(ClosedAfterUse):
     """Bytes of one version of a file; close it. Nothing written later changes what it gives.
 
     Args:
@@ -55,14 +54,3 @@ class Reading:
         """Give what is open back; idempotent."""
         if self._blob is not None:
             self._blob.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -28,6 +28,13 @@ class Way:
     """``unix:///path``, ``http://host:port`` or ``https://host:port``."""
     trust: ssl.SSLContext | None = None
     """Whom to believe there, and what to show, where it is ``https``."""
+    is_here: bool = False
+    """Its containers run on this machine: their processes can be seen."""
+
+    @classmethod
+    def of(cls, way: Way | str) -> Way:
+        """A way as it is; ``unix:///path`` is that of an engine of this machine."""
+        return cls(way, is_here=True) if isinstance(way, str) else way
 
     def connector(self) -> aiohttp.BaseConnector:
         """Connects there."""
@@ -49,7 +56,7 @@ async def engine(
     Raises:
         NodeUnreachable: it does not answer, or broke off.
     """
-    way = Way(way) if isinstance(way, str) else way
+    way = Way.of(way)
     timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S, sock_read=silent_s)
     answers = list[aiohttp.ClientResponse]()
     try:

@@ -45,10 +45,16 @@ class ContainerExec:
     """See `ExecStream`; holds the connection to the engine as long as it is open."""
 
     def __init__(
-        self, held: contextlib.AsyncExitStack, program: EngineExec, stream: Stream, *, tty: bool
+        self,
+        held: contextlib.AsyncExitStack,
+        program: EngineExec,
+        stream: Stream,
+        *,
+        tty: bool,
+        is_here: bool,
     ) -> None:
-        self._held, self._program, self._stream, self._tty = held, program, stream, tty
-        self._is_here = True
+        self._held, self._program, self._stream = held, program, stream
+        self._tty, self._is_here = tty, is_here
 
     @classmethod
     async def start(cls, way: Way | str, container: str, asked: Exec) -> ContainerExec:
@@ -58,6 +64,7 @@ class ContainerExec:
             CannotExec: the container does not run, or has no such program.
             NodeUnreachable: the engine does not answer.
         """
+        way = Way.of(way)
         async with contextlib.AsyncExitStack() as held:
             docker = await held.enter_async_context(engine(way, silent_s=None))
             variables = {"TERM": "xterm-256color"} if asked.tty else {}
@@ -81,9 +88,7 @@ class ContainerExec:
                 raise CannotExec(
                     f"{asked.command[0]} cannot be started: {error.message}"
                 ) from error
-            started = cls(held.pop_all(), program, stream, tty=asked.tty)
-            started._is_here = isinstance(way, str)
-            return started
+            return cls(held.pop_all(), program, stream, tty=asked.tty, is_here=way.is_here)
         raise AssertionError
 
     async def output(self) -> AsyncIterator[tuple[Literal[1, 2], bytes]]:
